@@ -1,0 +1,1 @@
+"""Pure rules: standard library only. The clock and every id are passed in."""

@@ -1,0 +1,106 @@
+"""Double entry: what is posted when money arrives. One posting holds both of its sides.
+
+Accounts and their normal side:
+
+    treasury, partner   debit    stablecoins that reached (or are held by the router for) each half
+    ducats:sold         debit    ducats brought into being against payment
+    ducats:bonus        debit    ducats brought into being as a bonus
+    sales               credit   stablecoins earned
+    suspense            credit   stablecoins that fit no order: owed back until an operator decides
+    citizen:<id>        credit   ducats that a citizen holds
+
+A balance is credits minus debits, so all balances of one asset sum to zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cascade.domain.money import Money
+from cascade.domain.payments import ConfirmedPayment
+from cascade.domain.quotes import Quote
+
+TREASURY = "treasury"
+PARTNER = "partner"
+SALES = "sales"
+SUSPENSE = "suspense"
+DUCATS_SOLD = "ducats:sold"
+DUCATS_BONUS = "ducats:bonus"
+
+
+def citizen(citizen_id: str) -> str:
+    """The account that holds a citizen's ducats."""
+    return f"citizen:{citizen_id}"
+
+
+class Kind(StrEnum):
+    """Why a transaction was posted."""
+
+    SALE = "sale"
+    SUSPENSE = "suspense"
+    REVERSAL = "reversal"
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One movement: ``debit`` receives what ``credit`` gives. The amount is positive."""
+
+    debit: str
+    credit: str
+    amount: Money
+
+    def mirrored(self) -> Posting:
+        """The same movement backwards."""
+        return Posting(self.credit, self.debit, self.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Postings that stand or fall together under one reference."""
+
+    reference: str
+    kind: Kind
+    postings: tuple[Posting, ...]
+    reverses: str | None = None
+
+    def contents_hash(self) -> bytes:
+        """SHA-256 of everything but the reference: tells a replay from a second use of a reference."""
+        legs = [[p.debit, p.credit, p.amount.asset.code, str(p.amount.units)] for p in self.postings]
+        return hashlib.sha256(json.dumps([self.kind, self.reverses, legs]).encode()).digest()
+
+
+def sale(payment: ConfirmedPayment, citizen_id: str, quote: Quote) -> Transaction:
+    """A payment that fulfils its order: money to us, ducats and bonus to the citizen."""
+    ducats = (
+        Posting(DUCATS_SOLD, citizen(citizen_id), quote.ducats),
+        Posting(DUCATS_BONUS, citizen(citizen_id), quote.bonus),
+    )
+    return Transaction(payment.reference, Kind.SALE, _nonzero(*_received(payment, SALES), *ducats))
+
+
+def suspense(payment: ConfirmedPayment) -> Transaction:
+    """A payment that fits no order: money to us, owed back until an operator decides."""
+    return Transaction(payment.reference, Kind.SUSPENSE, _nonzero(*_received(payment, SUSPENSE)))
+
+
+def reversal(original: Transaction) -> Transaction:
+    """The mirror image of a transaction, under a reference of its own."""
+    return Transaction(
+        f"reversal:{original.reference}",
+        Kind.REVERSAL,
+        tuple(posting.mirrored() for posting in original.postings),
+        reverses=original.reference,
+    )
+
+
+def _received(payment: ConfirmedPayment, source: str) -> tuple[Posting, ...]:
+    landed: Mapping[str, int] = payment.landed
+    return tuple(Posting(account, source, Money(payment.received.asset, units)) for account, units in landed.items())
+
+
+def _nonzero(*postings: Posting) -> tuple[Posting, ...]:
+    return tuple(posting for posting in postings if posting.amount.units)

@@ -1,0 +1,123 @@
+"""Amounts: whole units of an asset that carries its own scale. No float comes near this file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+_PLAIN_DECIMAL = re.compile(r"(\d{1,30})(?:\.(\d{1,30}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """What is counted, and in which smallest unit.
+
+    Attributes:
+        code: the name in the ledger, e.g. ``USDC``.
+        scale: decimal places of the smallest unit: one whole is ``10 ** scale`` units.
+    """
+
+    code: str
+    scale: int
+
+    @property
+    def one(self) -> int:
+        """Units in one whole."""
+        return int(10**self.scale)
+
+
+USD = Asset("USD", 2)
+USDC = Asset("USDC", 6)
+USDT = Asset("USDT", 6)
+DUCAT = Asset("DUCAT", 6)
+
+ASSETS = {asset.code: asset for asset in (USD, USDC, USDT, DUCAT)}
+
+
+class Rounding(Enum):
+    """The one rounding rule: what a citizen pays rounds up, what a citizen gets rounds down.
+
+    Both directions favour the ledger, so no sequence of conversions can mint a unit.
+    """
+
+    CHARGE = "up"
+    CREDIT = "down"
+
+
+def divide(numerator: int, denominator: int, rounding: Rounding) -> int:
+    """Divide whole numbers by the one rounding rule.
+
+    Raises:
+        ValueError: a negative numerator or a denominator below one, for which the rule has no meaning.
+    """
+    if numerator < 0 or denominator < 1:
+        raise ValueError(f"cannot divide {numerator} by {denominator}: amounts are never negative here")
+    if rounding is Rounding.CHARGE:
+        return -(-numerator // denominator)
+    return numerator // denominator
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """A whole number of an asset's smallest units. Two assets never mix."""
+
+    asset: Asset
+    units: int
+
+    def __post_init__(self) -> None:
+        if type(self.units) is not int:
+            raise TypeError(f"{self.asset.code} units must be a whole number, not {self.units!r}")
+
+    @classmethod
+    def parse(cls, text: str, asset: Asset) -> Money:
+        """Read a plain decimal such as ``25.01`` exactly.
+
+        Raises:
+            ValueError: not a plain decimal, or more decimal places than the asset has.
+        """
+        match = _PLAIN_DECIMAL.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a plain decimal amount such as 25.01")
+        whole, fraction = match[1], (match[2] or "").rstrip("0")
+        if len(fraction) > asset.scale:
+            raise ValueError(f"{text} has more than {asset.scale} decimal places, the most that {asset.code} has")
+        return cls(asset, int(whole) * asset.one + int(fraction.ljust(asset.scale, "0") or "0"))
+
+    def __add__(self, other: Money) -> Money:
+        return Money(self.asset, self.units + self._same_asset(other))
+
+    def __sub__(self, other: Money) -> Money:
+        return Money(self.asset, self.units - self._same_asset(other))
+
+    def __lt__(self, other: Money) -> bool:
+        return self.units < self._same_asset(other)
+
+    def __le__(self, other: Money) -> bool:
+        return self.units <= self._same_asset(other)
+
+    def _same_asset(self, other: Money) -> int:
+        if self.asset != other.asset:
+            raise TypeError(f"{self.asset.code} and {other.asset.code} cannot be mixed")
+        return other.units
+
+    def __str__(self) -> str:
+        """Exact, with every decimal place of the asset: ``25.01``, ``0.000001``."""
+        whole, fraction = divmod(abs(self.units), self.asset.one)
+        sign = "-" if self.units < 0 else ""
+        return f"{sign}{whole}.{fraction:0{self.asset.scale}d}" if self.asset.scale else f"{sign}{whole}"
+
+    @property
+    def plain(self) -> str:
+        """Exact, for machines: no thousands separator, no zeros at the end: ``250.1``, ``2500``."""
+        return str(self).rstrip("0").rstrip(".") if self.asset.scale else str(self)
+
+    def display(self, places: int = 2) -> str:
+        """For people: thousands separated, at most ``places`` decimals, cut off and never rounded up.
+
+        An amount without a fraction shows none: ``2,500``; otherwise ``250.10``.
+        """
+        whole, fraction = divmod(abs(self.units), self.asset.one)
+        shown = f"{fraction:0{self.asset.scale}d}"[:places] if fraction else ""
+        sign = "-" if self.units < 0 else ""
+        return f"{sign}{whole:,}" + (f".{shown}" if shown.strip("0") else "")

@@ -1,0 +1,117 @@
+"""An order: one citizen, one locked quote, one deadline, payable on any rail."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from cascade.domain.money import Asset, Money
+from cascade.domain.payments import Outcome
+from cascade.domain.quotes import Quote
+from cascade.errors import InvalidInput
+
+_CITIZEN_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?", re.ASCII)
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands. Always derived from what is stored, never stored itself."""
+
+    OPEN = "open"
+    SEEN = "seen"
+    CONFIRMED = "confirmed"
+    FULFILLED = "fulfilled"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One purchase.
+
+    Attributes:
+        id: ``ord_`` and 128 random bits; whoever knows it may read the order.
+        link_token: 128 random bits of its own; opens the payment page.
+        citizen_id: Venice's username of the citizen who gets the ducats.
+        quote: the price, locked until ``expires_at``.
+        created_at: UTC.
+        expires_at: UTC; from this moment on the order cannot be paid at this price.
+    """
+
+    id: str
+    link_token: str
+    citizen_id: str
+    quote: Quote
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTerms:
+    """What an order asks for on chain; the router's order id commits to every field.
+
+    Attributes:
+        on_chain_order_id: 32 bytes, as the router computes it.
+        chain_id: EIP-155 chain id.
+        router: checksummed address of the PaymentRouter.
+        token: the stablecoin's asset.
+        token_address: checksummed address of the stablecoin.
+        units: amount in the token's smallest units.
+        expires_at: Unix time in seconds; payable while the block's time is below it.
+        salt: 32 random bytes.
+    """
+
+    on_chain_order_id: bytes
+    chain_id: int
+    router: str
+    token: Asset
+    token_address: str
+    units: int
+    expires_at: int
+    salt: bytes
+
+    @property
+    def amount(self) -> Money:
+        """What must be paid."""
+        return Money(self.token, self.units)
+
+
+def check_citizen_id(citizen_id: str) -> str:
+    """The citizen id itself, when it can be a Venice username.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if not _CITIZEN_ID.fullmatch(citizen_id):
+        raise InvalidInput(
+            "citizen_id",
+            "A citizen id is 1 to 64 letters, digits, dots, dashes or underscores, and starts with a letter or digit.",
+        )
+    return citizen_id
+
+
+def status_of(
+    order: Order,
+    now: datetime,
+    *,
+    outcomes: Collection[Outcome],
+    seen: bool,
+    final: bool,
+) -> OrderStatus:
+    """Where an order stands.
+
+    Args:
+        order: the order.
+        now: the database's clock, UTC.
+        outcomes: what became of the payments booked for this order.
+        seen: a payment of this order is in some block, final or not.
+        final: that block is final, and only the booking is still to come.
+    """
+    if any(outcome in (Outcome.FULFILLED, Outcome.REVERSED) for outcome in outcomes):
+        return OrderStatus.FULFILLED
+    if final:
+        return OrderStatus.CONFIRMED
+    if seen:
+        return OrderStatus.SEEN
+    return OrderStatus.EXPIRED if now >= order.expires_at else OrderStatus.OPEN

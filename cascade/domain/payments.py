@@ -1,0 +1,113 @@
+"""The waist where both rails meet: a confirmed payment, and what may become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cascade.domain.money import Asset, Money
+
+
+class Rail(StrEnum):
+    """Where money comes in."""
+
+    CHAIN = "chain"
+
+
+class Outcome(StrEnum):
+    """What became of a confirmed payment."""
+
+    FULFILLED = "fulfilled"
+    SUSPENSE = "suspense"
+    REVERSED = "reversed"
+
+
+class SuspenseReason(StrEnum):
+    """Why money fits no order. It is booked all the same and waits for an operator."""
+
+    UNKNOWN_ORDER = "unknown_order"
+    WRONG_TOKEN = "wrong_token"  # noqa: S105 - a reason, not a credential
+    SHORT = "short"
+    OVER = "over"
+    DUPLICATE = "duplicate"
+
+    @property
+    def next_step(self) -> str:
+        """What an operator does about it."""
+        return _NEXT_STEP[self]
+
+
+_NEXT_STEP = {
+    SuspenseReason.UNKNOWN_ORDER: "Find out who paid and for what; refund the payer from the Safe.",
+    SuspenseReason.WRONG_TOKEN: "The order asked for another token: refund the payer from the Safe.",
+    SuspenseReason.SHORT: "Less than the price arrived: ask the citizen, or refund from the Safe.",
+    SuspenseReason.OVER: "More than the price arrived: refund the payer from the Safe.",
+    SuspenseReason.DUPLICATE: "The order was already paid: refund this payment from the Safe.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PaidEvent:
+    """One payment through the router, as its log tells it. Amounts are the token's smallest units."""
+
+    block_number: int
+    log_index: int
+    block_hash: bytes
+    transaction_hash: bytes
+    on_chain_order_id: bytes
+    payer: str
+    token_address: str
+    units: int
+    partner_units: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedPayment:
+    """Money that has arrived and cannot be taken back by the network that carried it.
+
+    Attributes:
+        reference: can be computed again from the evidence, e.g. ``chain:137:1234:5``; unique for ever.
+        rail: where it came in.
+        order_key: the name under which the rail knows the order: 32 bytes on chain.
+        received: the whole amount.
+        landed: in which of our accounts it lies now, in units; sums to ``received``.
+        payer: who paid, as the rail names them.
+        transaction: the rail's own name of the transaction, for people to look up.
+    """
+
+    reference: str
+    rail: Rail
+    order_key: bytes
+    received: Money
+    landed: Mapping[str, int]
+    payer: str
+    transaction: str
+
+    def __post_init__(self) -> None:
+        if sum(self.landed.values()) != self.received.units or any(u < 0 for u in self.landed.values()):
+            raise ValueError(f"{self.reference}: {dict(self.landed)} does not add up to {self.received.units}")
+
+
+def judge(received: Money, expected: Mapping[Asset, Money] | None, *, already_paid: bool) -> SuspenseReason | None:
+    """Decide whether a payment pays its order.
+
+    Args:
+        received: what arrived.
+        expected: what the order asks for, by asset; None when there is no such order.
+        already_paid: another payment has fulfilled the order.
+
+    Returns:
+        None when the payment fulfils the order, else why it goes to suspense.
+    """
+    if expected is None:
+        return SuspenseReason.UNKNOWN_ORDER
+    if received.asset not in expected:
+        return SuspenseReason.WRONG_TOKEN
+    price = expected[received.asset]
+    if received < price:
+        return SuspenseReason.SHORT
+    if price < received:
+        return SuspenseReason.OVER
+    return SuspenseReason.DUPLICATE if already_paid else None

@@ -1,0 +1,74 @@
+"""Every error that Cascade raises on purpose, as one tree.
+
+    CascadeError
+    ├── SettingsError            a setting is missing or wrong: names the variable
+    ├── InvalidInput             a request that cannot be taken as it is: names the field
+    ├── NotFound                 no such order, payment link or payment
+    ├── MigrationError           the database holds another history than this release
+    ├── LedgerConflict           a reference is used again with other contents
+    ├── DeploymentMismatch       the deployment record and the chain disagree
+    ├── LeaseLost                another indexer leads this stream now
+    └── NodeError                what an RPC node said cannot be used
+        ├── NodeUnavailable      unknown is not an answer: ask again, or ask another node
+        ├── ReorgBelowFinality   a block that was final has another hash: stop and page
+        └── SequenceGap          a node hid a payment, or told one twice: stop and page
+
+Each message names both sides of a disagreement and, where there is one, the remedy.
+"""
+
+
+class CascadeError(Exception):
+    """The root of the tree."""
+
+
+class SettingsError(CascadeError):
+    """A setting is missing or wrong. The message names the environment variable."""
+
+
+class InvalidInput(CascadeError):
+    """A request that cannot be taken as it is.
+
+    Args:
+        field: the name of the request's field, as the sender wrote it.
+        message: one plain sentence for the sender.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotFound(CascadeError):
+    """No such order, payment link or payment."""
+
+
+class MigrationError(CascadeError):
+    """The database holds another history of migrations than this release."""
+
+
+class LedgerConflict(CascadeError):
+    """A reference that is already in the ledger came again with other contents."""
+
+
+class DeploymentMismatch(CascadeError):
+    """The deployment record and the chain disagree."""
+
+
+class LeaseLost(CascadeError):
+    """Another indexer leads this stream now; nothing of this step was written."""
+
+
+class NodeError(CascadeError):
+    """What an RPC node said cannot be used."""
+
+
+class NodeUnavailable(NodeError):
+    """The node gave no usable answer. Unknown is not a fact: ask again, or ask another node."""
+
+
+class ReorgBelowFinality(NodeError):
+    """A block that was final has another hash now. Nothing is undone by software: a person decides."""
+
+
+class SequenceGap(NodeError):
+    """The router's payment numbers have a hole or a repetition: the node's answer is incomplete."""

@@ -1,0 +1,146 @@
+"""Settings: environment variables with the prefix ``CASCADE_``, and ``DATABASE_URL``.
+
+``.env.example`` lists every one of them; a test keeps the two equal. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cascade.errors import SettingsError
+
+_PREFIX = "CASCADE_"
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Durations carry their unit in the name."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, hide_input_in_errors=True)
+
+    database_url: Annotated[SecretStr, Field(validation_alias=AliasChoices("DATABASE_URL"))]
+    """PostgreSQL 15 or later, as a libpq URL."""
+    rpc_url: SecretStr
+    """JSON-RPC endpoint of a Polygon node; may hold a key, so it is never logged."""
+    deployment: Path = Path("deployments/137.json")
+    """The record that scripts/deploy.py wrote."""
+
+    home: Path = Path(".cascade")
+    """Where endpoints.json lies while the system is up."""
+    host: str = "127.0.0.1"
+    """Address the API listens on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port the API listens on."""
+    public_url: str | None = None
+    """How citizens reach the API, e.g. https://pay.example.org; default: http://host:port."""
+    forwarded_allow_ips: str = "127.0.0.1"
+    """Proxies whose X-Forwarded-For is believed; comma separated."""
+
+    catalogue: Path | None = None
+    """A catalogue of your own; default: the one that ships with Cascade."""
+    order_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
+    """How long a quote is locked and an order payable."""
+
+    api_key: SecretStr | None = None
+    """Lets the platform's server read balances (Authorization: Bearer ...); at least 32 characters."""
+    public_balances: bool = False
+    """Let anybody read any citizen's balance. For a sandbox."""
+    orders_per_minute: Annotated[int, Field(ge=1)] = 60
+    """New orders from one address."""
+    reads_per_minute: Annotated[int, Field(ge=1)] = 1200
+    """Other requests from one address."""
+
+    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """How often the indexer asks the node for new blocks."""
+    log_range_blocks: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    """Most blocks in one eth_getLogs; shrinks by itself when a provider refuses."""
+    lease_seconds: Annotated[float, Field(ge=1, le=60)] = 5.0
+    """How long a leading indexer may be silent before another takes over."""
+
+    test_payer_key: SecretStr | None = None
+    """Private key of a funded account on a local test chain; written to endpoints.json. Never in production."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+            raise ValueError("must be a PostgreSQL URL such as postgresql://user:password@host/name")
+        return value
+
+    @field_validator("rpc_url")
+    @classmethod
+    def _is_http(cls, value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in ("http", "https"):
+            raise ValueError("must be an http or https URL")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_plain_origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+            raise ValueError("must be an address such as https://pay.example.org")
+        return value.rstrip("/")
+
+    @field_validator("api_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
+        return value
+
+    @model_validator(mode="after")
+    def _test_key_stays_local(self) -> Self:
+        if self.test_payer_key is not None and not _is_loopback(self.rpc_url.get_secret_value()):
+            raise ValueError(
+                f"{_PREFIX}TEST_PAYER_KEY is for a local test chain, but {_PREFIX}RPC_URL is elsewhere: unset the key"
+            )
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """How citizens reach the API, without a slash at the end."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+
+def load() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: one or more variables are missing or wrong; the message names each of them.
+    """
+    try:
+        return Settings()
+    except ValidationError as fault:
+        raise SettingsError("; ".join(_explain(error["loc"], error["msg"]) for error in fault.errors())) from None
+
+
+def variable_of(field: str) -> str:
+    """The environment variable that sets a field."""
+    return "DATABASE_URL" if field == "database_url" else f"{_PREFIX}{field.upper()}"
+
+
+def _explain(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    if not location:  # a rule about several variables names them itself
+        return text
+    field = str(location[0])
+    name = field if field == "DATABASE_URL" else variable_of(field)
+    return f"{name}: {'is required' if text == 'Field required' else text}"
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

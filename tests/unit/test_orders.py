@@ -1,0 +1,46 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cascade.domain.money import DUCAT, USD, Money
+from cascade.domain.orders import Order, OrderStatus, check_citizen_id, status_of
+from cascade.domain.payments import Outcome
+from cascade.domain.quotes import Quote
+from cascade.domain.rates import START
+from cascade.errors import InvalidInput
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+QUOTE = Quote(None, Money(USD, 2501), Money(DUCAT, 250_100_000), Money(DUCAT, 0), START)
+ORDER = Order("ord_x", "token", "Marco_Polo", QUOTE, NOW, NOW + timedelta(minutes=15))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "seen", "final", "minutes", "status"),
+    [
+        ([], False, False, 0, OrderStatus.OPEN),
+        ([], False, False, 15, OrderStatus.EXPIRED),
+        ([], True, False, 15, OrderStatus.SEEN),  # paid in time, looked at late
+        ([], True, True, 20, OrderStatus.CONFIRMED),
+        ([Outcome.FULFILLED], False, False, 99, OrderStatus.FULFILLED),
+        ([Outcome.SUSPENSE], False, False, 1, OrderStatus.OPEN),  # a short payment does not close the order
+        ([Outcome.FULFILLED, Outcome.SUSPENSE], True, True, 1, OrderStatus.FULFILLED),
+        ([Outcome.REVERSED], False, False, 1, OrderStatus.FULFILLED),
+    ],
+)
+def test_a_status_follows_from_what_happened(
+    outcomes: list[Outcome], seen: bool, final: bool, minutes: int, status: OrderStatus
+) -> None:
+    now = NOW + timedelta(minutes=minutes)
+    assert status_of(ORDER, now, outcomes=outcomes, seen=seen, final=final) is status
+
+
+@pytest.mark.parametrize("citizen", ["a", "Marco_Polo", "Arsenal_IntegrationEngineer_17", "x.y-z", "A" * 64])
+def test_venice_usernames_are_taken(citizen: str) -> None:
+    assert check_citizen_id(citizen) == citizen
+
+
+@pytest.mark.parametrize("citizen", ["", "A" * 65, "a b", "../etc", "_x", "a:b", "Ünder", "a\n", "<b>", ".", "a."])
+def test_absurd_citizen_ids_are_refused(citizen: str) -> None:
+    with pytest.raises(InvalidInput, match="1 to 64") as refused:
+        check_citizen_id(citizen)
+    assert refused.value.field == "citizen_id"

@@ -1,0 +1,90 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from cascade import settings
+from cascade.errors import SettingsError
+from cascade.settings import Settings, variable_of
+
+ROOT = Path(__file__).parents[2]
+GOOD = {"DATABASE_URL": "postgresql://localhost/x", "CASCADE_RPC_URL": "http://127.0.0.1:8545"}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(variable_of(field), raising=False)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return settings.load()
+
+
+def test_two_variables_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load(monkeypatch, **GOOD)
+    assert loaded.base_url == "http://127.0.0.1:8000"
+    assert loaded.public_balances is False
+
+
+def test_everything_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL: is required; CASCADE_RPC_URL: is required"):
+        load(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "mysql://localhost/x"),
+        ("CASCADE_RPC_URL", "ftp://node"),
+        ("CASCADE_PORT", "70000"),
+        ("CASCADE_PORT", "http"),
+        ("CASCADE_ORDER_MINUTES", "0"),
+        ("CASCADE_PUBLIC_URL", "pay.example.org"),
+        ("CASCADE_API_KEY", "short"),
+        ("CASCADE_PUBLIC_BALANCES", "maybe"),
+        ("CASCADE_POLL_SECONDS", "-1"),
+        ("CASCADE_LEASE_SECONDS", "0.5"),
+    ],
+)
+def test_a_bad_one_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"(^|; ){variable}: "):
+        load(monkeypatch, **{**GOOD, variable: value})
+
+
+def test_a_refusal_does_not_repeat_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(monkeypatch, **{**GOOD, "DATABASE_URL": "mysql://me:hunter2@h/x", "CASCADE_API_KEY": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {
+        "DATABASE_URL": "postgresql://me:hunter2@h/x",
+        "CASCADE_RPC_URL": "http://127.0.0.1/hunter2",
+        "CASCADE_API_KEY": "hunter2" * 9,
+        "CASCADE_TEST_PAYER_KEY": "hunter2",
+    }
+    assert "hunter2" not in repr(load(monkeypatch, **secrets))
+
+
+def test_a_test_key_is_refused_beside_a_node_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = {"CASCADE_TEST_PAYER_KEY": "0x01"}
+    assert load(monkeypatch, **GOOD, **key).test_payer_key is not None
+    with pytest.raises(SettingsError, match="CASCADE_TEST_PAYER_KEY"):
+        load(monkeypatch, **{**GOOD, "CASCADE_RPC_URL": "https://polygon.example.org"}, **key)
+
+
+def test_the_example_lists_every_setting_and_nothing_else() -> None:
+    example = (ROOT / ".env.example").read_text()
+    listed = re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)
+    assert sorted(listed) == sorted(variable_of(field) for field in Settings.model_fields)
+
+
+def test_the_example_shows_the_defaults() -> None:
+    example = dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    for name, field in Settings.model_fields.items():
+        if not field.is_required() and variable_of(name) in example:
+            assert example[variable_of(name)].lower() == str(field.default).lower()
