@@ -1,0 +1,50 @@
+"""The read-only door to the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cascade.domain.ledger import citizen
+from cascade.domain.money import ASSETS, DUCAT, Money
+from cascade.store.database import Conn
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """An account whose kept balance is not the sum of its postings. There must be none."""
+
+    account: str
+    kept: Money
+    posted: Money
+
+
+def citizen_ducats(connection: Conn, citizen_id: str) -> Money:
+    """Ducats that a citizen holds; zero for somebody who never bought any."""
+    return balance(connection, citizen(citizen_id), DUCAT.code)
+
+
+def balance(connection: Conn, account: str, asset: str) -> Money:
+    """Credits minus debits of one account; zero when it was never used."""
+    row = connection.execute(
+        "SELECT units FROM ledger.accounts WHERE name = %s AND asset = %s", (account, asset)
+    ).fetchone()
+    return Money(ASSETS[asset], int(row["units"]) if row else 0)
+
+
+def totals(connection: Conn) -> dict[str, int]:
+    """Sum of all postings by asset, in units, both sides counted: zero for each, or the books are wrong."""
+    rows = connection.execute("SELECT asset, sum(units) AS units FROM ledger.journal GROUP BY asset").fetchall()
+    return {row["asset"]: int(row["units"]) for row in rows}
+
+
+def drifts(connection: Conn) -> list[Drift]:
+    """Accounts whose kept balance differs from the sum of their postings."""
+    rows = connection.execute(
+        "SELECT a.name, a.asset, a.units AS kept, coalesce(sum(j.units), 0) AS posted"
+        " FROM ledger.accounts a LEFT JOIN ledger.journal j ON j.account = a.name AND j.asset = a.asset"
+        " GROUP BY a.id HAVING a.units <> coalesce(sum(j.units), 0) ORDER BY a.name, a.asset"
+    ).fetchall()
+    return [
+        Drift(r["name"], Money(ASSETS[r["asset"]], int(r["kept"])), Money(ASSETS[r["asset"]], int(r["posted"])))
+        for r in rows
+    ]

@@ -1,0 +1,202 @@
+"""How far each router has been read, who reads it, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cascade.domain.payments import PaidEvent
+from cascade.errors import LeaseLost, LedgerConflict
+from cascade.store.database import Conn, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A stream's checkpoint, as a leader holds it.
+
+    Attributes:
+        stream: ``chain:<chain id>:<router>``.
+        height: every block up to here is booked.
+        hash: of that block.
+        last_seq: the router's number of the last payment booked.
+        epoch: fences the writes of a leader that was replaced.
+    """
+
+    stream: str
+    height: int
+    hash: bytes
+    last_seq: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHealth:
+    """How a stream stands, for operators.
+
+    Attributes:
+        behind_blocks: final blocks that are not booked yet.
+        finalized_at: time of the last final block that the node told of, UTC.
+        alarm: why the stream stands still; None when it does not.
+        led: some indexer holds the lease.
+    """
+
+    stream: str
+    height: int
+    behind_blocks: int
+    finalized_at: datetime
+    alarm: str | None
+    led: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A payment in a block above the checkpoint; ``final``: only the booking is still to come."""
+
+    transaction_hash: bytes
+    final: bool
+
+
+def start(connection: Conn, stream: str, height: int, block_hash: bytes, block_time: int) -> None:
+    """Set a new stream's first checkpoint; an existing one stays as it is. ``block_time``: Unix seconds."""
+    connection.execute(
+        "INSERT INTO chain_cursors (stream, height, hash, finalized_height, finalized_at)"
+        " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (stream) DO NOTHING",
+        (stream, height, block_hash, height, datetime.fromtimestamp(block_time, UTC)),
+    )
+
+
+def exists(connection: Conn, stream: str) -> bool:
+    """Whether the stream has a checkpoint."""
+    return connection.execute("SELECT FROM chain_cursors WHERE stream = %s", (stream,)).fetchone() is not None
+
+
+def lease(connection: Conn, stream: str, leader: str, seconds: float) -> Cursor | None:
+    """Take or keep the lead of a stream; None while somebody else has it. The database's clock decides."""
+    row = connection.execute(
+        "UPDATE chain_cursors SET epoch = epoch + (leader IS DISTINCT FROM %(leader)s)::int, leader = %(leader)s,"
+        " leased_until = clock_timestamp() + %(seconds)s * interval '1 second'"
+        " WHERE stream = %(stream)s AND (leader = %(leader)s OR leased_until < clock_timestamp())"
+        " RETURNING stream, height, hash, last_seq, epoch",
+        {"stream": stream, "leader": leader, "seconds": seconds},
+    ).fetchone()
+    return _cursor(row) if row else None
+
+
+def release(connection: Conn, stream: str, leader: str) -> None:
+    """Give the lead up, so that another indexer need not wait for the lease to run out."""
+    connection.execute(
+        "UPDATE chain_cursors SET leased_until = '-infinity' WHERE stream = %s AND leader = %s", (stream, leader)
+    )
+
+
+def note_finalized(connection: Conn, cursor: Cursor, height: int, block_time: int) -> None:
+    """Remember the last block that the node called final (``block_time``: Unix seconds). It never goes back."""
+    connection.execute(
+        "UPDATE chain_cursors SET finalized_height = %s, finalized_at = %s WHERE stream = %s AND finalized_height < %s",
+        (height, datetime.fromtimestamp(block_time, UTC), cursor.stream, height),
+    )
+
+
+def advance(connection: Conn, cursor: Cursor, height: int, block_hash: bytes, last_seq: int) -> None:
+    """Move the checkpoint, in the transaction that books what it covers.
+
+    Raises:
+        LeaseLost: another indexer moved it or leads now; the whole transaction must be rolled back.
+    """
+    moved = connection.execute(
+        "UPDATE chain_cursors SET height = %s, hash = %s, last_seq = %s, alarm = NULL"
+        " WHERE stream = %s AND height = %s AND hash = %s AND epoch = %s",
+        (height, block_hash, last_seq, cursor.stream, cursor.height, cursor.hash, cursor.epoch),
+    )
+    if moved.rowcount != 1:
+        raise LeaseLost(f"{cursor.stream}: another indexer leads since epoch {cursor.epoch}; it books from here on")
+
+
+def set_alarm(connection: Conn, stream: str, alarm: str | None) -> None:
+    """Say why a stream stands still, or that it no longer does."""
+    connection.execute(
+        "UPDATE chain_cursors SET alarm = %(alarm)s WHERE stream = %(stream)s AND alarm IS DISTINCT FROM %(alarm)s",
+        {"stream": stream, "alarm": alarm},
+    )
+
+
+def insert_logs(connection: Conn, chain_id: int, router: str, logs: Sequence[PaidEvent]) -> None:
+    """Store evidence; the same log again is a no-op.
+
+    Raises:
+        LedgerConflict: another log was stored at the same place.
+    """
+    for log in logs:
+        values = (
+            chain_id,
+            log.block_number,
+            log.log_index,
+            log.block_hash,
+            log.transaction_hash,
+            router,
+            log.on_chain_order_id,
+            log.payer,
+            log.token_address,
+            log.units,
+            log.partner_units,
+            log.seq,
+        )
+        columns = (
+            "chain_id, block_number, log_index, block_hash, transaction_hash, router, on_chain_order_id,"
+            " payer, token_address, units, partner_units, seq"
+        )
+        connection.execute(
+            f"INSERT INTO chain_logs ({columns}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
+            " ON CONFLICT DO NOTHING",
+            values,
+        )
+        same = f"SELECT FROM chain_logs WHERE ({columns}) = (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        if connection.execute(same, values).fetchone() is None:
+            raise LedgerConflict(
+                f"block {log.block_number}, log {log.log_index} (payment {log.seq}) is stored with other contents:"
+                " two nodes disagree about a final block, ask a third before anything is booked"
+            )
+
+
+def replace_sightings(connection: Conn, stream: str, logs: Sequence[PaidEvent]) -> None:
+    """Replace what is known of the blocks above the checkpoint."""
+    connection.execute("DELETE FROM chain_sightings WHERE stream = %s", (stream,))
+    with connection.cursor() as rows:
+        rows.executemany(
+            "INSERT INTO chain_sightings (stream, on_chain_order_id, block_number, log_index, block_hash,"
+            " transaction_hash) VALUES (%s, %s, %s, %s, %s, %s)",
+            [
+                (stream, log.on_chain_order_id, log.block_number, log.log_index, log.block_hash, log.transaction_hash)
+                for log in logs
+            ],
+        )
+
+
+def has_sightings(connection: Conn, stream: str) -> bool:
+    """Whether anything is known of the blocks above the checkpoint."""
+    return connection.execute("SELECT FROM chain_sightings WHERE stream = %s LIMIT 1", (stream,)).fetchone() is not None
+
+
+def sightings_of_order(connection: Conn, order_id: str) -> list[Sighting]:
+    """Payments of an order in blocks that are not booked yet."""
+    rows = connection.execute(
+        "SELECT s.transaction_hash, s.block_number <= c.finalized_height AS final FROM chain_sightings s"
+        " JOIN chain_terms t USING (on_chain_order_id) JOIN chain_cursors c USING (stream)"
+        " WHERE t.order_id = %s ORDER BY s.block_number, s.log_index",
+        (order_id,),
+    ).fetchall()
+    return [Sighting(bytes(row["transaction_hash"]), row["final"]) for row in rows]
+
+
+def health(connection: Conn) -> list[StreamHealth]:
+    """How every stream stands."""
+    rows = connection.execute(
+        "SELECT stream, height, greatest(finalized_height - height, 0) AS behind_blocks, finalized_at, alarm,"
+        " leased_until > clock_timestamp() AS led FROM chain_cursors ORDER BY stream"
+    ).fetchall()
+    return [StreamHealth(**row) for row in rows]
+
+
+def _cursor(row: Row) -> Cursor:
+    return Cursor(row["stream"], row["height"], bytes(row["hash"]), row["last_seq"], row["epoch"])

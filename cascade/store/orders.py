@@ -1,0 +1,129 @@
+"""Orders and what each of them asks for on chain."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cascade.domain.money import ASSETS, DUCAT, USD, Money
+from cascade.domain.orders import ChainTerms, Order
+from cascade.domain.quotes import Quote
+from cascade.domain.rates import Rate
+from cascade.errors import NotFound
+from cascade.store.database import Conn, Row
+
+_COLUMNS = (
+    "id, link_token, citizen_id, package, price_cents, ducat_units, bonus_units, rate_nano_usd, created_at, expires_at"
+)
+
+
+def clock(connection: Conn) -> datetime:
+    """The database's time, UTC: the one clock that all processes share."""
+    row = connection.execute("SELECT now() AS now").fetchone()
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    now: datetime = row["now"]
+    return now
+
+
+def insert(connection: Conn, order: Order) -> None:
+    """Store a new order."""
+    quote = order.quote
+    connection.execute(
+        f"INSERT INTO orders ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",  # noqa: S608 - constant
+        (
+            order.id,
+            order.link_token,
+            order.citizen_id,
+            quote.package,
+            quote.price.units,
+            quote.ducats.units,
+            quote.bonus.units,
+            quote.rate.nano_usd,
+            order.created_at,
+            order.expires_at,
+        ),
+    )
+
+
+def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms) -> None:
+    """Store what an order asks for on chain."""
+    connection.execute(
+        "INSERT INTO chain_terms (on_chain_order_id, order_id, chain_id, router, token, token_address, units,"
+        " expires_at, salt) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            terms.on_chain_order_id,
+            order_id,
+            terms.chain_id,
+            terms.router,
+            terms.token.code,
+            terms.token_address,
+            terms.units,
+            terms.expires_at,
+            terms.salt,
+        ),
+    )
+
+
+def by_id(connection: Conn, order_id: str) -> Order:
+    """The order with this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    row = connection.execute(f"SELECT {_COLUMNS} FROM orders WHERE id = %s", (order_id,)).fetchone()  # noqa: S608
+    return _order(row, "There is no such order.")
+
+
+def by_link_token(connection: Conn, link_token: str) -> Order:
+    """The order that a payment link opens.
+
+    Raises:
+        NotFound: there is none.
+    """
+    query = f"SELECT {_COLUMNS} FROM orders WHERE link_token = %s"  # noqa: S608 - constant
+    return _order(connection.execute(query, (link_token,)).fetchone(), "There is no such payment link.")
+
+
+def lock_by_on_chain_order_id(connection: Conn, on_chain_order_id: bytes) -> tuple[Order, ChainTerms] | None:
+    """The order that the router's order id belongs to, locked until the transaction ends; None for a stranger's id."""
+    found = connection.execute(
+        "SELECT * FROM chain_terms WHERE on_chain_order_id = %s", (on_chain_order_id,)
+    ).fetchone()
+    if found is None:
+        return None
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM orders WHERE id = %s FOR UPDATE",  # noqa: S608 - constant
+        (found["order_id"],),
+    ).fetchone()
+    return _order(row, "There is no such order."), _terms(found)
+
+
+def chain_terms(connection: Conn, order_id: str) -> list[ChainTerms]:
+    """Everything that an order asks for on chain, by token."""
+    rows = connection.execute("SELECT * FROM chain_terms WHERE order_id = %s ORDER BY token", (order_id,)).fetchall()
+    return [_terms(row) for row in rows]
+
+
+def _order(row: Row | None, missing: str) -> Order:
+    if row is None:
+        raise NotFound(missing)
+    quote = Quote(
+        row["package"],
+        Money(USD, row["price_cents"]),
+        Money(DUCAT, row["ducat_units"]),
+        Money(DUCAT, row["bonus_units"]),
+        Rate(row["rate_nano_usd"]),
+    )
+    return Order(row["id"], row["link_token"], row["citizen_id"], quote, row["created_at"], row["expires_at"])
+
+
+def _terms(row: Row) -> ChainTerms:
+    return ChainTerms(
+        bytes(row["on_chain_order_id"]),
+        row["chain_id"],
+        row["router"],
+        ASSETS[row["token"]],
+        row["token_address"],
+        int(row["units"]),
+        row["expires_at"],
+        bytes(row["salt"]),
+    )

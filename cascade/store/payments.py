@@ -1,0 +1,95 @@
+"""Confirmed payments: each reference once, whatever became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cascade.domain.money import ASSETS, Money
+from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason
+from cascade.store.database import Conn, Row
+
+# A payment is reversed when the ledger holds a transaction that reverses it.
+_SELECT = (
+    "SELECT p.*, r.reference IS NOT NULL AS reversed FROM payments p"
+    " LEFT JOIN ledger.transactions r ON r.reverses = p.reference"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BookedPayment:
+    """A payment as it stands in the books."""
+
+    reference: str
+    rail: Rail
+    order_id: str | None
+    received: Money
+    payer: str
+    transaction: str
+    outcome: Outcome
+    reason: SuspenseReason | None
+    recorded_at: datetime
+
+
+def by_reference(connection: Conn, reference: str) -> BookedPayment | None:
+    """The payment that is booked under a reference; None when there is none."""
+    row = connection.execute(f"{_SELECT} WHERE p.reference = %s", (reference,)).fetchone()
+    return _payment(row) if row else None
+
+
+def is_fulfilled(connection: Conn, order_id: str) -> bool:
+    """Whether some payment has fulfilled the order."""
+    query = "SELECT FROM payments WHERE order_id = %s AND outcome = 'fulfilled'"
+    return connection.execute(query, (order_id,)).fetchone() is not None
+
+
+def insert(connection: Conn, payment: ConfirmedPayment, order_id: str | None, reason: SuspenseReason | None) -> None:
+    """Book a payment; without a reason it fulfils its order.
+
+    Raises:
+        psycopg.errors.UniqueViolation: the reference is booked, or the order is fulfilled by another payment.
+    """
+    connection.execute(
+        "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome, reason)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (
+            payment.reference,
+            payment.rail,
+            order_id,
+            payment.received.asset.code,
+            payment.received.units,
+            payment.payer,
+            payment.transaction,
+            Outcome.SUSPENSE if reason else Outcome.FULFILLED,
+            reason,
+        ),
+    )
+
+
+def of_order(connection: Conn, order_id: str) -> list[BookedPayment]:
+    """All payments booked for an order, oldest first."""
+    rows = connection.execute(f"{_SELECT} WHERE p.order_id = %s ORDER BY p.recorded_at, p.reference", (order_id,))
+    return [_payment(row) for row in rows.fetchall()]
+
+
+def in_suspense(connection: Conn, *, limit: int = 100) -> list[BookedPayment]:
+    """Payments that wait for an operator, oldest first."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE p.outcome = 'suspense' AND r.reference IS NULL ORDER BY p.recorded_at, p.reference LIMIT %s",
+        (limit,),
+    )
+    return [_payment(row) for row in rows.fetchall()]
+
+
+def _payment(row: Row) -> BookedPayment:
+    return BookedPayment(
+        row["reference"],
+        Rail(row["rail"]),
+        row["order_id"],
+        Money(ASSETS[row["asset"]], int(row["units"])),
+        row["payer"],
+        row["transaction"],
+        Outcome.REVERSED if row["reversed"] else Outcome(row["outcome"]),
+        SuspenseReason(row["reason"]) if row["reason"] else None,
+        row["recorded_at"],
+    )
