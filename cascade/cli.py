@@ -1,0 +1,244 @@
+"""``cascade``: what an operator runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+import psycopg
+import uvicorn
+from psycopg_pool import PoolTimeout
+from rich.console import Console
+from rich.table import Table
+
+from cascade import __version__, bootstrap, settings
+from cascade.bootstrap import Cascade
+from cascade.errors import CascadeError
+from cascade.store import balances, cursors, payments
+from cascade.store.database import migrate as apply_migrations
+
+console = Console()
+
+
+@click.group()
+@click.version_option(__version__)
+def cli() -> None:
+    """Sells ducats for stablecoins. Settings are environment variables; .env.example lists them."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the RPC URL, and with it a key
+
+
+@cli.command()
+def up() -> None:
+    """Migrate, then run the API and the indexer until Ctrl-C."""
+    with _opened() as cascade:
+        _migrate(cascade)
+        endpoints = cascade.settings.home / "endpoints.json"
+        server = _Server(_server_config(cascade), lambda: _write_endpoints(cascade, endpoints))
+        stop = threading.Event()
+        ended_well = threading.Event()
+
+        def follow() -> None:
+            try:
+                _index(cascade, stop)
+                ended_well.set()
+            except CascadeError as fault:
+                logging.getLogger(__name__).error("%s", fault)
+            finally:  # whatever ended it: the API must not go on selling alone
+                server.should_exit = True
+
+        worker = threading.Thread(target=follow, name="indexer")
+        worker.start()
+        try:
+            server.run()
+        finally:
+            endpoints.unlink(missing_ok=True)
+            stop.set()
+            worker.join()
+        if not (ended_well.is_set() and server.started):
+            sys.exit(1)
+
+
+@cli.command()
+def api() -> None:
+    """Run only the API; many may run side by side."""
+    with _opened() as cascade:
+        server = uvicorn.Server(_server_config(cascade))
+        server.run()
+        if not server.started:
+            sys.exit(1)
+
+
+@cli.command()
+def indexer() -> None:
+    """Run only the indexer; a second one waits and takes over when the first is gone."""
+    stop = threading.Event()
+
+    def halt(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGINT, halt)
+    signal.signal(signal.SIGTERM, halt)
+    with _opened() as cascade:
+        _index(cascade, stop)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to this release's shape."""
+    with _opened() as cascade:
+        _migrate(cascade)
+
+
+@cli.command()
+@click.option("--limit", default=100, show_default=True, help="Most payments to show.")
+def suspense(limit: int) -> None:
+    """Money that fits no order, with the next step for each."""
+    with _opened() as cascade, cascade.database.transaction() as connection:
+        waiting = payments.in_suspense(connection, limit=limit)
+    table = Table("payment", "amount", "payer", "transaction", "order", "reason", "next step", title="In suspense")
+    for payment in waiting:
+        reason = payment.reason
+        table.add_row(
+            payment.reference,
+            f"{payment.received} {payment.received.asset.code}",
+            payment.payer,
+            payment.transaction,
+            payment.order_id or "unknown",
+            reason or "",
+            reason.next_step if reason else "",
+        )
+    console.print(table if waiting else "Nothing is in suspense.")
+
+
+@cli.command()
+def status() -> None:
+    """How far each router's payments are booked, and why a stream stands still."""
+    with _opened() as cascade, cascade.database.transaction() as connection:
+        streams = cursors.health(connection)
+    table = Table("stream", "height", "behind", "last final block", "led", "alarm")
+    for stream in streams:
+        table.add_row(
+            stream.stream,
+            str(stream.height),
+            str(stream.behind_blocks),
+            stream.finalized_at.isoformat(),
+            "yes" if stream.led else "no",
+            stream.alarm or "",
+        )
+    console.print(table if streams else "No router has been followed yet.")
+
+
+@cli.command()
+def audit() -> None:
+    """Add up the whole ledger; exit 1 when a sum is not zero or a kept balance has drifted."""
+    with _opened() as cascade, cascade.database.transaction() as connection:
+        totals, drifts = balances.totals(connection), balances.drifts(connection)
+    for drift in drifts:
+        console.print(f"{drift.account} {drift.kept.asset.code}: kept {drift.kept}, posted {drift.posted}")
+    for asset, units in totals.items():
+        console.print(f"{asset}: all postings sum to {units}")
+    if drifts or any(totals.values()):
+        sys.exit(1)
+
+
+def main() -> None:
+    """Run the command line; what can be expected to go wrong ends with one sentence and exit code 1."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as fault:
+        fault.show()
+        sys.exit(fault.exit_code)
+    except CascadeError as fault:
+        click.echo(f"cascade: {fault}", err=True)
+        sys.exit(1)
+    except (psycopg.OperationalError, PoolTimeout):
+        click.echo(
+            "cascade: DATABASE_URL: the database does not answer: is it running, and is the URL right?", err=True
+        )
+        sys.exit(1)
+
+
+@contextmanager
+def _opened() -> Iterator[Cascade]:
+    cascade = bootstrap.assemble(settings.load())
+    try:
+        cascade.database.open()
+        yield cascade
+    finally:
+        cascade.database.close()
+
+
+def _migrate(cascade: Cascade) -> None:
+    for name in apply_migrations(cascade.database):
+        logging.getLogger(__name__).info("applied migration %s", name)
+
+
+def _index(cascade: Cascade, stop: threading.Event) -> None:
+    node = bootstrap.node(cascade.settings)
+    try:
+        bootstrap.indexer(cascade, node).run(stop)
+    finally:
+        node.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it is up."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def _server_config(cascade: Cascade) -> uvicorn.Config:
+    sys.path.insert(0, os.getcwd())  # `api` is an application beside the library, not an installed package
+    return uvicorn.Config(
+        "api.main:app",
+        host=cascade.settings.host,
+        port=cascade.settings.port,
+        proxy_headers=True,
+        forwarded_allow_ips=cascade.settings.forwarded_allow_ips,
+        access_log=False,  # paths hold payment links
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _write_endpoints(cascade: Cascade, path: Path) -> None:
+    """Tell local tools where everything is; only the owner may read it, since the database URL may hold a password."""
+    deployment, configured = cascade.deployment, cascade.settings
+    content = {
+        "api": configured.base_url,
+        "rpc_url": configured.rpc_url.get_secret_value(),
+        "database_url": configured.database_url.get_secret_value(),
+        "chain_id": deployment.chain.chain_id,
+        "router": deployment.router,
+        "safe": deployment.treasury,
+        "partner": deployment.partner,
+        "tokens": {asset.code: address for asset, address in deployment.chain.stablecoins.items()},
+    }
+    if configured.test_payer_key is not None:
+        content["funded_key"] = configured.test_payer_key.get_secret_value()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Money in. A rail turns evidence into values; it never calls upward."""

@@ -1,0 +1,205 @@
+"""Reading a chain through one RPC endpoint, in a way that cannot lie quietly.
+
+Behind an endpoint there are often several backends, and some lag. Asking for the height and then for logs gets
+answers from two of them, and a log that one has not seen yet is lost without an error. Here one batch holds the
+block before the stretch, its logs, and the block at its end; it is taken only when all three are there and agree.
+Null and error mean "unknown", never "nothing"; only a different hash means that a block was replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+
+from cascade.domain.payments import PaidEvent
+from cascade.errors import NodeUnavailable, ReorgBelowFinality
+from cascade.rails.chain import PAID_TOPIC, decode_paid
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The header of a block, as far as it is needed; ``timestamp`` is Unix time in seconds."""
+
+    number: int
+    hash: bytes
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The router's payments in the blocks after a checkpoint, up to and with ``end``."""
+
+    end: Block
+    events: tuple[PaidEvent, ...]
+
+
+class Node:
+    """A JSON-RPC endpoint.
+
+    Args:
+        url: http or https; may hold a key, so no message and no log names it.
+        timeout_seconds: for one request.
+    """
+
+    def __init__(self, url: str, *, timeout_seconds: float = 10.0) -> None:
+        self._client = httpx.Client(timeout=timeout_seconds)
+        self._url = url
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def chain_id(self) -> int:
+        """EIP-155 chain id."""
+        return _quantity(self._batch([("eth_chainId", [])])[0], "eth_chainId")
+
+    def code(self, address: str) -> bytes:
+        """The code at an address, now."""
+        return _hex(self._batch([("eth_getCode", [address, "latest"])])[0], "eth_getCode")
+
+    def call(self, to: str, data: bytes) -> bytes:
+        """What a view function returns, now."""
+        request = {"to": to, "data": "0x" + data.hex()}
+        return _hex(self._batch([("eth_call", [request, "latest"])])[0], "eth_call")
+
+    def block(self, number: int) -> Block:
+        """One block by its number."""
+        return _block(self._batch([_by_number(hex(number))])[0], hex(number))
+
+    def tips(self) -> tuple[Block, Block]:
+        """The last finalized block, and the last block.
+
+        Raises:
+            NodeUnavailable: also when the node knows no finalized block; ``latest`` never stands in for it.
+        """
+        final, latest = self._batch([_by_number("finalized"), _by_number("latest")])
+        return _block(final, "finalized"), _block(latest, "latest")
+
+    def paid_events(self, router: str, after: tuple[int, bytes], to: int) -> Stretch:
+        """All ``Paid`` logs of the router in the blocks after a checkpoint.
+
+        Args:
+            router: the router's address.
+            after: number and hash of the block before the stretch.
+            to: number of the last block of the stretch.
+
+        Raises:
+            NodeUnavailable: some part of the answer is missing or contradicts another part.
+            ReorgBelowFinality: the block before the stretch has another hash than it had.
+        """
+        height, expected_hash = after
+        first = height + 1
+        query = {
+            "address": router,
+            "topics": ["0x" + PAID_TOPIC.hex()],
+            "fromBlock": hex(first),
+            "toBlock": hex(to),
+        }
+        before, logs, end = self._batch([_by_number(hex(height)), ("eth_getLogs", [query]), _by_number(hex(to))])
+        start_block, end_block = _block(before, hex(height)), _block(end, hex(to))
+        if start_block.number != height or end_block.number != to:
+            raise NodeUnavailable(
+                f"asked for blocks {height} and {to}, the node gave {start_block.number} and {end_block.number}"
+            )
+        if start_block.hash != expected_hash:
+            raise ReorgBelowFinality(
+                f"block {height} was final with hash 0x{expected_hash.hex()}, but the node says"
+                f" 0x{start_block.hash.hex()} now: compare both with a block explorer before anything is booked again"
+            )
+        if not isinstance(logs, list):
+            raise NodeUnavailable(f"eth_getLogs gave {type(logs).__name__}, not a list")
+        return Stretch(end_block, _checked(logs, router, first, end_block))
+
+    def _batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        """Results of several calls sent as one request; any missing or failed one fails all."""
+        body = [
+            {"jsonrpc": "2.0", "id": i, "method": method, "params": params} for i, (method, params) in enumerate(calls)
+        ]
+        answers = self._post(orjson.dumps(body))
+        if not isinstance(answers, list):
+            raise NodeUnavailable(f"the node answered a batch with {_error_text(answers)}")
+        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
+        results = []
+        for i, (method, _) in enumerate(calls):
+            answer = by_id.get(i)
+            if answer is None or "result" not in answer:
+                raise NodeUnavailable(f"{method}: {_error_text(answer)}")
+            results.append(answer["result"])
+        return results
+
+    def _post(self, body: bytes) -> Any:
+        try:
+            response = self._client.post(self._url, content=body, headers={"content-type": "application/json"})
+        except httpx.HTTPError as fault:  # its text may hold the URL, and the URL a key
+            raise NodeUnavailable(f"the node did not answer: {type(fault).__name__}") from None
+        if response.status_code != httpx.codes.OK:
+            raise NodeUnavailable(f"the node answered with HTTP {response.status_code}")
+        if len(response.content) > MAX_ANSWER_BYTES:
+            raise NodeUnavailable(f"the node's answer has {len(response.content)} bytes, more than {MAX_ANSWER_BYTES}")
+        try:
+            return orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            raise NodeUnavailable("the node's answer is not JSON") from None
+
+
+def _checked(logs: list[Any], router: str, first: int, end: Block) -> tuple[PaidEvent, ...]:
+    """The logs as events, when nothing in them contradicts anything else."""
+    events: list[PaidEvent] = []
+    hashes: dict[int, bytes] = {end.number: end.hash}
+    previous = (first, -1)
+    for log in logs:
+        if not isinstance(log, dict) or log.get("removed"):
+            raise NodeUnavailable("eth_getLogs gave a removed log, or none at all")
+        if str(log.get("address", "")).lower() != router.lower():
+            raise NodeUnavailable(f"eth_getLogs gave a log of {log.get('address')}, asked for {router}")
+        event = decode_paid(log)
+        place = (event.block_number, event.log_index)
+        if not previous < place or event.block_number > end.number:
+            raise NodeUnavailable(f"log {place} is out of order or outside blocks {first} to {end.number}")
+        if hashes.setdefault(event.block_number, event.block_hash) != event.block_hash:
+            raise NodeUnavailable(f"block {event.block_number} came with two hashes")
+        previous = place
+        events.append(event)
+    return tuple(events)
+
+
+def _by_number(tag: str) -> tuple[str, list[Any]]:
+    return "eth_getBlockByNumber", [tag, False]
+
+
+def _block(result: Any, asked: str) -> Block:
+    if result is None:
+        raise NodeUnavailable(f"the node does not know block {asked} (yet)")
+    if not isinstance(result, Mapping):
+        raise NodeUnavailable(f"block {asked} is {type(result).__name__}, not a header")
+    number, timestamp = (_quantity(result.get(key), f"block {asked}") for key in ("number", "timestamp"))
+    block_hash = _hex(result.get("hash"), f"block {asked}")
+    if len(block_hash) != 32:
+        raise NodeUnavailable(f"block {asked} has a hash of {len(block_hash)} bytes, not 32")
+    return Block(number, block_hash, timestamp)
+
+
+def _quantity(result: Any, asked: str) -> int:
+    try:
+        return int(result, 16)
+    except (TypeError, ValueError):
+        raise NodeUnavailable(f"{asked}: the node gave no number") from None
+
+
+def _hex(result: Any, asked: str) -> bytes:
+    try:
+        return bytes.fromhex(result.removeprefix("0x"))
+    except (AttributeError, ValueError):
+        raise NodeUnavailable(f"{asked}: the node gave no hexadecimal data") from None
+
+
+def _error_text(answer: Any) -> str:
+    error = answer.get("error") if isinstance(answer, Mapping) else None
+    message = error.get("message") if isinstance(error, Mapping) else None
+    return f"error {str(message)[:200]!r}" if message else "no answer"

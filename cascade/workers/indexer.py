@@ -1,0 +1,210 @@
+"""Follows the router's ``Paid`` events and books them.
+
+Two streams, one code path: the final stream reads up to the last finalized block and alone books; what lies above it
+is only remembered as "seen", thrown away and read again at the next look. So the ledger never has to undo a reorg.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Event
+
+import psycopg
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential,
+)
+
+from cascade.domain.money import Asset
+from cascade.errors import CascadeError, DeploymentMismatch, LeaseLost, NodeUnavailable
+from cascade.fulfillment import fulfill
+from cascade.rails.chain import check_sequence, confirmed_payment
+from cascade.rails.node import Block, Node, Stretch
+from cascade.store import cursors
+from cascade.store.cursors import Cursor
+from cascade.store.database import Database
+
+log = logging.getLogger(__name__)
+
+LONGEST_PAUSE_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """The router that is followed.
+
+    Attributes:
+        chain_id: EIP-155 chain id.
+        address: checksummed.
+        deployed_at_block: no payment can be in or before the block before this one.
+        stablecoins: asset by checksummed token address.
+    """
+
+    chain_id: int
+    address: str
+    deployed_at_block: int
+    stablecoins: Mapping[str, Asset]
+
+    @property
+    def stream(self) -> str:
+        """The name of its checkpoint."""
+        return f"chain:{self.chain_id}:{self.address}"
+
+
+class Indexer:
+    """Books a router's payments, from its deployment on.
+
+    Args:
+        database: holds checkpoint, evidence and ledger.
+        node: where the chain is read.
+        check: holds the router against the chain; called until it passes, before anything is read.
+        router: what is followed.
+        poll_seconds: how often to look for new blocks.
+        lease_seconds: how long this indexer may be silent before another takes over.
+        log_range_blocks: most blocks to ask for at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        node: Node,
+        router: Router,
+        *,
+        check: Callable[[], None],
+        poll_seconds: float,
+        lease_seconds: float,
+        log_range_blocks: int,
+    ) -> None:
+        self._database = database
+        self._node = node
+        self._router = router
+        self._check: Callable[[], None] | None = check
+        self._poll_seconds = poll_seconds
+        self._lease_seconds = lease_seconds
+        self._longest_range = log_range_blocks
+        self._range = log_range_blocks
+        self._name = secrets.token_hex(8)
+
+    def run(self, stop: Event) -> None:
+        """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again.
+
+        Raises:
+            DeploymentMismatch: waiting does not help; an operator has to give another record or node.
+        """
+        patient = Retrying(
+            retry=retry_if_exception_type((CascadeError, psycopg.Error))
+            & retry_if_not_exception_type(DeploymentMismatch),
+            wait=wait_exponential(multiplier=self._poll_seconds, max=LONGEST_PAUSE_SECONDS),
+            before_sleep=self._report,
+            sleep=sleep_using_event(stop),
+            stop=stop_when_event_set(stop),
+        )
+        try:
+            while not stop.is_set():
+                if not patient(self.step):
+                    stop.wait(self._poll_seconds)
+        except RetryError:  # told to stop while waiting for better times
+            pass
+        finally:
+            self._resign()
+
+    def step(self) -> bool:
+        """Look once, and book at most one range of blocks.
+
+        Returns:
+            True when there are final blocks left that can be booked right away.
+
+        Raises:
+            NodeError: nothing was booked; the checkpoint stands where it stood.
+            LeaseLost: another indexer leads; nothing was booked.
+        """
+        if self._check is not None:
+            self._check()
+            self._check = None
+        final, latest = self._node.tips()
+        cursor = self._lead(final)
+        if cursor is None:
+            return False
+        if final.number > cursor.height:
+            cursor = self._book(cursor, final)
+        if final.number > cursor.height:
+            return True
+        self._sight(cursor, latest)
+        return False
+
+    def _lead(self, final: Block) -> Cursor | None:
+        """Take or keep the lead; None while somebody else has it, or the router's own block is not final yet."""
+        before = self._router.deployed_at_block - 1
+        with self._database.transaction() as connection:
+            started = cursors.exists(connection, self._router.stream)
+        if not started:
+            if final.number < before:
+                return None
+            first = self._node.block(before)
+            with self._database.transaction() as connection:
+                cursors.start(connection, self._router.stream, first.number, first.hash, first.timestamp)
+        with self._database.transaction() as connection:
+            cursor = cursors.lease(connection, self._router.stream, self._name, self._lease_seconds)
+            if cursor is not None:
+                cursors.note_finalized(connection, cursor, final.number, final.timestamp)
+        return cursor
+
+    def _book(self, cursor: Cursor, final: Block) -> Cursor:
+        """Read the next range of final blocks and book it: evidence, credits and checkpoint in one transaction."""
+        stretch = self._read(cursor, min(final.number, cursor.height + self._range))
+        last_seq = check_sequence(stretch.events, cursor.last_seq)
+        payments = [confirmed_payment(self._router.chain_id, self._router.stablecoins, e) for e in stretch.events]
+        with self._database.transaction() as connection:
+            # First, so that an indexer which was replaced stops here and not after it took locks.
+            cursors.advance(connection, cursor, stretch.end.number, stretch.end.hash, last_seq)
+            cursors.insert_logs(connection, self._router.chain_id, self._router.address, stretch.events)
+            outcomes = [fulfill(connection, payment) for payment in payments]
+        for payment, outcome in zip(payments, outcomes, strict=True):
+            log.info("%s: %s %s %s", payment.reference, payment.received, payment.received.asset.code, outcome)
+        return Cursor(cursor.stream, stretch.end.number, stretch.end.hash, last_seq, cursor.epoch)
+
+    def _read(self, cursor: Cursor, to: int) -> Stretch:
+        """Read a range; every refusal halves the next one, since each provider words its limit in its own way."""
+        try:
+            stretch = self._node.paid_events(self._router.address, (cursor.height, cursor.hash), to)
+        except NodeUnavailable:
+            self._range = max(1, self._range // 2)
+            raise
+        self._range = min(self._longest_range, self._range * 2)
+        return stretch
+
+    def _sight(self, cursor: Cursor, latest: Block) -> None:
+        """Remember which payments lie above the checkpoint, in blocks that may still be replaced."""
+        to = min(latest.number, cursor.height + self._longest_range)
+        events = self._read(cursor, to).events if to > cursor.height else ()
+        with self._database.transaction() as connection:
+            if events or cursors.has_sightings(connection, cursor.stream):
+                cursors.replace_sightings(connection, cursor.stream, events)
+
+    def _report(self, attempt: RetryCallState) -> None:
+        """Say what went wrong. What time alone does not mend stays visible as the stream's alarm."""
+        fault = attempt.outcome.exception() if attempt.outcome else None
+        log.warning("%s: %s: %s", self._router.stream, type(fault).__name__, fault)
+        if isinstance(fault, (LeaseLost, NodeUnavailable, psycopg.OperationalError)):
+            return  # ordinary weather; when it lasts, the age of the last final block tells
+        try:
+            with self._database.transaction() as connection:
+                cursors.set_alarm(connection, self._router.stream, f"{type(fault).__name__}: {fault}"[:500])
+        except psycopg.Error as unreachable:
+            log.warning("the alarm could not be stored: %s", type(unreachable).__name__)
+
+    def _resign(self) -> None:
+        try:
+            with self._database.transaction() as connection:
+                cursors.release(connection, self._router.stream, self._name)
+        except psycopg.Error:  # the lease then runs out by itself
+            log.info("the lease of %s was not given up; it runs out by itself", self._router.stream)
