@@ -1,0 +1,42 @@
+"""What the routes are given."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException
+
+from cascade.bootstrap import Cascade
+
+_bearer = HTTPBearer(auto_error=False, description="CASCADE_API_KEY")
+
+
+def _cascade(request: Request) -> Cascade:
+    cascade: Cascade = request.app.state.cascade
+    return cascade
+
+
+System = Annotated[Cascade, Depends(_cascade)]
+
+
+def may_read_balances(
+    cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> None:
+    """Let only the platform's server read balances, unless the operator opened them to all.
+
+    Raises:
+        HTTPException: 401 without the right key, 403 when the operator has set none.
+    """
+    settings = cascade.settings
+    if settings.public_balances:
+        return
+    if settings.api_key is None:
+        raise HTTPException(403, "Balances are closed. The operator opens them by setting CASCADE_API_KEY.")
+    given = credentials.credentials if credentials else ""
+    if not hmac.compare_digest(given.encode(), settings.api_key.get_secret_value().encode()):
+        raise HTTPException(
+            401, "Balances need the platform's key: Authorization: Bearer ...", {"www-authenticate": "Bearer"}
+        )

@@ -1,0 +1,93 @@
+"""Errors as people and programs can read them: RFC 9457 ``application/problem+json``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from cascade.errors import InvalidInput, NotFound
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """What went wrong, in words. ``field`` names the part of the request that has to change."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "about:blank",
+                "title": "Unprocessable Content",
+                "status": 422,
+                "detail": "A custom purchase is from 10 to 10,000 USD, not 9.99 USD.",
+                "field": "usd_amount",
+            }
+        }
+    )
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+
+
+def problem(
+    status: int, detail: str, *, field: str | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An answer that says what went wrong."""
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, field=field)
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that a route can answer with, for the OpenAPI document."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {
+        status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
+        for status in (*statuses, 429)
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Turn every error of an app into a problem."""
+
+    @app.exception_handler(InvalidInput)
+    def invalid_input(_: Request, fault: InvalidInput) -> JSONResponse:
+        return problem(422, str(fault), field=fault.field)
+
+    @app.exception_handler(NotFound)
+    def not_found(_: Request, fault: NotFound) -> JSONResponse:
+        return problem(404, str(fault))
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, fault: RequestValidationError) -> JSONResponse:
+        first = fault.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str)) or "body"
+        return problem(422, f"{field}: {first['msg']}.", field=field)
+
+    @app.exception_handler(HTTPException)
+    def http(_: Request, fault: HTTPException) -> JSONResponse:
+        return problem(fault.status_code, str(fault.detail), headers=fault.headers)
+
+    @app.exception_handler(psycopg.OperationalError)
+    def database_down(_: Request, fault: psycopg.OperationalError) -> JSONResponse:
+        log.error("the database does not answer: %s", type(fault).__name__)
+        detail = "The books cannot be reached right now. Nothing was changed; try again in a moment."
+        return problem(503, detail, headers={"retry-after": "5"})
+
+    @app.exception_handler(Exception)
+    def unexpected(_: Request, fault: Exception) -> JSONResponse:
+        log.error("unexpected %s", type(fault).__name__, exc_info=fault)
+        return problem(500, "Something went wrong on our side. Nothing was charged.")

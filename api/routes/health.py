@@ -1,0 +1,39 @@
+"""For monitors."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Response
+
+from api.dependencies import System
+from api.problems import documented
+from api.schemas import HealthOut, StreamOut
+from cascade.store import cursors
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/health", responses={**documented(), 503: {"model": HealthOut, "description": "Not working as it should"}})
+def health(cascade: System, response: Response) -> HealthOut:
+    """200 when all is well; 503 when the database is down, or payments are not being booked."""
+    if not cascade.database.is_up():
+        response.status_code = 503
+        return HealthOut(status="down", database=False, streams=[])
+    with cascade.database.transaction() as connection:
+        streams = cursors.health(connection)
+    now = datetime.now(UTC)
+    out = [
+        StreamOut(
+            stream=stream.stream,
+            height=stream.height,
+            behind_blocks=stream.behind_blocks,
+            finality_lag_seconds=max(0, int((now - stream.finalized_at).total_seconds())),
+            standing_still=stream.alarm is not None or not stream.led,
+        )
+        for stream in streams
+    ]
+    allowed = cascade.deployment.chain.finality_alarm_seconds
+    well = bool(out) and not any(s.standing_still or s.finality_lag_seconds > allowed for s in out)
+    response.status_code = 200 if well else 503
+    return HealthOut(status="ok" if well else "degraded", database=True, streams=out)

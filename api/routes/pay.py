@@ -1,0 +1,66 @@
+"""The payment link: a page that shows an order and pays it from a wallet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+from starlette.responses import Response
+
+from api.dependencies import System
+from api.schemas import OrderOut, calls_of
+from cascade.chains import POLYGON, Chain
+from cascade.errors import NotFound
+from cascade.store import orders
+
+router = APIRouter(include_in_schema=False)
+templates = Jinja2Templates(Path(__file__).parent.parent / "checkout" / "templates")
+
+# For wallets that have to add the network; they, not we, connect to it.
+PUBLIC_RPC_URLS = {POLYGON.chain_id: ["https://polygon-bor-rpc.publicnode.com", "https://polygon-rpc.com"]}
+
+
+@router.get("/pay/{token}", response_class=HTMLResponse)
+def pay(token: str, request: Request, cascade: System) -> Response:
+    """The payment page of one order; it can be closed and opened again in any state."""
+    try:
+        with cascade.database.transaction() as connection:
+            view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
+            left = view.order.expires_at - orders.clock(connection)
+    except NotFound:
+        return templates.TemplateResponse(request, "unknown_link.html", status_code=404)
+    chain, quote = cascade.deployment.chain, view.order.quote
+    terms = view.terms[0]
+    # The page's modules know no ABI, no address and no wording of money: they hand these calls to the wallet.
+    wallet = {
+        "order_id": view.order.id,
+        "seconds_left": max(0, int(left.total_seconds())),
+        "network": _network(chain),
+        "token": {"code": terms.token.code, "address": terms.token_address, "decimals": terms.token.scale},
+        "amount": str(terms.units),
+        "calls": [call.model_dump() for call in calls_of(terms)],
+    }
+    context = {
+        "order": OrderOut.of(view, chain.transaction_url),
+        "citizen_id": view.order.citizen_id,
+        "expires_at": view.order.expires_at,
+        "total": quote.total_ducats.display(),
+        "bonus": quote.bonus.display() if quote.bonus.units else None,
+        "terms": terms,
+        "chain": chain,
+        "wallet": wallet,
+    }
+    return templates.TemplateResponse(request, "pay.html", context)
+
+
+def _network(chain: Chain) -> dict[str, object]:
+    """A chain as a wallet that does not know it wants it (EIP-3085)."""
+    return {
+        "chainId": hex(chain.chain_id),
+        "chainName": chain.name,
+        "nativeCurrency": {"name": "POL", "symbol": "POL", "decimals": 18},
+        "rpcUrls": PUBLIC_RPC_URLS[chain.chain_id],
+        "blockExplorerUrls": [chain.transaction_url.partition("/tx/")[0]],
+    }

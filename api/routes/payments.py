@@ -1,0 +1,40 @@
+"""Prices, orders and their state."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.dependencies import System
+from api.problems import documented
+from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, OrderOut, PricingOut
+from cascade.store import orders
+
+router = APIRouter(prefix="/api/payments", tags=["payments"])
+
+
+@router.get("/pricing", responses=documented())
+def pricing(cascade: System) -> PricingOut:
+    """Packages, bounds of a custom purchase, and the rate of the moment."""
+    return PricingOut.of(cascade.checkout)
+
+
+@router.post("/crypto-payment-intent", status_code=201, responses=documented(413, 422, 503))
+def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, cascade: System) -> CryptoPaymentIntentOut:
+    """Open an order payable in a stablecoin: its price is locked until it expires."""
+    with cascade.database.transaction() as connection:
+        view = cascade.checkout.open_chain_order(
+            connection,
+            citizen_id=wish.citizen_id,
+            package=wish.package,
+            usd_amount=wish.usd_text,
+            token=wish.token,
+        )
+    return CryptoPaymentIntentOut.of(view, cascade.settings.base_url)
+
+
+@router.get("/orders/{order_id}", responses=documented(404, 422, 503))
+def order(order_id: str, cascade: System) -> OrderOut:
+    """How an order stands: open, seen, confirmed, fulfilled or expired, with its payments."""
+    with cascade.database.transaction() as connection:
+        view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
+    return OrderOut.of(view, cascade.deployment.chain.transaction_url)
