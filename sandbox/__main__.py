@@ -1,0 +1,128 @@
+"""`python -m sandbox run` and `python -m sandbox demo`: the whole system on this machine, nothing else needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from sandbox import demo as purchases
+from sandbox.box import Box, BoxFailed
+from sandbox.deploy import ROOT, DeploymentFailed
+from sandbox.polygon import AnvilFailed, ChainInUse, ChainUnreadable, NodeError, PackagesMissing
+from sandbox.ports import is_free
+from sandbox.postgres import DatabaseFailed, DatabaseInUse
+
+console = Console(highlight=False, soft_wrap=True)
+
+_EXPECTED = (
+    *(BoxFailed, DeploymentFailed, purchases.DemoFailed, AnvilFailed, ChainInUse, ChainUnreadable, NodeError),
+    *(PackagesMissing, DatabaseFailed, DatabaseInUse),
+)
+
+
+@click.group()
+def cli() -> None:
+    """The world in a box."""
+
+
+@cli.command()
+@click.option("--home", envvar="CASCADE_HOME", type=click.Path(path_type=Path), default=ROOT / ".cascade")
+@click.option("--port", envvar="CASCADE_PORT", default=8000, help="CASCADE_PORT: where the API listens.")
+@click.option("--rpc-port", envvar="CASCADE_SANDBOX_RPC_PORT", default=8545, help="CASCADE_SANDBOX_RPC_PORT")
+def run(home: Path, port: int, rpc_port: int) -> None:
+    """Start everything, print a payment link, and go on until Ctrl-C."""
+    for variable, number in (("CASCADE_PORT", port), ("CASCADE_SANDBOX_RPC_PORT", rpc_port)):
+        if not is_free(number):
+            raise click.ClickException(f"{variable}: port {number} is taken; stop what listens there, or set another")
+    with _until_interrupted() as interrupted:
+        with console.status("Starting PostgreSQL, a local Polygon, the router and Cascade ..."):
+            box = Box.start(home, port, rpc_port)
+        with box:
+            _introduce(box)
+            while not interrupted.wait(1):
+                box.check()
+            console.print("Stopping ...")
+    console.print("Stopped. Nothing is lost: `make run` goes on where this left off.")
+
+
+@cli.command()
+def demo() -> None:
+    """Buy twice with real transactions, in a system of its own; exit 0 when all is well."""
+    purchases.run(console)
+    console.print("[bold green]All is well.[/]")
+
+
+def _introduce(box: Box) -> None:
+    table = Table.grid(padding=(0, 2))
+    endpoints = box.endpoints
+    rows = {
+        "API": endpoints["api"],
+        "Polygon (local, chain 137)": endpoints["rpc_url"],
+        "PostgreSQL": endpoints["database_url"],
+        "PaymentRouter": endpoints["router"],
+        "Safe, the treasury (2 of 3)": endpoints["safe"],
+        "Partner": endpoints["partner"],
+        "State, logs, endpoints.json": str(box.home),
+    }
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    console.print("\n[bold]Cascade is running[/], in test mode: the money on this chain is worth nothing.\n")
+    console.print(table)
+    console.print(f"\nA payment link, Explorer for 50 USDC:\n\n  [bold]{_payment_link(endpoints)}[/]\n")
+    console.print("To pay it from a browser wallet, import funded_key of endpoints.json. Ctrl-C stops everything.\n")
+
+
+def _payment_link(endpoints: dict[str, Any]) -> str:
+    wish = {"citizen_id": "Marco_Polo", "package": "explorer", "token": "USDC"}
+    url = f"{endpoints['api']}/api/payments/crypto-payment-intent"
+    answer = httpx.post(url, json=wish, timeout=10, trust_env=False).raise_for_status()
+    link: str = answer.json()["payment_link"]
+    return link
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that all stops in order; a second Ctrl-C is heard as usual."""
+    interrupted = threading.Event()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        interrupted.set()
+        signal.signal(number, signal.default_int_handler)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def main() -> None:
+    """Run the command line; what can be expected to go wrong ends with a message and exit code 1."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as fault:
+        fault.show()
+        sys.exit(fault.exit_code)
+    except _EXPECTED as fault:
+        click.echo(f"{type(fault).__name__}: {fault}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()
