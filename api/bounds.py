@@ -5,16 +5,13 @@ from __future__ import annotations
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
 
 MAX_BODY_BYTES = 16 * 1024
-
-
-class TooLarge(Exception):
-    """The body is longer than any request of this API needs to be."""
 
 
 class Bounds:
@@ -43,11 +40,7 @@ class Bounds:
             detail = f"More than {limit.amount} such requests in a minute from your address. Wait a little."
             await problem(429, detail, headers={"retry-after": "60"})(scope, receive, send)
             return
-        try:
-            await self._app(scope, _bounded(receive), send)
-        except TooLarge:  # reading the body comes before any answer, so nothing has been sent
-            detail = f"A request has at most {MAX_BODY_BYTES:,} bytes."
-            await problem(413, detail)(scope, receive, send)
+        await self._app(scope, _bounded(receive), send)
 
 
 def _bounded(receive: Receive) -> Receive:
@@ -58,7 +51,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > MAX_BODY_BYTES:
-            raise TooLarge
+            raise HTTPException(413, f"A request has at most {MAX_BODY_BYTES:,} bytes.")
         return message
 
     return bounded

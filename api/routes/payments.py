@@ -18,7 +18,7 @@ def pricing(cascade: System) -> PricingOut:
     return PricingOut.of(cascade.checkout)
 
 
-@router.post("/crypto-payment-intent", status_code=201, responses=documented(413, 422, 503))
+@router.post("/crypto-payment-intent", status_code=201, responses=documented(400, 413, 422, 503))
 def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, cascade: System) -> CryptoPaymentIntentOut:
     """Open an order payable in a stablecoin: its price is locked until it expires."""
     with cascade.database.transaction() as connection:

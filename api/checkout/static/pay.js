@@ -145,7 +145,7 @@ async function mustBeOpen() {
     throw new Problem("There is no connection to us at the moment, so nothing was paid. Try again shortly.");
   });
   if (order.status === "open") return;
-  await refresh();
+  await refresh().catch(() => {}); // then the next poll does it
   throw new Problem("This order can no longer be paid.");
 }
 

@@ -60,7 +60,7 @@ export async function connect(provider) {
  * @returns {Promise<string>}
  */
 export async function send(provider, network, account, { to, data, value }) {
-  await select(provider, network);  // each time: people change networks between two steps
+  await select(provider, network); // each time: people change networks between two steps
   return provider.request({ method: "eth_sendTransaction", params: [{ from: account, to, data, value }] });
 }
 

@@ -1,0 +1,170 @@
+"""A real Chromium in front of a running Cascade, and a watch on everything that a page must not do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
+
+from sandbox.polygon import LocalPolygon
+from tests.browser.wallet import PayerWallet
+from tests.conftest import RunningCascade
+
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PAYER = 6
+"""Which of the development accounts pays; the others have parts in the deployment."""
+
+_REPORT_VIOLATIONS = """
+addEventListener("securitypolicyviolation", (e) => console.error(`CSP ${e.violatedDirective}: ${e.blockedURI}`));
+"""
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    # Not for the whole session: Playwright's event loop would be in the way of other suites' own.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_chromium(playwright), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+def _chromium(playwright: Playwright) -> str:
+    named = os.environ.get("CHROMIUM")
+    on_path = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    for candidate in (named, *on_path, playwright.chromium.executable_path):
+        if candidate and Path(candidate).exists():
+            return candidate
+    raise AssertionError(
+        "No Chromium was found. Install one with `apt-get install chromium` or `playwright install chromium`, or set"
+        " CHROMIUM to its path."
+    )
+
+
+@dataclass
+class Watch:
+    """Notes what no page of ours may do: errors in the console, breaches of the policy, talking to strangers."""
+
+    origin: str
+    complaints: list[str] = field(default_factory=list)
+
+    def on(self, context: BrowserContext) -> None:
+        """Begin to watch."""
+        context.add_init_script(_REPORT_VIOLATIONS)
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
+        context.on("request", self._request)
+
+    def forget(self, containing: str) -> None:
+        """Strike out what a test has provoked; it must have happened."""
+        provoked = [complaint for complaint in self.complaints if containing in complaint]
+        assert provoked, f"{containing!r} was never complained of, only {self.complaints}"
+        self.complaints = [complaint for complaint in self.complaints if complaint not in provoked]
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _request(self, request: Request) -> None:
+        url = urlsplit(request.url)
+        if url.scheme != "data" and f"{url.scheme}://{url.netloc}" != self.origin:
+            self.complaints.append(f"request to {request.url}")
+
+
+@pytest.fixture
+def watch(cascade_up: RunningCascade) -> Iterator[Watch]:
+    watch = Watch(cascade_up.api)
+    yield watch
+    assert watch.complaints == []
+
+
+Opener = Callable[..., BrowserContext]
+
+
+@pytest.fixture
+def new_context(browser: Browser, watch: Watch) -> Iterator[Opener]:
+    """Opens watched browser contexts; keyword arguments are Playwright's."""
+    opened: list[BrowserContext] = []
+
+    def open_context(**options: Any) -> BrowserContext:
+        context = browser.new_context(**options)
+        context.set_default_timeout(10_000)
+        opened.append(context)
+        watch.on(context)
+        return context
+
+    yield open_context
+    for context in opened:
+        context.close()
+
+
+@pytest.fixture
+def context(new_context: Opener) -> BrowserContext:
+    return new_context()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Orders of a running Cascade."""
+
+    api: str
+    database_url: str
+
+    def order(self, stablecoin: str = "USDC") -> dict[str, Any]:
+        """A new order for the Merchant package: 2,500 ducats and 250 bonus for 250 dollars."""
+        wish = {"citizen_id": "Marco_Polo", "package": "merchant", "token": stablecoin}
+        answer = httpx.post(f"{self.api}/api/payments/crypto-payment-intent", json=wish, trust_env=False)
+        assert answer.status_code == 201, answer.text
+        order: dict[str, Any] = answer.json()
+        return order
+
+    def balance(self) -> str:
+        """The ducats of the citizen that all orders are for."""
+        answer = httpx.get(f"{self.api}/api/citizens/Marco_Polo/balance", trust_env=False)
+        ducats: str = answer.json()["ducats"]
+        return ducats
+
+    def age(self, order: dict[str, Any], seconds: int) -> None:
+        """Let an order have been opened earlier than it was."""
+        self._change(order, "created_at = created_at - %(by)s, expires_at = expires_at - %(by)s", by=f"{seconds} s")
+
+    def rename_citizen(self, order: dict[str, Any], name: str) -> None:
+        """Give an order a citizen that the API would never have taken."""
+        self._change(order, "citizen_id = %(name)s", name=name)
+
+    def _change(self, order: dict[str, Any], assignment: str, **values: str) -> None:
+        with psycopg.connect(self.database_url) as connection:
+            typed = assignment.replace("%(by)s", "%(by)s::interval")
+            connection.execute(
+                f"UPDATE orders SET {typed} WHERE id = %(id)s".encode(), {**values, "id": order["order_id"]}
+            )
+
+
+@pytest.fixture
+def shop(cascade_up: RunningCascade, database_url: str) -> Shop:
+    return Shop(cascade_up.api, database_url)
+
+
+@pytest.fixture
+def wallet(polygon: LocalPolygon) -> PayerWallet:
+    """A wallet with 1,000 USDC, 1,000 USDT and plenty of POL, not yet in any browser."""
+    wallet = PayerWallet(polygon, polygon.keys[PAYER])
+    for token in ("USDC", "USDT"):
+        polygon.mint(token, wallet.account.address, 1_000_000_000)
+    return wallet

@@ -1,0 +1,109 @@
+"""What a wallet can do wrong, and the sentence that the payer gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from sandbox.polygon import LocalPolygon
+from tests.browser.conftest import Shop
+from tests.browser.wallet import POLYGON, PayerWallet, Refusal
+
+REJECTED = Refusal(4001, "User rejected the request.")
+
+
+def test_each_refusal_gets_a_sentence(shop: Shop, wallet: PayerWallet, context: BrowserContext, page: Page) -> None:
+    wallet.install(context)
+    page.goto(shop.order()["payment_link"])
+    sentences = [
+        ("eth_requestAccounts", REJECTED, "You declined in your wallet, so nothing was paid."),
+        ("eth_requestAccounts", Refusal(-32002, "Already processing."), "Your wallet already has a request open."),
+        ("eth_sendTransaction", REJECTED, "You declined in your wallet, so nothing was paid."),
+        ("eth_sendTransaction", Refusal(-32603, "", {"originalError": {"code": 4001}}), "You declined in your wallet"),
+        ("eth_sendTransaction", Refusal(4100, "Unauthorized."), "Your wallet no longer shares this account."),
+        ("eth_sendTransaction", Refusal(-32000, "insufficient funds for gas * price"), "too little POL"),
+        ("eth_sendTransaction", Refusal(-32603, "<b>odd</b>"), "It says: “<b>odd</b>”."),
+    ]
+    for method, refusal, sentence in sentences:
+        wallet.refusals = {method: refusal}
+        page.get_by_role("button").click()
+        expect(page.get_by_role("alert")).to_contain_text(sentence)
+        expect(page.get_by_role("status")).to_have_text("Waiting for your payment.")
+    wallet.refusals, wallet.locked = {}, True
+    page.get_by_role("button").click()
+    expect(page.get_by_role("alert")).to_have_text(
+        "Your wallet shares no account with this page. Unlock it and try again."
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_wallet_on_another_network_is_switched(
+    shop: Shop, wallet: PayerWallet, context: BrowserContext, page: Page, known: bool
+) -> None:
+    wallet.chain_id, wallet.networks = "0x1", {"0x1", POLYGON} if known else {"0x1"}
+    wallet.install(context)
+    page.goto(shop.order()["payment_link"])
+    page.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_contain_text("Payment seen.")
+    assert ("wallet_addEthereumChain" in wallet.asked) is not known
+
+
+def test_a_wallet_that_changes_its_network_between_the_steps_is_switched_back(
+    shop: Shop, wallet: PayerWallet, context: BrowserContext, page: Page
+) -> None:
+    """A payment sent on another network reaches an address without code there, and succeeds without paying."""
+    wallet.networks = {"0x1", POLYGON}
+
+    def wander_after_approval(method: str, params: list[Any]) -> None:
+        if method == "eth_chainId" and wallet.transactions_asked_for == 1:
+            wallet.chain_id, wallet.on_request = "0x1", None
+
+    wallet.on_request = wander_after_approval
+    wallet.install(context)
+    page.goto(shop.order()["payment_link"])
+    page.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_contain_text("Payment seen.")
+    assert wallet.asked.count("wallet_switchEthereumChain") == 1
+
+
+def test_a_wallet_that_stays_on_another_network_is_asked_for_nothing(
+    shop: Shop, wallet: PayerWallet, context: BrowserContext, page: Page
+) -> None:
+    wallet.chain_id, wallet.networks = "0x1", {"0x1"}
+    wallet.install(context)
+    page.goto(shop.order()["payment_link"])
+    unknown_as_metamask_mobile_says_it = Refusal(-32603, "Internal error", {"originalError": {"code": 4902}})
+    for refusals in (
+        {"wallet_switchEthereumChain": REJECTED},
+        {"wallet_switchEthereumChain": unknown_as_metamask_mobile_says_it, "wallet_addEthereumChain": REJECTED},
+    ):
+        wallet.asked, wallet.refusals = [], refusals
+        page.get_by_role("button").click()
+        expect(page.get_by_role("alert")).to_have_text(
+            "Your wallet is on another network. Choose Polygon in it, then try again. Nothing was paid."
+        )
+        assert set(refusals) <= set(wallet.asked)
+        assert wallet.transactions_asked_for == 0
+
+
+def test_too_little_money_is_said_before_anything_is_approved(
+    shop: Shop, polygon: LocalPolygon, context: BrowserContext, page: Page
+) -> None:
+    wallet = PayerWallet(polygon, polygon.keys[8])
+    polygon.mint("USDC", wallet.account.address, 12_345_678)
+    wallet.install(context)
+    page.goto(shop.order()["payment_link"])
+    page.get_by_role("button").click()
+    expect(page.get_by_role("alert")).to_contain_text(
+        "Your account holds 12.345678 USDC on Polygon: 237.654322 USDC are missing."
+    )
+    expect(page.get_by_role("alert")).to_contain_text("USDC.e is another token")
+    assert wallet.transactions_asked_for == 0
+
+
+def test_a_browser_without_a_wallet_says_what_to_do(shop: Shop, page: Page) -> None:
+    page.goto(shop.order()["payment_link"])
+    expect(page.get_by_text("No wallet was found in this browser.")).to_be_visible()
+    expect(page.get_by_role("button")).to_have_count(0)
