@@ -31,7 +31,7 @@ console = Console()
 
 
 @click.group()
-@click.version_option(__version__)
+@click.version_option(__version__, prog_name="cascade")
 def cli() -> None:
     """Sells ducats for stablecoins. Settings are environment variables; .env.example lists them."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -57,6 +57,7 @@ def up() -> None:
             finally:  # whatever ended it: the API must not go on selling alone
                 server.should_exit = True
 
+        _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the indexer
         worker = threading.Thread(target=follow, name="indexer")
         worker.start()
         try:
@@ -83,12 +84,7 @@ def api() -> None:
 def indexer() -> None:
     """Run only the indexer; a second one waits and takes over when the first is gone."""
     stop = threading.Event()
-
-    def halt(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGINT, halt)
-    signal.signal(signal.SIGTERM, halt)
+    _hear_signals(stop.set)
     with _opened() as cascade:
         _index(cascade, stop)
 
@@ -169,6 +165,16 @@ def main() -> None:
             "cascade: DATABASE_URL: the database does not answer: is it running, and is the URL right?", err=True
         )
         sys.exit(1)
+
+
+def _hear_signals(act: Callable[[], None]) -> None:
+    """Act on Ctrl-C and SIGTERM instead of dying of them."""
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        act()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 @contextmanager

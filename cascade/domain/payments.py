@@ -27,7 +27,7 @@ class SuspenseReason(StrEnum):
     """Why money fits no order. It is booked all the same and waits for an operator."""
 
     UNKNOWN_ORDER = "unknown_order"
-    WRONG_TOKEN = "wrong_token"  # noqa: S105 - a reason, not a credential
+    WRONG_TOKEN = "wrong_token"
     SHORT = "short"
     OVER = "over"
     DUPLICATE = "duplicate"

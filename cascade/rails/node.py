@@ -151,7 +151,7 @@ class Node:
 def _checked(logs: list[Any], router: str, first: int, end: Block) -> tuple[PaidEvent, ...]:
     """The logs as events, when nothing in them contradicts anything else."""
     events: list[PaidEvent] = []
-    hashes: dict[int, bytes] = {end.number: end.hash}
+    hashes, numbers = {end.number: end.hash}, {end.hash: end.number}
     previous = (first, -1)
     for log in logs:
         if not isinstance(log, dict) or log.get("removed"):
@@ -162,8 +162,13 @@ def _checked(logs: list[Any], router: str, first: int, end: Block) -> tuple[Paid
         place = (event.block_number, event.log_index)
         if not previous < place or event.block_number > end.number:
             raise NodeUnavailable(f"log {place} is out of order or outside blocks {first} to {end.number}")
-        if hashes.setdefault(event.block_number, event.block_hash) != event.block_hash:
-            raise NodeUnavailable(f"block {event.block_number} came with two hashes")
+        block_hash = hashes.setdefault(event.block_number, event.block_hash)
+        number = numbers.setdefault(event.block_hash, event.block_number)
+        if (block_hash, number) != (event.block_hash, event.block_number):
+            raise NodeUnavailable(
+                f"block {event.block_number} came with hash 0x{event.block_hash.hex()}, but that is block {number},"
+                f" and block {event.block_number} has 0x{block_hash.hex()}"
+            )
         previous = place
         events.append(event)
     return tuple(events)

@@ -35,7 +35,7 @@ from cascade.store.database import Database
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE_SECONDS = 30
+LONGEST_PAUSE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,10 @@ class Indexer:
             cursor = self._book(cursor, final)
         if final.number > cursor.height:
             return True
-        self._sight(cursor, latest)
+        try:
+            self._sight(cursor, latest)
+        except NodeUnavailable as fault:  # only a look ahead: it must not hold up what is final
+            log.info("%s: the head could not be read: %s", self._router.stream, fault)
         return False
 
     def _lead(self, final: Block) -> Cursor | None:

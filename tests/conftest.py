@@ -1,0 +1,133 @@
+"""Real parts for every suite: a local Polygon, a deployed router, PostgreSQL, and `cascade up` on top of them.
+
+Nothing starts until a test asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cascade.store.database import Database, migrate
+from sandbox.deploy import deploy_router
+from sandbox.polygon import LocalPolygon
+from sandbox.ports import free_port
+from sandbox.postgres import EmbeddedPostgres
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres.start(tmp_path_factory.mktemp("pg"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database_url(_postgres: EmbeddedPostgres) -> str:
+    """An empty database of its own."""
+    return _postgres.create_database(f"test_{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """That database in this release's shape, with a pool of connections."""
+    database = Database(database_url)
+    database.open()
+    migrate(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def _chain() -> Iterator[LocalPolygon]:
+    with LocalPolygon.start() as chain:
+        yield chain
+
+
+@pytest.fixture(scope="session")
+def deployment(_chain: LocalPolygon, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of a router that the operators' own script deployed, owned by a real 2-of-3 Safe."""
+    record = tmp_path_factory.mktemp("deployment") / "137.json"
+    deploy_router(_chain, record)
+    return record
+
+
+@pytest.fixture
+def polygon(_chain: LocalPolygon, deployment: Path) -> Iterator[LocalPolygon]:
+    """The local Polygon with the router; whatever a test does to it is taken back."""
+    snapshot = _chain.rpc("evm_snapshot")
+    yield _chain
+    _chain.rpc("evm_revert", snapshot)
+
+
+@dataclass(frozen=True)
+class RunningCascade:
+    """A `cascade up` process of its own."""
+
+    process: subprocess.Popen[bytes]
+    api: str
+    endpoints: Mapping[str, object]
+    environment: Mapping[str, str]
+
+
+@pytest.fixture
+def start_cascade(
+    polygon: LocalPolygon, deployment: Path, database_url: str, tmp_path: Path
+) -> Iterator[Callable[..., RunningCascade]]:
+    """Starts `cascade up` as an operator does; keyword arguments become further CASCADE_ variables."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(python: Path = Path(sys.executable), **variables: str) -> RunningCascade:
+        home = tmp_path / f"home{len(started)}"
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("CASCADE_")},
+            "DATABASE_URL": database_url,
+            "CASCADE_HOME": str(home),
+            "CASCADE_PORT": str(free_port()),
+            "CASCADE_RPC_URL": polygon.rpc_url,
+            "CASCADE_DEPLOYMENT": str(deployment),
+            "CASCADE_PUBLIC_BALANCES": "true",
+            "CASCADE_POLL_SECONDS": "0.1",
+            **{f"CASCADE_{name.upper()}": value for name, value in variables.items()},
+        }
+        command = [str(python), "-m", "cascade", "up"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        started.append(process)
+        endpoints = _await_endpoints(process, home / "endpoints.json")
+        return RunningCascade(process, str(endpoints["api"]), endpoints, environment)
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(15)
+
+
+@pytest.fixture
+def cascade_up(start_cascade: Callable[..., RunningCascade]) -> RunningCascade:
+    """The whole system, running."""
+    return start_cascade()
+
+
+def _await_endpoints(process: subprocess.Popen[bytes], path: Path) -> Mapping[str, object]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"cascade up ended with code {process.returncode} before it was up")
+        if path.exists():
+            endpoints: Mapping[str, object] = json.loads(path.read_text())
+            return endpoints
+        time.sleep(0.05)
+    raise AssertionError("cascade up was not up within 30 seconds")

@@ -1,0 +1,98 @@
+"""Indexers for tests: each one new, as after a restart, on a database and a chain that may be disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cascade.chains import Deployment
+from cascade.checkout import OrderView
+from cascade.rails.node import Node
+from cascade.store import balances, payments
+from cascade.store.database import Database
+from cascade.workers.indexer import Indexer, Router
+from sandbox.polygon import LocalPolygon
+from tests.purchases import balance_of, open_order, pay
+
+STARTER_UNITS = 100 * 10**6
+"""Ducats that each of the orders below brings, in units."""
+
+
+@dataclass(frozen=True)
+class Paid:
+    """Orders that are paid on the chain and not yet booked."""
+
+    orders: list[OrderView]
+    strangers: int
+
+
+def pay_orders(polygon: LocalPolygon, database: Database, deployment: Deployment, count: int) -> Paid:
+    """Opens orders for citizens of their own and pays each; every block is final at the end.
+
+    One more payment is of an order that another shop sold, which our books do not know.
+    """
+    orders = [
+        open_order(database, deployment, citizen=f"citizen{i}", package="starter", token=("USDC", "USDT")[i % 2])
+        for i in range(count)
+    ]
+    for view in orders:
+        pay(polygon, view.terms[0])
+    pay(polygon, _forgotten(database, deployment))
+    polygon.mine(3)
+    return Paid(orders, strangers=1)
+
+
+def _forgotten(database: Database, deployment: Deployment):  # type: ignore[no-untyped-def] # noqa: ANN202
+    view = open_order(database, deployment, citizen="stranger", package="starter")
+    with database.transaction() as connection:
+        connection.execute("DELETE FROM chain_terms WHERE order_id = %s", (view.order.id,))
+    return view.terms[0]
+
+
+@contextmanager
+def indexer(
+    database: Database,
+    deployment: Deployment,
+    rpc_url: str,
+    *,
+    lease_seconds: float = 5.0,
+    log_range_blocks: int = 2000,
+) -> Iterator[Indexer]:
+    """An indexer that has just been started."""
+    node = Node(rpc_url, timeout_seconds=2)
+    router = Router(deployment.chain.chain_id, deployment.router, deployment.block_number, deployment.stablecoins)
+    try:
+        yield Indexer(
+            database,
+            node,
+            router,
+            check=lambda: None,
+            poll_seconds=0.02,
+            lease_seconds=lease_seconds,
+            log_range_blocks=log_range_blocks,
+        )
+    finally:
+        node.close()
+
+
+def is_booked(database: Database, paid: Paid) -> bool:
+    """Whether every payment is in the books, one way or another."""
+    with database.transaction() as connection:
+        booked = connection.execute("SELECT count(*) AS count FROM payments").fetchone()
+    return booked is not None and booked["count"] == len(paid.orders) + paid.strangers
+
+
+def assert_booked_once(database: Database, paid: Paid) -> None:
+    """Every order credited once, the stranger's payment in suspense, the books in balance."""
+    for view in paid.orders:
+        assert balance_of(database, f"citizen:{view.order.citizen_id}") == STARTER_UNITS
+    with database.transaction() as connection:
+        assert len(payments.in_suspense(connection)) == paid.strangers
+        assert not any(balances.totals(connection).values())
+        assert balances.drifts(connection) == []
+        logs = connection.execute("SELECT count(*) AS count, max(seq) AS last FROM chain_logs").fetchone()
+        cursor = connection.execute("SELECT last_seq FROM chain_cursors").fetchone()
+    assert logs is not None
+    assert cursor is not None
+    assert logs["count"] == logs["last"] == cursor["last_seq"] == len(paid.orders) + paid.strangers

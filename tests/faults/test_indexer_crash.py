@@ -1,0 +1,81 @@
+"""The indexer is killed (SIGKILL) before each of its messages to the database, each commit included, and restarted."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from cascade.chains import Deployment
+from cascade.store.database import Database
+from sandbox.polygon import LocalPolygon
+from tests.faults.chain_rail import assert_booked_once, indexer, is_booked, pay_orders
+from tests.faults.dying_indexer import spawn
+
+
+@contextmanager
+def copy_of(database_url: str) -> Iterator[str]:
+    """A copy of a database, as it stands."""
+    name = f"copy_{secrets.token_hex(6)}"
+    original = conninfo_to_dict(database_url)["dbname"]
+    maintenance = make_conninfo(database_url, dbname="postgres")
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {original}".encode())
+        yield database_url.replace(f"/{original}", f"/{name}", 1)
+        connection.execute(f"DROP DATABASE {name}".encode())
+
+
+def test_killed_before_any_message_and_restarted_it_books_once(
+    polygon: LocalPolygon, deployment: Path, database_url: str, database: Database
+) -> None:
+    router = Deployment.load(deployment)
+    paid = pay_orders(polygon, database, router, count=3)
+    database.close()  # PostgreSQL copies only a database that nobody uses
+    killed, finished = 0, False
+    while not finished:
+        with copy_of(database_url) as url:
+            first = spawn(url, router, polygon, killed + 1, signal.SIGKILL)
+            first.join(60)
+            assert first.exitcode in (0, -signal.SIGKILL)
+            finished = first.exitcode == 0  # it had less to say than that
+            killed += not finished
+            copy = Database(url, connections=1)
+            copy.open()
+            while not is_booked(copy, paid):
+                again = spawn(url, router, polygon, None, 0)
+                again.join(60)
+                assert again.exitcode == 0
+            assert_booked_once(copy, paid)
+            copy.close()
+    assert killed > 50  # it was killed inside bookings, not only before them
+
+
+def test_a_leader_that_was_stopped_inside_a_booking_is_refused_when_it_wakes(
+    polygon: LocalPolygon, deployment: Path, database_url: str, database: Database
+) -> None:
+    router = Deployment.load(deployment)
+    paid = pay_orders(polygon, database, router, count=2)
+    sleeper = spawn(database_url, router, polygon, 40, signal.SIGSTOP)  # in the midst of a booking
+    assert sleeper.pid is not None
+    _await_stopped(sleeper.pid)
+    with indexer(database, router, polygon.rpc_url, lease_seconds=0.01) as successor:
+        while not is_booked(database, paid):
+            successor.step()  # waits until the database ends the sleeper's transaction
+    assert_booked_once(database, paid)
+    os.kill(sleeper.pid, signal.SIGCONT)
+    sleeper.join(60)
+    assert sleeper.exitcode == 1  # its transaction is gone
+    assert_booked_once(database, paid)
+
+
+def _await_stopped(pid: int) -> None:
+    while True:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        if state in "Tt":
+            return

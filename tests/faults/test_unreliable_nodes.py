@@ -1,0 +1,233 @@
+"""Nodes that lag, forget, stutter and lie. Nothing is lost, nothing is booked twice, and what cannot be, is said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from cascade.chains import Deployment
+from cascade.errors import NodeUnavailable, ReorgBelowFinality, SequenceGap
+from cascade.store import cursors
+from cascade.store.database import Database
+from cascade.workers.indexer import Indexer
+from sandbox.polygon import LocalPolygon
+from sandbox.polygon.faults import Faults
+from sandbox.polygon.faulty_node import FaultyNode
+from tests.faults.chain_rail import Paid, assert_booked_once, indexer, is_booked, pay_orders
+
+
+@pytest.fixture
+def router(deployment: Path) -> Deployment:
+    return Deployment.load(deployment)
+
+
+@pytest.fixture
+def paid(polygon: LocalPolygon, router: Deployment, database: Database) -> Paid:
+    return pay_orders(polygon, database, router, count=4)
+
+
+@pytest.fixture
+def node(polygon: LocalPolygon) -> Iterator[FaultyNode]:
+    with FaultyNode(polygon.rpc_url, seed=7) as node:
+        yield node
+
+
+def lag(faults: Faults) -> None:
+    faults.backends_behind = 5
+
+
+def cap_ranges(faults: Faults) -> None:
+    faults.max_log_range = 3
+    faults.max_log_range_message = "Block range is too large"
+
+
+def fail_often(faults: Faults) -> None:
+    faults.http_error_rate = 0.3
+
+
+def err_often(faults: Faults) -> None:
+    faults.rpc_error_rate = 0.15
+
+
+def shuffle(faults: Faults) -> None:
+    faults.shuffles_batches = True
+
+
+def add_poa(faults: Faults) -> None:
+    faults.poa_headers = True
+
+
+def step_back(faults: Faults) -> None:
+    faults.finalized_back = 3
+
+
+@pytest.mark.parametrize("disturb", [lag, cap_ranges, fail_often, err_often, shuffle, add_poa, step_back])
+def test_everything_is_booked_once_through_a_bad_connection(
+    polygon: LocalPolygon,
+    router: Deployment,
+    database: Database,
+    paid: Paid,
+    node: FaultyNode,
+    disturb: Callable[[Faults], None],
+) -> None:
+    disturb(node.faults)
+    polygon.mine(6)  # further than the slowest backend is behind
+    stop = threading.Event()
+    with indexer(database, router, node.url, log_range_blocks=6) as worker:
+        thread = threading.Thread(target=worker.run, args=(stop,))
+        thread.start()
+        assert wait_until(lambda: is_booked(database, paid))
+        stop.set()
+        thread.join()
+    assert_booked_once(database, paid)
+
+
+def hide_finality(faults: Faults) -> None:
+    faults.finalized_missing = True
+
+
+def hang_up(faults: Faults) -> None:
+    faults.hangs_up = True
+
+
+def be_slow(faults: Faults) -> None:
+    faults.answers_after_seconds = 3
+
+
+def drop_member(faults: Faults) -> None:
+    faults.drops_batch_member = True
+
+
+def stutter(faults: Faults) -> None:
+    faults.duplicates_logs = True
+
+
+def take_back(faults: Faults) -> None:
+    faults.marks_removed = True
+
+
+def misname_block(faults: Faults) -> None:
+    faults.wrong_block_hash = True
+
+
+@pytest.mark.parametrize("disturb", [hide_finality, hang_up, be_slow, drop_member, stutter, take_back, misname_block])
+def test_an_answer_that_cannot_be_trusted_books_nothing_and_is_asked_again(
+    router: Deployment,
+    database: Database,
+    paid: Paid,
+    node: FaultyNode,
+    disturb: Callable[[Faults], None],
+) -> None:
+    disturb(node.faults)
+    with indexer(database, router, node.url) as worker:
+        for _ in range(2):
+            with pytest.raises(NodeUnavailable):
+                worker.step()
+        assert count(database, "payments") == 0
+        node.faults = Faults()
+        finish(worker)
+    assert_booked_once(database, paid)
+
+
+def test_a_hidden_payment_is_noticed_by_its_number(
+    router: Deployment, database: Database, paid: Paid, node: FaultyNode, polygon: LocalPolygon
+) -> None:
+    hidden = payment_log(polygon, router, 2)
+    node.faults.hides_log = (hidden["transactionHash"], int(hidden["logIndex"], 16))
+    with indexer(database, router, node.url) as worker:
+        with pytest.raises(SequenceGap, match=r"payment 1 was followed by payment 3"):
+            worker.step()
+        assert count(database, "payments") == 0
+        node.faults = Faults()
+        finish(worker)
+    assert_booked_once(database, paid)
+
+
+def test_a_last_payment_that_is_hidden_is_noticed_with_the_next(
+    router: Deployment, database: Database, paid: Paid, node: FaultyNode, polygon: LocalPolygon
+) -> None:
+    hidden = payment_log(polygon, router, 5)
+    node.faults.hides_log = (hidden["transactionHash"], int(hidden["logIndex"], 16))
+    with indexer(database, router, node.url) as worker:
+        finish(worker)  # nobody can know yet
+        pay_orders(polygon, database, router, count=1)
+        with pytest.raises(SequenceGap, match="payment 4 was followed by payment 6"):
+            worker.step()
+
+
+def test_a_replaced_block_below_finality_stops_everything(
+    router: Deployment, database: Database, paid: Paid, polygon: LocalPolygon
+) -> None:
+    with indexer(database, router, polygon.rpc_url) as worker:
+        finish(worker)
+        polygon.rpc("anvil_reorg", 5, [])
+        polygon.mine(1)
+        with pytest.raises(ReorgBelowFinality, match="compare both"):
+            worker.step()
+    assert_booked_once(database, paid)  # nothing is undone by software
+
+
+def test_what_waiting_does_not_mend_is_shown_as_an_alarm(
+    router: Deployment, database: Database, paid: Paid, node: FaultyNode, polygon: LocalPolygon
+) -> None:
+    hidden = payment_log(polygon, router, 2)
+    node.faults.hides_log = (hidden["transactionHash"], int(hidden["logIndex"], 16))
+    stop = threading.Event()
+    with indexer(database, router, node.url) as worker:
+        thread = threading.Thread(target=worker.run, args=(stop,))
+        thread.start()
+        assert wait_until(lambda: "SequenceGap" in (alarm(database) or ""))
+        node.faults = Faults()
+        assert wait_until(lambda: is_booked(database, paid) and alarm(database) is None)
+        stop.set()
+        thread.join()
+    assert_booked_once(database, paid)
+
+
+def test_the_rpc_url_is_in_no_message(router: Deployment, database: Database) -> None:
+    with (
+        indexer(database, router, "http://127.0.0.1:1/secret-key") as worker,
+        pytest.raises(NodeUnavailable) as refused,
+    ):
+        worker.step()
+    assert "secret-key" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def finish(worker: Indexer) -> None:
+    while worker.step():
+        pass
+
+
+def payment_log(polygon: LocalPolygon, router: Deployment, number: int) -> dict[str, str]:
+    """The log of the payment with this number, as the chain itself tells it."""
+    logs = polygon.rpc("eth_getLogs", {"address": router.router, "fromBlock": "0x0", "toBlock": "latest"})
+    (log,) = (log for log in logs if len(log["topics"]) == 4 and int(log["data"][-64:], 16) == number)
+    found: dict[str, str] = log
+    return found
+
+
+def count(database: Database, table: str) -> int:
+    with database.transaction() as connection:
+        row = connection.execute(f"SELECT count(*) AS count FROM {table}".encode()).fetchone()
+    return int(row["count"]) if row else 0
+
+
+def alarm(database: Database) -> str | None:
+    with database.transaction() as connection:
+        streams = cursors.health(connection)
+    return streams[0].alarm if streams else None
+
+
+def wait_until(true: Callable[[], bool]) -> bool:
+    pause = threading.Event()
+    for _ in range(1200):
+        with suppress(IndexError):
+            if true():
+                return True
+        pause.wait(0.05)
+    return False

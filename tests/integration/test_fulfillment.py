@@ -1,0 +1,115 @@
+"""What becomes of a confirmed payment, with the real database."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cascade.domain.money import USDC, Money
+from cascade.domain.payments import ConfirmedPayment, Outcome, SuspenseReason
+from cascade.errors import LedgerConflict, NotFound
+from cascade.fulfillment import fulfill, reverse
+from cascade.store import balances, payments
+from cascade.store.database import Database
+from tests.purchases import balance_of, confirmed, open_order
+
+
+def book(database: Database, payment: ConfirmedPayment) -> Outcome:
+    with database.transaction() as connection:
+        return fulfill(connection, payment)
+
+
+def suspended(database: Database) -> list[SuspenseReason | None]:
+    with database.transaction() as connection:
+        return [payment.reason for payment in payments.in_suspense(connection)]
+
+
+def test_a_payment_gives_ducats_and_bonus(database: Database) -> None:
+    (terms,) = open_order(database).terms
+    assert book(database, confirmed(terms)) is Outcome.FULFILLED
+    assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
+    assert balance_of(database, "treasury", "USDC") == -125_000_000  # a debit
+    assert balance_of(database, "partner", "USDC") == -125_000_000
+    assert balance_of(database, "sales", "USDC") == 250_000_000
+
+
+def test_the_same_payment_again_changes_nothing(database: Database) -> None:
+    payment = confirmed(open_order(database).terms[0])
+    assert [book(database, payment) for _ in range(3)] == [Outcome.FULFILLED] * 3
+    assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
+    assert suspended(database) == []
+
+
+def test_many_processes_with_the_same_payment_book_it_once(database: Database) -> None:
+    payment = confirmed(open_order(database).terms[0])
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda _: book(database, payment), range(24)))
+    assert set(outcomes) == {Outcome.FULFILLED}
+    assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
+
+
+def test_many_payments_of_one_order_fulfil_it_once(database: Database) -> None:
+    (terms,) = open_order(database).terms
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda _: book(database, confirmed(terms)), range(8)))
+    assert sorted(outcomes) == [Outcome.FULFILLED] + [Outcome.SUSPENSE] * 7
+    assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
+    assert suspended(database) == [SuspenseReason.DUPLICATE] * 7
+    assert balance_of(database, "suspense", "USDC") == 7 * 250_000_000
+
+
+def test_a_reference_with_other_contents_is_refused(database: Database) -> None:
+    (terms,) = open_order(database).terms
+    book(database, confirmed(terms, reference="chain:137:5:5"))
+    with pytest.raises(LedgerConflict, match="compare the evidence"):
+        book(database, confirmed(terms, reference="chain:137:5:5", amount=Money(USDC, 1)))
+
+
+@pytest.mark.parametrize(("units", "reason"), [(249_999_999, SuspenseReason.SHORT), (250_000_001, SuspenseReason.OVER)])
+def test_another_amount_goes_to_suspense(database: Database, units: int, reason: SuspenseReason) -> None:
+    (terms,) = open_order(database).terms
+    assert book(database, confirmed(terms, amount=Money(USDC, units))) is Outcome.SUSPENSE
+    assert suspended(database) == [reason]
+    assert balance_of(database, "citizen:Marco_Polo") == 0
+    # the order is still open for the right amount
+    assert book(database, confirmed(terms)) is Outcome.FULFILLED
+
+
+def test_a_strangers_payment_is_booked_once_also_when_it_comes_many_times(database: Database) -> None:
+    (terms,) = open_order(database).terms
+    stranger = ConfirmedPayment(
+        "chain:137:1:9", confirmed(terms).rail, b"\xff" * 32, Money(USDC, 5), {"treasury": 3, "partner": 2}, "0x", "0x"
+    )
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(lambda _: book(database, stranger), range(16))) == {Outcome.SUSPENSE}
+    assert suspended(database) == [SuspenseReason.UNKNOWN_ORDER]
+    assert balance_of(database, "suspense", "USDC") == 5
+
+
+def test_a_payment_is_taken_back_once(database: Database) -> None:
+    payment = confirmed(open_order(database).terms[0])
+    book(database, payment)
+    with database.transaction() as connection:
+        assert [reverse(connection, payment.reference) for _ in range(2)] == [True, False]
+        booked = payments.by_reference(connection, payment.reference)
+        assert booked is not None
+        assert booked.outcome is Outcome.REVERSED
+        assert set(balances.totals(connection).values()) == {0}
+    assert balance_of(database, "citizen:Marco_Polo") == 0
+    assert book(database, payment) is Outcome.REVERSED  # the same evidence again brings nothing back
+    assert balance_of(database, "citizen:Marco_Polo") == 0
+
+
+def test_only_a_booked_payment_is_taken_back(database: Database) -> None:
+    with pytest.raises(NotFound, match="no payment"), database.transaction() as connection:
+        reverse(connection, "chain:137:1:1")
+
+
+def test_a_crash_before_the_commit_leaves_nothing(database: Database) -> None:
+    payment = confirmed(open_order(database).terms[0])
+    with pytest.raises(ZeroDivisionError), database.transaction() as connection:
+        fulfill(connection, payment)
+        raise ZeroDivisionError
+    assert balance_of(database, "citizen:Marco_Polo") == 0
+    assert book(database, payment) is Outcome.FULFILLED

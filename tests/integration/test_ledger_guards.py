@@ -1,0 +1,194 @@
+"""What the database itself refuses, whoever asks: each statement is written by hand, past all of our code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from cascade.domain.ledger import Kind, Posting, Transaction, reversal
+from cascade.domain.money import DUCAT, Money
+from cascade.errors import LedgerConflict
+from cascade.store import balances, ledger
+from cascade.store.database import Database
+
+Execute = Callable[..., None]
+
+HEADER = (
+    "INSERT INTO ledger.transactions (reference, kind, reverses, contents_hash)"
+    " VALUES (%s, %s, %s, sha256('x')) RETURNING id"
+)
+POSTING = (
+    "INSERT INTO ledger.postings (transaction_id, leg, asset, debit, credit, units)"
+    " SELECT t.id, %s, %s, d.id, c.id, %s FROM ledger.transactions t, ledger.accounts d, ledger.accounts c"
+    " WHERE t.reference = %s AND (d.name, d.asset) = (%s, %s) AND (c.name, c.asset) = (%s, %s)"
+)
+
+
+def gift(reference: str, ducats: int, *, back: bool = False) -> Transaction:
+    there = Posting("ducats:sold", "citizen:Marco", Money(DUCAT, ducats))
+    return Transaction(reference, Kind.SALE, (there.mirrored() if back else there,))
+
+
+@pytest.fixture
+def books(database: Database) -> Database:
+    """Marco holds 100 units, posted as `first`."""
+    with database.transaction() as connection:
+        ledger.post(connection, gift("first", 100))
+    return database
+
+
+@pytest.fixture
+def attempt(books: Database) -> Execute:
+    """Runs statements in one transaction."""
+
+    def execute(*statements: str | tuple[str, tuple[object, ...]]) -> None:
+        with books.transaction() as connection:
+            for statement in statements:
+                sql, values = (statement, ()) if isinstance(statement, str) else statement
+                connection.execute(sql.encode(), values)
+
+    return execute
+
+
+def posting(reference: str, units: object, *, debit: str = "ducats:sold", credit: str = "citizen:Marco", leg: int = 0):  # type: ignore[no-untyped-def] # noqa: ANN201
+    return POSTING, (leg, "DUCAT", units, reference, debit, "DUCAT", credit, "DUCAT")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger.postings SET units = 1",
+        "DELETE FROM ledger.postings",
+        "TRUNCATE ledger.postings",
+        "UPDATE ledger.transactions SET reference = 'other'",
+        "DELETE FROM ledger.transactions",
+        "TRUNCATE ledger.transactions CASCADE",
+        "DELETE FROM ledger.accounts",
+        "TRUNCATE ledger.accounts CASCADE",
+        "UPDATE payments SET outcome = 'fulfilled'",
+        "DELETE FROM payments",
+        "UPDATE chain_logs SET units = 0",
+        "DELETE FROM chain_logs",
+    ],
+)
+def test_the_journal_is_append_only(attempt: Execute, statement: str) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError, match="append-only"):
+        attempt(statement)
+
+
+def test_a_balance_cannot_be_set(attempt: Execute, books: Database) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError, match="follow from postings"):
+        attempt("UPDATE ledger.accounts SET units = 1000000 WHERE name = 'citizen:Marco'")
+    with pytest.raises(psycopg.errors.IntegrityError, match="open at zero"):
+        attempt("INSERT INTO ledger.accounts (name, asset, units) VALUES ('citizen:Rich', 'DUCAT', 5)")
+    with books.transaction() as connection:
+        assert balances.balance(connection, "citizen:Marco", "DUCAT").units == 100
+
+
+@pytest.mark.parametrize("units", [0, -5, 1.5, "0.000001"])
+def test_an_amount_is_positive_and_whole(attempt: Execute, units: object) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation, match="units_check"):
+        attempt((HEADER, ("x", "sale", None)), posting("x", units))
+
+
+def test_both_sides_of_a_posting_are_in_one_asset(attempt: Execute) -> None:
+    crossed = (POSTING, (0, "DUCAT", 5, "x", "treasury", "USDC", "citizen:Marco", "DUCAT"))
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        attempt(
+            "INSERT INTO ledger.accounts (name, asset) VALUES ('treasury', 'USDC')",
+            (HEADER, ("x", "sale", None)),
+            crossed,
+        )
+
+
+def test_a_posting_has_two_accounts(attempt: Execute) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        attempt((HEADER, ("x", "sale", None)), posting("x", 5, debit="citizen:Marco"))
+
+
+def test_a_transaction_without_postings_cannot_be_committed(attempt: Execute) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError, match="has no postings"):
+        attempt((HEADER, ("x", "sale", None)))
+
+
+def test_a_posting_cannot_join_a_transaction_that_is_committed(attempt: Execute) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError, match="cannot join"):
+        attempt(posting("first", 5, leg=1))
+
+
+def test_a_reference_is_used_once(attempt: Execute) -> None:
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        attempt((HEADER, ("first", "sale", None)))
+
+
+def test_a_citizen_cannot_fall_below_zero(books: Database) -> None:
+    with (
+        pytest.raises(psycopg.errors.CheckViolation, match="not enough in citizen:Marco"),
+        books.transaction() as connection,
+    ):
+        ledger.post(connection, gift("too much", 101, back=True))
+    with books.transaction() as connection:
+        ledger.post(connection, gift("all of it", 100, back=True))
+        assert balances.balance(connection, "citizen:Marco", "DUCAT").units == 0
+
+
+def test_only_a_reversal_takes_a_citizen_below_zero(books: Database) -> None:
+    with books.transaction() as connection:
+        ledger.post(connection, gift("spent", 70, back=True))
+        ledger.post(connection, reversal(ledger.transaction(connection, "first")))
+        assert balances.balance(connection, "citizen:Marco", "DUCAT").units == -70
+    with pytest.raises(psycopg.errors.CheckViolation, match="not enough"), books.transaction() as connection:
+        ledger.post(connection, gift("on credit", 1, back=True))
+    with books.transaction() as connection:  # a credit is welcome, also when it does not reach zero
+        ledger.post(connection, gift("second", 30))
+        assert balances.balance(connection, "citizen:Marco", "DUCAT").units == -40
+
+
+@pytest.mark.parametrize(
+    "postings",
+    [
+        [posting("back", 99, debit="citizen:Marco", credit="ducats:sold")],  # another amount
+        [posting("back", 100)],  # not mirrored
+        [posting("back", 100, debit="citizen:Marco", credit="ducats:sold"), posting("back", 1, leg=1)],  # more
+    ],
+)
+def test_a_reversal_mirrors_its_original(attempt: Execute, postings: list[tuple[str, tuple[object, ...]]]) -> None:
+    with pytest.raises(psycopg.errors.IntegrityError, match="is not the mirror of first"):
+        attempt((HEADER, ("back", "reversal", "first")), *postings)
+
+
+def test_a_reversal_comes_once_and_is_not_reversed(books: Database, attempt: Execute) -> None:
+    with books.transaction() as connection:
+        ledger.post(connection, reversal(ledger.transaction(connection, "first")))
+    mirror = posting("again", 100, debit="citizen:Marco", credit="ducats:sold")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        attempt((HEADER, ("again", "reversal", "first")), mirror)
+    with pytest.raises(psycopg.errors.IntegrityError, match="is not the mirror of"):
+        attempt((HEADER, ("again", "reversal", "reversal:first")), posting("again", 100))
+
+
+def test_a_reversal_says_what_it_reverses(attempt: Execute) -> None:
+    for kind, reverses in (("reversal", None), ("sale", "first")):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            attempt((HEADER, ("x", kind, reverses)), posting("x", 1))
+
+
+def test_a_replay_is_a_no_op_but_other_contents_are_refused(books: Database) -> None:
+    with books.transaction() as connection:
+        assert ledger.post(connection, gift("first", 100)) is False
+        assert balances.balance(connection, "citizen:Marco", "DUCAT").units == 100
+    with pytest.raises(LedgerConflict, match="other contents"), books.transaction() as connection:
+        ledger.post(connection, gift("first", 101))
+
+
+def test_drift_would_be_seen(books: Database) -> None:
+    with books.transaction() as connection:
+        assert balances.drifts(connection) == []
+        connection.execute("ALTER TABLE ledger.accounts DISABLE TRIGGER ALL")  # as only its owner can
+        connection.execute("UPDATE ledger.accounts SET units = units + 1 WHERE name = 'citizen:Marco'")
+        (drift,) = balances.drifts(connection)
+        assert (drift.account, drift.kept.units, drift.posted.units) == ("citizen:Marco", 101, 100)
+        connection.execute("ALTER TABLE ledger.accounts ENABLE TRIGGER ALL")
+        connection.rollback()

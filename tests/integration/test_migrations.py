@@ -1,0 +1,58 @@
+"""Migrations on a database that exists, by several processes at once, and with a history that does not fit."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cascade.errors import MigrationError
+from cascade.store.database import Database, Migration, migrate, migrations
+
+NEXT = Migration("9999_next.sql", "ALTER TABLE orders ADD COLUMN note text DEFAULT 'none'")
+
+
+def test_a_new_migration_keeps_what_is_there(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO ledger.accounts (name, asset) VALUES ('treasury', 'USDC')")
+    assert migrate(database) == []
+    assert migrate(database, [*migrations(), NEXT]) == ["9999_next.sql"]
+    with database.transaction() as connection:
+        assert connection.execute("SELECT name FROM ledger.accounts").fetchall() == [{"name": "treasury"}]
+        connection.execute("SELECT note FROM orders")
+
+
+def test_many_processes_may_migrate_at_once(database_url: str) -> None:
+    databases = [Database(database_url, connections=1) for _ in range(6)]
+    for database in databases:
+        database.open()
+    with ThreadPoolExecutor(6) as pool:
+        applied = list(pool.map(migrate, databases))
+    for database in databases:
+        database.close()
+    assert sorted(filter(None, applied)) == [[migration.name for migration in migrations()]]
+
+
+def test_a_failing_migration_leaves_nothing_behind(database: Database) -> None:
+    broken = Migration("9999_next.sql", "CREATE TABLE half (id int); SELECT 1 / 0")
+    with pytest.raises(Exception, match="division by zero"):
+        migrate(database, [*migrations(), broken])
+    with database.transaction() as connection:
+        assert connection.execute("SELECT to_regclass('half') AS half").fetchone() == {"half": None}
+    assert migrate(database, [*migrations(), NEXT]) == ["9999_next.sql"]
+
+
+def test_an_edited_migration_is_refused(database: Database) -> None:
+    first, *rest = migrations()
+    with pytest.raises(MigrationError, match="must never be edited"):
+        migrate(database, [Migration(first.name, first.sql + " "), *rest])
+
+
+def test_a_newer_database_is_refused(database: Database) -> None:
+    migrate(database, [*migrations(), NEXT])
+    with pytest.raises(MigrationError, match="upgrade Cascade"):
+        migrate(database)
+
+
+def test_a_migration_numbered_too_low_is_refused(database: Database) -> None:
+    late = Migration("0001_a_late.sql", "SELECT 1")
+    with pytest.raises(MigrationError, match="number it higher"):
+        migrate(database, sorted([*migrations(), late], key=lambda m: m.name))

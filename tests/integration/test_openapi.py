@@ -1,0 +1,47 @@
+"""Schemathesis throws at the API what its OpenAPI document allows, and much that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, settings
+from schemathesis import BaseSchema, Case
+from schemathesis.specs.openapi import checks
+
+from api.main import create_app
+from cascade.store import cursors, orders
+from cascade.store.database import Database
+
+
+KEY = "k" * 32
+
+
+@pytest.fixture
+def api_schema(environment: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseSchema]:
+    for variable in ("CASCADE_ORDERS_PER_MINUTE", "CASCADE_READS_PER_MINUTE"):
+        monkeypatch.setenv(variable, "1000000")
+    monkeypatch.setenv("CASCADE_API_KEY", KEY)
+    with database.transaction() as connection:  # somebody books, so all is well
+        cursors.start(connection, "chain:137:x", 5, b"\1" * 32, int(orders.clock(connection).timestamp()))
+        cursors.lease(connection, "chain:137:x", "me", 600)
+    app = create_app()
+    with TestClient(app):  # keeps the application's lifespan open
+        yield schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+# Rules that a schema cannot say (a package or an amount) refuse what it allows; and the key, which this test always
+# sends, has a test of its own.
+NOT_ASKED = [checks.positive_data_acceptance, checks.ignored_auth]
+
+schema = schemathesis.pytest.from_fixture("api_schema")
+
+
+@schema.parametrize()
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_answer_is_documented_and_none_is_a_500(case: Case[Any]) -> None:
+    case.call_and_validate(headers={"authorization": f"Bearer {KEY}"}, excluded_checks=NOT_ASKED)

@@ -1,0 +1,80 @@
+"""Orders and payments for tests, made the way the product makes them."""
+
+from __future__ import annotations
+
+import itertools
+from importlib.resources import files
+
+from cascade.chains import POLYGON, Deployment
+from cascade.checkout import Checkout, OrderView
+from cascade.domain.catalogue import Catalogue
+from cascade.domain.money import Money
+from cascade.domain.orders import ChainTerms
+from cascade.domain.payments import ConfirmedPayment, Rail
+from cascade.rails.chain import payment_calls
+from cascade.store.database import Database
+from sandbox.polygon import LocalPolygon
+from sandbox.wallet import Wallet
+
+CATALOGUE = Catalogue.from_toml((files("cascade") / "catalogue.toml").read_text())
+NOWHERE = Deployment(POLYGON, "0x" + "12" * 20, 1, "0x" + "00" * 32, "0x" + "13" * 20, "0x" + "14" * 20)
+"""A router for tests that need no chain."""
+
+_blocks = itertools.count(1)
+
+
+def open_order(
+    database: Database,
+    deployment: Deployment = NOWHERE,
+    *,
+    citizen: str = "Marco_Polo",
+    package: str | None = "merchant",
+    usd: str | None = None,
+    token: str = "USDC",  # noqa: S107 - a stablecoin
+) -> OrderView:
+    """A new order, stored."""
+    checkout = Checkout(CATALOGUE, deployment, order_minutes=15)
+    with database.transaction() as connection:
+        return checkout.open_chain_order(
+            connection, citizen_id=citizen, package=None if usd else package, usd_amount=usd, token=token
+        )
+
+
+def confirmed(terms: ChainTerms, *, reference: str | None = None, amount: Money | None = None) -> ConfirmedPayment:
+    """A payment of these terms that has arrived; by default of the exact amount, at a place of its own."""
+    received = amount or terms.amount
+    partner = received.units // 2
+    return ConfirmedPayment(
+        reference=reference or f"chain:137:{next(_blocks)}:0",
+        rail=Rail.CHAIN,
+        order_key=terms.on_chain_order_id,
+        received=received,
+        landed={"treasury": received.units - partner, "partner": partner},
+        payer="0x" + "22" * 20,
+        transaction="0x" + "33" * 32,
+    )
+
+
+def pay(polygon: LocalPolygon, terms: ChainTerms, *, payer: int = 1) -> str:
+    """Mints what the terms ask for to a development account, approves and pays with real transactions.
+
+    Returns:
+        The hash of the payment's transaction.
+    """
+    polygon.mint(terms.token.code, polygon.accounts[payer], terms.units)
+    wallet = Wallet(polygon.rpc_url, polygon.keys[payer])
+    try:
+        for call in payment_calls(terms):
+            sent = wallet.send(call.to, call.data)
+            wallet.receipt(sent)
+        return sent
+    finally:
+        wallet.close()
+
+
+def balance_of(database: Database, account: str, asset: str = "DUCAT") -> int:
+    """Credits minus debits of an account, in units."""
+    from cascade.store import balances
+
+    with database.transaction() as connection:
+        return balances.balance(connection, account, asset).units
