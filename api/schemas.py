@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
+from cascade.chains import Chain
 from cascade.checkout import Checkout, OrderView
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
@@ -197,15 +198,15 @@ class OrderOut(Body):
     payments: list[PaymentOut]
 
     @classmethod
-    def of(cls, view: OrderView, transaction_url: str) -> OrderOut:
-        """An order as it stands; ``transaction_url`` holds ``{hash}``."""
+    def of(cls, view: OrderView, chain: Chain) -> OrderOut:
+        """An order as it stands."""
         order = view.order
         payments = [
             PaymentOut(
                 rail=payment.rail,
                 status=payment.outcome,
                 transaction=payment.transaction,
-                transaction_url=transaction_url.format(hash=payment.transaction),
+                transaction_url=chain.transaction_url(payment.transaction),
                 reference=payment.reference,
                 token=payment.received.asset.code,
                 amount=str(payment.received.units),
@@ -221,7 +222,7 @@ class OrderOut(Body):
                 rail=Rail.CHAIN,
                 status=OrderStatus.CONFIRMED if sighting.final else OrderStatus.SEEN,
                 transaction=_hex(sighting.transaction_hash),
-                transaction_url=transaction_url.format(hash=_hex(sighting.transaction_hash)),
+                transaction_url=chain.transaction_url(_hex(sighting.transaction_hash)),
             )
             for sighting in view.sightings
         ]

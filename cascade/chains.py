@@ -20,29 +20,36 @@ class Chain:
     Attributes:
         chain_id: EIP-155 chain id.
         name: for people.
-        block_seconds: usual time between two blocks.
         stablecoins: assets the router takes, with the address of each; checked against the deployment record.
-        transaction_url: where people look a transaction up; ``{hash}`` stands for its hash.
+        currency: name of the coin that pays for gas.
+        public_rpc_urls: for wallets that have to add the network; they, not we, connect to it.
+        explorer: where people look transactions up.
         finality_alarm_seconds: a finalized block older than this is worth an alarm.
     """
 
     chain_id: int
     name: str
-    block_seconds: int
     stablecoins: Mapping[Asset, str]
-    transaction_url: str
+    currency: str
+    public_rpc_urls: tuple[str, ...]
+    explorer: str
     finality_alarm_seconds: int
+
+    def transaction_url(self, transaction_hash: str) -> str:
+        """Where people look a transaction up."""
+        return f"{self.explorer}/tx/{transaction_hash}"
 
 
 POLYGON = Chain(
     chain_id=137,
     name="Polygon",
-    block_seconds=2,
     stablecoins={
         USDC: "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359",
         USDT: "0xc2132D05D31c914a87C6611C10748AEb04B58e8F",
     },
-    transaction_url="https://polygonscan.com/tx/{hash}",
+    currency="POL",
+    public_rpc_urls=("https://polygon-bor-rpc.publicnode.com", "https://polygon-rpc.com"),
+    explorer="https://polygonscan.com",
     finality_alarm_seconds=120,
 )
 

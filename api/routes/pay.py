@@ -11,15 +11,12 @@ from starlette.responses import Response
 
 from api.dependencies import System
 from api.schemas import OrderOut, calls_of
-from cascade.chains import POLYGON, Chain
+from cascade.bootstrap import Cascade
 from cascade.errors import NotFound
 from cascade.store import orders
 
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(Path(__file__).parent.parent / "checkout" / "templates")
-
-# For wallets that have to add the network; they, not we, connect to it.
-PUBLIC_RPC_URLS = {POLYGON.chain_id: ["https://polygon-bor-rpc.publicnode.com", "https://polygon-rpc.com"]}
 
 
 @router.get("/pay/{token}", response_class=HTMLResponse)
@@ -37,13 +34,13 @@ def pay(token: str, request: Request, cascade: System) -> Response:
     wallet = {
         "order_id": view.order.id,
         "seconds_left": max(0, int(left.total_seconds())),
-        "network": _network(chain),
+        "network": _network(cascade),
         "token": {"code": terms.token.code, "address": terms.token_address, "decimals": terms.token.scale},
         "amount": str(terms.units),
         "calls": [call.model_dump() for call in calls_of(terms)],
     }
     context = {
-        "order": OrderOut.of(view, chain.transaction_url),
+        "order": OrderOut.of(view, chain),
         "citizen_id": view.order.citizen_id,
         "expires_at": view.order.expires_at,
         "total": quote.total_ducats.display(),
@@ -55,12 +52,15 @@ def pay(token: str, request: Request, cascade: System) -> Response:
     return templates.TemplateResponse(request, "pay.html", context)
 
 
-def _network(chain: Chain) -> dict[str, object]:
-    """A chain as a wallet that does not know it wants it (EIP-3085)."""
+def _network(cascade: Cascade) -> dict[str, object]:
+    """The chain as a wallet that does not know it wants it (EIP-3085)."""
+    chain, configured = cascade.deployment.chain, cascade.settings
+    # On a local test chain the true Polygon would be the wrong one; its RPC URL is no secret.
+    local = [configured.rpc_url.get_secret_value()] if configured.test_payer_key else None
     return {
         "chainId": hex(chain.chain_id),
-        "chainName": chain.name,
-        "nativeCurrency": {"name": "POL", "symbol": "POL", "decimals": 18},
-        "rpcUrls": PUBLIC_RPC_URLS[chain.chain_id],
-        "blockExplorerUrls": [chain.transaction_url.partition("/tx/")[0]],
+        "chainName": f"{chain.name} (local test)" if local else chain.name,
+        "nativeCurrency": {"name": chain.currency, "symbol": chain.currency, "decimals": 18},
+        "rpcUrls": local or chain.public_rpc_urls,
+        "blockExplorerUrls": [chain.explorer],
     }

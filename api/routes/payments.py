@@ -37,4 +37,4 @@ def order(order_id: str, cascade: System) -> OrderOut:
     """How an order stands: open, seen, confirmed, fulfilled or expired, with its payments."""
     with cascade.database.transaction() as connection:
         view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
-    return OrderOut.of(view, cascade.deployment.chain.transaction_url)
+    return OrderOut.of(view, cascade.deployment.chain)

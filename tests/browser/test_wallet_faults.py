@@ -88,6 +88,22 @@ def test_a_wallet_that_stays_on_another_network_is_asked_for_nothing(
         assert wallet.transactions_asked_for == 0
 
 
+def test_another_chain_with_the_same_number_is_asked_for_nothing(
+    shop: Shop, wallet: PayerWallet, polygon: LocalPolygon, context: BrowserContext, page: Page
+) -> None:
+    intent = shop.order()
+    wallet.install(context)
+    page.goto(intent["payment_link"])
+    genuine = polygon.rpc("eth_getCode", intent["router"], "latest")
+    polygon.rpc("anvil_setCode", intent["router"], "0x")  # as the true Polygon looks to a sandbox's payment link
+    page.get_by_role("button").click()
+    expect(page.get_by_role("alert")).to_contain_text("The payment contract is not on the Polygon that your wallet")
+    assert wallet.transactions_asked_for == 0
+    polygon.rpc("anvil_setCode", intent["router"], genuine)
+    page.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_contain_text("Payment seen.")
+
+
 def test_too_little_money_is_said_before_anything_is_approved(
     shop: Shop, polygon: LocalPolygon, context: BrowserContext, page: Page
 ) -> None:

@@ -131,9 +131,11 @@ class PayerWallet:
                 return self._add(params[0])
             case "eth_sendTransaction":
                 return self._send(params[0])
-            case "eth_call" | "eth_getTransactionReceipt":
+            case "eth_call" | "eth_getCode" | "eth_getTransactionReceipt":
                 if self.chain_id != POLYGON:
-                    return "0x" if method == "eth_call" else None  # what a node of another network answers
+                    return (
+                        None if method == "eth_getTransactionReceipt" else "0x"
+                    )  # what a node of another network answers
                 return self.polygon.rpc(method, *params)
         raise Refusal(4200, f"The method {method} is not supported.")
 

@@ -17,7 +17,6 @@ from api.main import create_app
 from cascade.store import cursors, orders
 from cascade.store.database import Database
 
-
 KEY = "k" * 32
 
 

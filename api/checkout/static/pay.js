@@ -1,5 +1,5 @@
 // The payment page: keeps what the server rendered fresh, and hands the prepared calls to a wallet.
-import { Problem, allowance, balance, connect, discover, explain, mined, select, send } from "./wallet.js";
+import { Problem, allowance, balance, connect, discover, exists, explain, mined, select, send } from "./wallet.js";
 
 /**
  * @typedef {import("./wallet.js").Wallet} Wallet
@@ -117,6 +117,7 @@ async function approveAndPay(provider, account) {
   const [approve, payment] = terms.calls;
   const { network, token } = terms;
   await mustBeOpen();
+  await mustBeThisChain(provider, payment.to);
   await mustHaveEnough(provider, account);
   if (await allowance(provider, token.address, account, payment.to) < BigInt(terms.amount)) {
     say("step", `1/2 ${approve.label}: confirm in your wallet.`);
@@ -147,6 +148,17 @@ async function mustBeOpen() {
   if (order.status === "open") return;
   await refresh().catch(() => {}); // then the next poll does it
   throw new Problem("This order can no longer be paid.");
+}
+
+/**
+ * An approval for an address where no contract is would be a gift to whoever puts one there.
+ * @param {Provider} provider
+ * @param {string} router
+ */
+async function mustBeThisChain(provider, router) {
+  if (await exists(provider, router)) return;
+  throw new Problem(`The payment contract is not on the ${terms.network.chainName} that your wallet is connected to. Check the`
+    + " network's RPC address in your wallet's settings, then try again. Nothing was paid.");
 }
 
 /**

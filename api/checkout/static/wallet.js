@@ -105,6 +105,18 @@ export const balance = (provider, token, account) => ask(provider, token, BALANC
 export const allowance = (provider, token, account, spender) => ask(provider, token, ALLOWANCE, account, spender);
 
 /**
+ * Whether a contract is there on the network that the wallet really talks to: a chain id is only a number, and a copy of
+ * a chain, or a node that lags, has the same one.
+ * @param {Provider} provider
+ * @param {string} contract
+ * @returns {Promise<boolean>}
+ */
+export async function exists(provider, contract) {
+  const bytecode = await provider.request({ method: "eth_getCode", params: [contract, "latest"] });
+  return typeof bytecode === "string" && bytecode.length > 2;
+}
+
+/**
  * Waits for a transaction. A read that fails is tried again: the transaction is out, whatever a node says.
  * @param {Provider} provider
  * @param {string} hash
