@@ -16,7 +16,8 @@ UNSAID = {"__init__.py", ".gitkeep"}
 def listed() -> set[str]:
     """Every path that the README's tree names, relative to the root."""
     (tree,) = re.findall(r"^```\n(contracts/.*?)^```", README, re.MULTILINE | re.DOTALL)
-    paths, above = set(), []
+    paths: set[str] = set()
+    above: list[str] = []
     for line in tree.splitlines():
         name = line.split()[0].rstrip("/")
         depth = (len(line) - len(line.lstrip())) // 2
