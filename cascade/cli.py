@@ -102,7 +102,7 @@ def suspense(limit: int) -> None:
     """Money that fits no order, with the next step for each."""
     with _opened() as cascade, cascade.database.transaction() as connection:
         waiting = payments.in_suspense(connection, limit=limit)
-    table = Table("payment", "amount", "payer", "transaction", "order", "reason", "next step", title="In suspense")
+    table = _table("payment", "amount", "payer", "transaction", "order", "reason", "next step")
     for payment in waiting:
         reason = payment.reason
         table.add_row(
@@ -122,7 +122,7 @@ def status() -> None:
     """How far each router's payments are booked, and why a stream stands still."""
     with _opened() as cascade, cascade.database.transaction() as connection:
         streams = cursors.health(connection)
-    table = Table("stream", "height", "behind", "last final block", "led", "alarm")
+    table = _table("stream", "height", "behind", "last final block", "led", "alarm")
     for stream in streams:
         table.add_row(
             stream.stream,
@@ -185,6 +185,14 @@ def _opened() -> Iterator[Cascade]:
         yield cascade
     finally:
         cascade.database.close()
+
+
+def _table(*columns: str) -> Table:
+    """A table that never cuts anything off: people copy from it."""
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _migrate(cascade: Cascade) -> None:

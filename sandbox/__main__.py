@@ -15,7 +15,6 @@ from typing import Any
 import click
 import httpx
 from rich.console import Console
-from rich.table import Table
 
 from sandbox import demo as purchases
 from sandbox.box import Box, BoxFailed
@@ -65,7 +64,6 @@ def demo() -> None:
 
 
 def _introduce(box: Box) -> None:
-    table = Table.grid(padding=(0, 2))
     endpoints = box.endpoints
     rows = {
         "API": endpoints["api"],
@@ -76,10 +74,9 @@ def _introduce(box: Box) -> None:
         "Partner": endpoints["partner"],
         "State, logs, endpoints.json": str(box.home),
     }
-    for name, value in rows.items():
-        table.add_row(name, str(value))
     console.print("\n[bold]Cascade is running[/], in test mode: the money on this chain is worth nothing.\n")
-    console.print(table)
+    for name, value in rows.items():
+        console.print(f"  {name:<28} {value}")
     console.print(f"\nA payment link, Explorer for 50 USDC:\n\n  [bold]{_payment_link(endpoints)}[/]\n")
     console.print("To pay it from a browser wallet, import funded_key of endpoints.json. Ctrl-C stops everything.\n")
 

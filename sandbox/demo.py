@@ -84,7 +84,9 @@ def _purchase(api: httpx.Client, wallet: Wallet, wish: Mapping[str, str]) -> Pur
 
 
 def _table(purchases: Sequence[Purchase]) -> Table:
-    table = Table("order", "rail", "token", "amount", "transaction", "ducats", "seconds", title="Bought and credited")
+    table = Table(title="Bought and credited")
+    for name in ("order", "rail", "token", "amount", "transaction", "ducats", "seconds"):
+        table.add_column(name, overflow="fold")  # never cut off: people copy from here
     for purchase in purchases:
         (payment,) = purchase.order["payments"]
         ducats, bonus = purchase.order["ducats"], purchase.order["bonus"]

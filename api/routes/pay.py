@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -31,7 +32,7 @@ def pay(token: str, request: Request, cascade: System) -> Response:
     chain, quote = cascade.deployment.chain, view.order.quote
     terms = view.terms[0]
     # The page's modules know no ABI, no address and no wording of money: they hand these calls to the wallet.
-    wallet = {
+    wallet: dict[str, Any] = {
         "order_id": view.order.id,
         "seconds_left": max(0, int(left.total_seconds())),
         "network": _network(cascade),
@@ -46,13 +47,13 @@ def pay(token: str, request: Request, cascade: System) -> Response:
         "total": quote.total_ducats.display(),
         "bonus": quote.bonus.display() if quote.bonus.units else None,
         "terms": terms,
-        "chain": chain,
+        "network": wallet["network"]["chainName"],
         "wallet": wallet,
     }
     return templates.TemplateResponse(request, "pay.html", context)
 
 
-def _network(cascade: Cascade) -> dict[str, object]:
+def _network(cascade: Cascade) -> dict[str, Any]:
     """The chain as a wallet that does not know it wants it (EIP-3085)."""
     chain, configured = cascade.deployment.chain, cascade.settings
     # On a local test chain the true Polygon would be the wrong one; its RPC URL is no secret.

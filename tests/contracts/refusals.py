@@ -1,5 +1,6 @@
 """Which error refused a transaction, to the letter."""
 
+from ast import literal_eval
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,11 +30,16 @@ def _read(refusal: ContractLogicError, expected: type[CustomError]) -> tuple[str
     if isinstance(refusal, CustomError):
         return refusal.abi.name, refusal.inputs
 
-    # An error of a contract behind the one that was called arrives as its bytes.
-    data = bytes.fromhex(refusal.revert_message.removeprefix("0x"))
+    data = _raw(refusal.revert_message)
     assert data[:4] == keccak(text=expected.abi.selector)[:4], f"not {expected.abi.selector}: {refusal.revert_message}"
     values = decode([item.canonical_type for item in expected.abi.inputs], data[4:])
     named = zip(expected.abi.inputs, values, strict=True)
     return expected.abi.name, {
         item.name: to_checksum_address(value) if item.type == "address" else value for item, value in named
     }
+
+
+def _raw(message: str) -> bytes:
+    """The bytes of a revert that Ape did not decode: the error of a contract behind the one that was called, or, on
+    py-evm, any error with an apostrophe among its bytes, which Python then prints in the other quotes."""
+    return bytes(literal_eval(message)) if message.startswith('b"') else bytes.fromhex(message.removeprefix("0x"))

@@ -159,6 +159,18 @@ def test_a_last_payment_that_is_hidden_is_noticed_with_the_next(
             worker.step()
 
 
+def test_nothing_begins_at_a_block_that_is_not_final(
+    router: Deployment, database: Database, paid: Paid, node: FaultyNode, polygon: LocalPolygon
+) -> None:
+    node.faults.finalized_back = int(polygon.rpc("eth_blockNumber"), 16) - router.block_number + 2
+    with indexer(database, router, node.url) as worker:
+        assert worker.step() is False
+        assert count(database, "chain_cursors") == 0
+        node.faults = Faults()
+        finish(worker)
+    assert_booked_once(database, paid)
+
+
 def test_a_replaced_block_below_finality_stops_everything(
     router: Deployment, database: Database, paid: Paid, polygon: LocalPolygon
 ) -> None:

@@ -12,6 +12,7 @@ from cascade.domain.money import DUCAT, Money
 from cascade.errors import LedgerConflict
 from cascade.store import balances, ledger
 from cascade.store.database import Database
+from tests.purchases import open_order
 
 Execute = Callable[..., None]
 
@@ -181,6 +182,18 @@ def test_a_replay_is_a_no_op_but_other_contents_are_refused(books: Database) -> 
         assert balances.balance(connection, "citizen:Marco", "DUCAT").units == 100
     with pytest.raises(LedgerConflict, match="other contents"), books.transaction() as connection:
         ledger.post(connection, gift("first", 101))
+
+
+def test_an_order_is_fulfilled_once_whatever_the_references_say(attempt: Execute, books: Database) -> None:
+    order = open_order(books).order.id
+    fulfilled = (
+        "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome)"
+        " VALUES (%s, 'chain', %s, 'USDC', 5, 'p', 't', 'fulfilled')"
+    )
+    with books.transaction() as connection:
+        ledger.post(connection, gift("second", 1))
+    with pytest.raises(psycopg.errors.UniqueViolation, match="one_fulfilment_per_order"):
+        attempt((fulfilled, ("first", order)), (fulfilled, ("second", order)))
 
 
 def test_drift_would_be_seen(books: Database) -> None:
