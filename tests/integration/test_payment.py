@@ -149,15 +149,24 @@ def test_a_payment_of_nobodys_order_waits_in_suspense(
 
 @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_cleanly_and_takes_the_endpoints_away(
-    cascade_up: RunningCascade, database: Database, wish: signal.Signals
+    cascade_up: RunningCascade, polygon: LocalPolygon, database: Database, wish: signal.Signals
 ) -> None:
+    polygon.mine(3)  # the router's own block is final, so there is something to lead
+    deadline = time.monotonic() + 15
+    while led(database) != [True]:
+        assert time.monotonic() < deadline, "no indexer took the lead"
+        time.sleep(0.05)
     written = Path(cascade_up.environment["CASCADE_HOME"]) / "endpoints.json"
     assert written.stat().st_mode & 0o777 == 0o600
     cascade_up.process.send_signal(wish)
     assert cascade_up.process.wait(15) == 0
     assert not written.exists()
-    with database.transaction() as connection:  # the lead is given up: another indexer need not wait
-        assert [stream.led for stream in cursors.health(connection)] == [False]
+    assert led(database) == [False]  # given up: another indexer need not wait
+
+
+def led(database: Database) -> list[bool]:
+    with database.transaction() as connection:
+        return [stream.led for stream in cursors.health(connection)]
 
 
 def test_endpoints_tell_where_everything_is(cascade_up: RunningCascade, polygon: LocalPolygon) -> None:
