@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,92 +36,52 @@ def node(polygon: LocalPolygon) -> Iterator[FaultyNode]:
         yield node
 
 
-def lag(faults: Faults) -> None:
-    faults.backends_behind = 12  # it has not seen the last payments, which are final elsewhere
+WEATHER = {
+    "behind": Faults(backends_behind=12),  # some backends have not seen the last payments, which are final elsewhere
+    "capped": Faults(max_log_range=3, max_log_range_message="Block range is too large"),
+    "refusing": Faults(http_error_rate=0.3),
+    "erring": Faults(rpc_error_rate=0.15),
+    "shuffling": Faults(shuffles_batches=True),
+    "proof of authority": Faults(poa_headers=True),
+    "finality going back": Faults(finalized_back=3),
+}
 
 
-def cap_ranges(faults: Faults) -> None:
-    faults.max_log_range = 3
-    faults.max_log_range_message = "Block range is too large"
-
-
-def fail_often(faults: Faults) -> None:
-    faults.http_error_rate = 0.3
-
-
-def err_often(faults: Faults) -> None:
-    faults.rpc_error_rate = 0.15
-
-
-def shuffle(faults: Faults) -> None:
-    faults.shuffles_batches = True
-
-
-def add_poa(faults: Faults) -> None:
-    faults.poa_headers = True
-
-
-def step_back(faults: Faults) -> None:
-    faults.finalized_back = 3
-
-
-@pytest.mark.parametrize("disturb", [lag, cap_ranges, fail_often, err_often, shuffle, add_poa, step_back])
+@pytest.mark.parametrize("faults", WEATHER.values(), ids=WEATHER)
 def test_everything_is_booked_once_through_a_bad_connection(
     polygon: LocalPolygon,
     router: Deployment,
     database: Database,
     paid: Paid,
     node: FaultyNode,
-    disturb: Callable[[Faults], None],
+    faults: Faults,
 ) -> None:
-    disturb(node.faults)
-    stop = threading.Event()
-    with indexer(database, router, node.url, log_range_blocks=6) as worker:
-        thread = threading.Thread(target=worker.run, args=(stop,))
-        thread.start()
+    node.faults = faults
+    with indexer(database, router, node.url, log_range_blocks=6) as worker, running(worker):
         assert wait_until(lambda: is_booked(database, paid), meanwhile=polygon.mine)
-        stop.set()
-        thread.join()
     assert_booked_once(database, paid)
 
 
-def hide_finality(faults: Faults) -> None:
-    faults.finalized_missing = True
+USELESS = {
+    "no finality": Faults(finalized_missing=True),
+    "hanging up": Faults(hangs_up=True),
+    "too slow": Faults(answers_after_seconds=3),
+    "a member missing": Faults(drops_batch_member=True),
+    "logs twice": Faults(duplicates_logs=True),
+    "logs removed": Faults(marks_removed=True),
+    "logs of another block": Faults(wrong_block_hash=True),
+}
 
 
-def hang_up(faults: Faults) -> None:
-    faults.hangs_up = True
-
-
-def be_slow(faults: Faults) -> None:
-    faults.answers_after_seconds = 3
-
-
-def drop_member(faults: Faults) -> None:
-    faults.drops_batch_member = True
-
-
-def stutter(faults: Faults) -> None:
-    faults.duplicates_logs = True
-
-
-def take_back(faults: Faults) -> None:
-    faults.marks_removed = True
-
-
-def misname_block(faults: Faults) -> None:
-    faults.wrong_block_hash = True
-
-
-@pytest.mark.parametrize("disturb", [hide_finality, hang_up, be_slow, drop_member, stutter, take_back, misname_block])
+@pytest.mark.parametrize("faults", USELESS.values(), ids=USELESS)
 def test_an_answer_that_cannot_be_trusted_books_nothing_and_is_asked_again(
     router: Deployment,
     database: Database,
     paid: Paid,
     node: FaultyNode,
-    disturb: Callable[[Faults], None],
+    faults: Faults,
 ) -> None:
-    disturb(node.faults)
+    node.faults = faults
     with indexer(database, router, node.url) as worker:
         for _ in range(2):
             with pytest.raises(NodeUnavailable):
@@ -186,15 +147,10 @@ def test_what_waiting_does_not_mend_is_shown_as_an_alarm(
 ) -> None:
     hidden = payment_log(polygon, router, 2)
     node.faults.hides_log = (hidden["transactionHash"], int(hidden["logIndex"], 16))
-    stop = threading.Event()
-    with indexer(database, router, node.url) as worker:
-        thread = threading.Thread(target=worker.run, args=(stop,))
-        thread.start()
+    with indexer(database, router, node.url) as worker, running(worker):
         assert wait_until(lambda: "SequenceGap" in (alarm(database) or ""))
         node.faults = Faults()
         assert wait_until(lambda: is_booked(database, paid) and alarm(database) is None)
-        stop.set()
-        thread.join()
     assert_booked_once(database, paid)
 
 
@@ -206,6 +162,19 @@ def test_the_rpc_url_is_in_no_message(router: Deployment, database: Database) ->
         worker.step()
     assert "secret-key" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+@contextmanager
+def running(worker: Indexer) -> Iterator[None]:
+    """An indexer at work until the block ends."""
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def finish(worker: Indexer) -> None:
