@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ from rich.table import Table
 
 from cascade import __version__, bootstrap, settings
 from cascade.bootstrap import Cascade
-from cascade.errors import CascadeError
+from cascade.errors import CascadeError, SettingsError
 from cascade.store import balances, cursors, payments
 from cascade.store.database import migrate as apply_migrations
 
@@ -224,6 +225,8 @@ class _Server(uvicorn.Server):
 
 def _server_config(cascade: Cascade) -> uvicorn.Config:
     sys.path.insert(0, os.getcwd())  # `api` is an application beside the library, not an installed package
+    if importlib.util.find_spec("api") is None:
+        raise SettingsError(f"there is no api/ in {os.getcwd()}: start cascade in the folder of its repository")
     return uvicorn.Config(
         "api.main:app",
         host=cascade.settings.host,

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -16,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cascade.errors import SettingsError
 
 _PREFIX = "CASCADE_"
+_SANDBOX_PREFIX = "CASCADE_SANDBOX_"  # not ours: they are for `make run`
 
 
 class Settings(BaseSettings):
@@ -114,8 +118,9 @@ def load() -> Settings:
     """Read the settings from the environment.
 
     Raises:
-        SettingsError: one or more variables are missing or wrong; the message names each of them.
+        SettingsError: variables are missing, wrong or unknown; the message names each of them.
     """
+    _refuse_unknown(os.environ)
     try:
         return Settings()
     except ValidationError as fault:
@@ -125,6 +130,16 @@ def load() -> Settings:
 def variable_of(field: str) -> str:
     """The environment variable that sets a field."""
     return "DATABASE_URL" if field == "database_url" else f"{_PREFIX}{field.upper()}"
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    """A misspelt variable would otherwise leave its default in force without a word."""
+    known = [variable_of(field) for field in Settings.model_fields]
+    for name in names:
+        if name.startswith(_PREFIX) and not name.startswith(_SANDBOX_PREFIX) and name not in known:
+            close = next(iter(difflib.get_close_matches(name, known, 1, 0.8)), None)
+            hint = f"did you mean {close}?" if close else "see .env.example"
+            raise SettingsError(f"{name}: there is no such setting; {hint}")
 
 
 def _explain(location: tuple[int | str, ...], message: str) -> str:

@@ -54,6 +54,18 @@ def test_a_bad_one_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, varia
         load(monkeypatch, **{**GOOD, variable: value})
 
 
+@pytest.mark.parametrize(
+    ("variable", "hint"), [("CASCADE_PROT", "did you mean CASCADE_PORT"), ("CASCADE_COLOUR", "see .env.example")]
+)
+def test_an_unknown_one_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{variable}: there is no such setting; {hint}"):
+        load(monkeypatch, **GOOD, **{variable: "1"})
+
+
+def test_the_sandboxs_own_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, **GOOD, CASCADE_SANDBOX_RPC_PORT="8546")
+
+
 def test_a_refusal_does_not_repeat_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as refused:
         load(monkeypatch, **{**GOOD, "DATABASE_URL": "mysql://me:hunter2@h/x", "CASCADE_API_KEY": "hunter2"})
@@ -80,7 +92,8 @@ def test_a_test_key_is_refused_beside_a_node_elsewhere(monkeypatch: pytest.Monke
 def test_the_example_lists_every_setting_and_nothing_else() -> None:
     example = (ROOT / ".env.example").read_text()
     listed = re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)
-    assert sorted(listed) == sorted(variable_of(field) for field in Settings.model_fields)
+    sandbox = {"CASCADE_SANDBOX_RPC_PORT"}
+    assert sorted(listed) == sorted({variable_of(field) for field in Settings.model_fields} | sandbox)
 
 
 def test_the_example_shows_the_defaults() -> None:
