@@ -46,7 +46,10 @@ browser: setup   ## The payment page in a real Chromium.
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium
 	$(PYTEST) tests/browser
 
-.PHONY: chromium
+mutants: setup   ## Take each guard away and see its test fail; a quarter of an hour, not part of CI.
+	$(BIN)/python -m tests.mutants
+
+.PHONY: chromium mutants
 chromium:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq chromium; \
