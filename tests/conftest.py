@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +27,18 @@ from sandbox.ports import free_port
 from sandbox.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives each run a folder of its own.
+
+    pytest closes the one that all runs share to other users whenever a run begins; and PostgreSQL, which refuses to be
+    root, would be locked out in the middle of another run.
+    """
+    if config.option.basetemp is None:
+        folder = tempfile.mkdtemp(prefix="cascade-tests-")
+        config.option.basetemp = str(Path(folder) / "run")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
