@@ -111,6 +111,8 @@ def advance(connection: Conn, cursor: Cursor, height: int, block_hash: bytes, la
     )
     if moved.rowcount != 1:
         raise LeaseLost(f"{cursor.stream}: another indexer leads since epoch {cursor.epoch}; it books from here on")
+    # What is booked is no longer only seen: the order would show its payment twice.
+    connection.execute("DELETE FROM chain_sightings WHERE stream = %s AND block_number <= %s", (cursor.stream, height))
 
 
 def set_alarm(connection: Conn, stream: str, alarm: str | None) -> None:

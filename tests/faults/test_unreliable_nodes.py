@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from cascade.chains import Deployment
+from cascade.checkout import Checkout, OrderView
+from cascade.domain.orders import OrderStatus
 from cascade.errors import NodeUnavailable, ReorgBelowFinality, SequenceGap
 from cascade.store import cursors
 from cascade.store.database import Database
@@ -18,6 +20,7 @@ from sandbox.polygon import LocalPolygon
 from sandbox.polygon.faults import Faults
 from sandbox.polygon.faulty_node import FaultyNode
 from tests.faults.chain_rail import Paid, assert_booked_once, indexer, is_booked, pay_orders
+from tests.purchases import CATALOGUE, NOWHERE, open_order, pay
 
 
 @pytest.fixture
@@ -90,6 +93,28 @@ def test_an_answer_that_cannot_be_trusted_books_nothing_and_is_asked_again(
         node.faults = Faults()
         finish(worker)
     assert_booked_once(database, paid)
+
+
+def test_an_order_is_confirmed_while_only_its_booking_is_to_come(
+    router: Deployment, database: Database, node: FaultyNode, polygon: LocalPolygon
+) -> None:
+    polygon.mine(3)
+    view = open_order(database, router)
+    with indexer(database, router, node.url, log_range_blocks=20) as worker:
+        assert status(database, view) is OrderStatus.OPEN
+        pay(polygon, view.terms[0])
+        finish(worker)
+        assert status(database, view) is OrderStatus.SEEN
+        polygon.mine(40)
+        node.faults.max_log_range = 0  # what is final is known, but not its logs
+        with pytest.raises(NodeUnavailable):
+            worker.step()
+        assert status(database, view) is OrderStatus.CONFIRMED
+        node.faults = Faults()
+        assert worker.step()  # there is more to book before the head is looked at again
+    assert status(database, view) is OrderStatus.FULFILLED
+    with database.transaction() as connection:  # booked, so no longer only seen
+        assert cursors.sightings_of_order(connection, view.order.id) == []
 
 
 def test_a_hidden_payment_is_noticed_by_its_number(
@@ -194,6 +219,11 @@ def count(database: Database, table: str) -> int:
     with database.transaction() as connection:
         row = connection.execute(f"SELECT count(*) AS count FROM {table}".encode()).fetchone()
     return int(row["count"]) if row else 0
+
+
+def status(database: Database, view: OrderView) -> OrderStatus:
+    with database.transaction() as connection:
+        return Checkout(CATALOGUE, NOWHERE, order_minutes=15).view(connection, view.order).status
 
 
 def alarm(database: Database) -> str | None:
