@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,8 @@ def kill_everything(pid: int) -> None:
     except psutil.NoSuchProcess:
         return
     for process in family:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # some follow their parent before it is their turn
+            process.kill()
     psutil.wait_procs(family)
 
 
