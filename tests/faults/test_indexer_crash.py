@@ -62,16 +62,19 @@ def test_a_leader_that_was_stopped_inside_a_booking_is_refused_when_it_wakes(
     router = Deployment.load(deployment)
     paid = pay_orders(polygon, database, router, count=2)
     sleeper = spawn(database_url, router, polygon, 40, signal.SIGSTOP)  # in the midst of a booking
-    assert sleeper.pid is not None
-    _await_stopped(sleeper.pid)
-    with indexer(database, router, polygon.rpc_url, lease_seconds=0.01) as successor:
-        deadline = time.monotonic() + 30
-        while not is_booked(database, paid) and time.monotonic() < deadline:
-            successor.step()  # waits until the database ends the sleeper's transaction
-    assert_booked_once(database, paid)
-    os.kill(sleeper.pid, signal.SIGCONT)
-    sleeper.join(60)
-    assert sleeper.exitcode == 1  # its transaction is gone
+    try:
+        assert sleeper.pid is not None
+        _await_stopped(sleeper.pid)
+        with indexer(database, router, polygon.rpc_url, lease_seconds=0.01) as successor:
+            deadline = time.monotonic() + 30
+            while not is_booked(database, paid) and time.monotonic() < deadline:
+                successor.step()  # waits until the database ends the sleeper's transaction
+        assert_booked_once(database, paid)
+        os.kill(sleeper.pid, signal.SIGCONT)
+        sleeper.join(60)
+        assert sleeper.exitcode == 1  # its transaction is gone
+    finally:
+        sleeper.kill()  # asleep it would keep this run from ending
     assert_booked_once(database, paid)
 
 
