@@ -10,6 +10,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from cascade.bootstrap import Cascade
+from cascade.card_checkout import CardCheckout
+from cascade.errors import NotPayable
 
 _bearer = HTTPBearer(auto_error=False, description="CASCADE_API_KEY")
 
@@ -20,6 +22,15 @@ def _cascade(request: Request) -> Cascade:
 
 
 System = Annotated[Cascade, Depends(_cascade)]
+
+
+def _cards(cascade: System) -> CardCheckout:
+    if cascade.card is None:
+        raise NotPayable("Cards are not taken here. The operator takes them by setting STRIPE_SECRET_KEY.")
+    return cascade.card
+
+
+Cards = Annotated[CardCheckout, Depends(_cards)]
 
 
 def may_read_balances(

@@ -14,11 +14,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from cascade.errors import InvalidInput, NotFound
+from cascade.errors import InvalidInput, InvalidSignature, NotFound, NotPayable, StripeError
 
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+STRIPE_FAILS = "Payment by card cannot be begun right now. You were not charged; try again in a moment."
 
 
 class Problem(BaseModel):
@@ -70,6 +71,19 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(NotFound)
     def not_found(_: Request, fault: NotFound) -> JSONResponse:
         return problem(404, str(fault))
+
+    @app.exception_handler(NotPayable)
+    def not_payable(_: Request, fault: NotPayable) -> JSONResponse:
+        return problem(409, str(fault))
+
+    @app.exception_handler(InvalidSignature)
+    def invalid_signature(_: Request, fault: InvalidSignature) -> JSONResponse:
+        return problem(400, str(fault))
+
+    @app.exception_handler(StripeError)
+    def stripe_fails(_: Request, fault: StripeError) -> JSONResponse:
+        log.error("%s: %s", type(fault).__name__, fault)
+        return problem(503, STRIPE_FAILS, headers={"retry-after": "5"})
 
     @app.exception_handler(RequestValidationError)
     def malformed(_: Request, fault: RequestValidationError) -> JSONResponse:

@@ -8,15 +8,20 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
+from cascade.card_checkout import CardCheckout
 from cascade.chains import Chain
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout, OrderView, Wish
+from cascade.domain.card import CaseKind, IntentStatus
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason
+from cascade.domain.reversals import ReversalKind
 from cascade.rails.chain import payment_calls
+from cascade.store.reversals import BookedReversal
 
 Units = Annotated[str, Field(pattern=r"^\d+$", description="Smallest units of the asset", examples=["250000000"])]
 Plain = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$", description="A plain decimal", examples=["250.1"])]
+Signed = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="A plain decimal", examples=["525"])]
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="Checksummed address")]
 Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 OrderId = Annotated[str, Field(pattern=r"^ord_[a-z2-7]{26}$", examples=["ord_mfrggzdfmztwq2lknnwg23tpoa"])]
@@ -25,7 +30,7 @@ OrderId = Annotated[str, Field(pattern=r"^ord_[a-z2-7]{26}$", examples=["ord_mfr
 class Body(BaseModel):
     """A model whose times are UTC, to the second."""
 
-    @field_serializer("created_at", "expires_at", "recorded_at", check_fields=False)
+    @field_serializer("created_at", "expires_at", "payable_until", "recorded_at", check_fields=False)
     def _utc(self, value: datetime | None) -> str | None:
         return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -54,10 +59,11 @@ class PricingOut(Body):
     packages: list[PackageOut]
     custom: CustomOut
     tokens: list[str]
+    card: Annotated[Literal["off", "test", "live"], Field(description="test: Stripe's test mode, no money moves")]
     quote_minutes: Annotated[int, Field(description="How long an order keeps its price")]
 
     @classmethod
-    def of(cls, checkout: Checkout) -> PricingOut:
+    def of(cls, checkout: Checkout, card: CardCheckout | None) -> PricingOut:
         """The price list as it stands."""
         packages = [
             PackageOut(
@@ -75,15 +81,41 @@ class PricingOut(Body):
             packages=packages,
             custom=custom,
             tokens=[asset.code for asset in checkout.deployment.chain.stablecoins],
+            card="off" if card is None else "test" if card.stripe.test_mode else "live",
             quote_minutes=checkout.order_minutes,
         )
 
 
-class CryptoPaymentIntentIn(BaseModel):
-    """What a citizen wants to buy, and in which stablecoin. Either a package or a usd_amount."""
+class CardPaymentIn(BaseModel):
+    """What a citizen wants to buy: a package, or a usd_amount. Or an order that is open already, on whichever rail."""
 
     model_config = ConfigDict(
         extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"citizen_id": "Marco_Polo", "package": "explorer"},
+                {"citizen_id": "Marco_Polo", "usd_amount": "25.01"},
+                {"order_id": "ord_mfrggzdfmztwq2lknnwg23tpoa"},
+            ]
+        },
+    )
+
+    citizen_id: Annotated[str, Field(max_length=200)] | None = None
+    package: Annotated[str, Field(max_length=200)] | None = None
+    usd_amount: Annotated[Decimal, Field(max_digits=12, decimal_places=2, ge=0)] | None = None
+    order_id: OrderId | None = None
+
+    @property
+    def wish(self) -> Wish:
+        """As the checkout takes it; dollars as a plain decimal."""
+        usd = None if self.usd_amount is None else format(self.usd_amount, "f")
+        return Wish(self.order_id, self.citizen_id, self.package, usd)
+
+
+class CryptoPaymentIntentIn(CardPaymentIn):
+    """What a citizen wants to buy, and in which stablecoin. Or an order that is open already, on whichever rail."""
+
+    model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {"citizen_id": "Marco_Polo", "package": "merchant", "token": "USDC"},
@@ -92,15 +124,7 @@ class CryptoPaymentIntentIn(BaseModel):
         },
     )
 
-    citizen_id: Annotated[str, Field(max_length=200)]
-    package: Annotated[str, Field(max_length=200)] | None = None
-    usd_amount: Annotated[Decimal, Field(max_digits=12, decimal_places=2, ge=0)] | None = None
     token: Annotated[str, Field(max_length=200)] = "USDC"
-
-    @property
-    def usd_text(self) -> str | None:
-        """The dollars as a plain decimal."""
-        return None if self.usd_amount is None else format(self.usd_amount, "f")
 
 
 class TermsOut(Body):
@@ -147,9 +171,9 @@ class CryptoPaymentIntentOut(Body):
     payment_link: str
 
     @classmethod
-    def of(cls, view: OrderView, base_url: str) -> CryptoPaymentIntentOut:
-        """An order that has just been opened."""
-        order, (terms,) = view.order, view.terms
+    def of(cls, view: OrderView, terms: ChainTerms, base_url: str) -> CryptoPaymentIntentOut:
+        """An open order, with its terms in the stablecoin that was asked for."""
+        order = view.order
         return cls(
             order_id=order.id,
             status=view.status,
@@ -168,13 +192,46 @@ class CryptoPaymentIntentOut(Body):
         )
 
 
+class ReversalOut(Body):
+    """Money of a payment that went back, or came again, and the ducats that went with it."""
+
+    reference: str
+    kind: ReversalKind
+    amount: Units
+    amount_display: str
+    ducats_taken: Annotated[Signed, Field(description="From the citizen; negative: given back")]
+    ducats_owed: Annotated[Signed, Field(description="Could not be taken, and are owed; negative: no longer owed")]
+    recorded_at: datetime
+
+    @classmethod
+    def of(cls, reversal: BookedReversal) -> ReversalOut:
+        """As it is booked."""
+        return cls(
+            reference=reversal.reference,
+            kind=reversal.kind,
+            amount=str(reversal.amount.units),
+            amount_display=reversal.amount.display(),
+            ducats_taken=reversal.taken.plain,
+            ducats_owed=reversal.owed.plain,
+            recorded_at=reversal.recorded_at,
+        )
+
+
+class CaseOut(Body):
+    """A bank's word about a payment by card, in Stripe's terms. It moves no money by itself."""
+
+    kind: CaseKind
+    status: str
+    reason: str
+
+
 class PaymentOut(Body):
-    """A payment of an order: seen in a block, confirmed by finality, or booked."""
+    """A payment of an order: seen in a block or at a bank, confirmed by finality, or booked."""
 
     rail: Rail
     status: Literal[OrderStatus.SEEN, OrderStatus.CONFIRMED] | Outcome
     transaction: str
-    transaction_url: str
+    transaction_url: Annotated[str | None, Field(description="Where a payer can look it up")] = None
     reference: str | None = None
     token: str | None = None
     amount: Units | None = None
@@ -182,6 +239,9 @@ class PaymentOut(Body):
     payer: str | None = None
     reason: SuspenseReason | None = None
     recorded_at: datetime | None = None
+    returned: Annotated[Units | None, Field(description="How much of it has gone back")] = None
+    reversals: list[ReversalOut] = []
+    cases: list[CaseOut] = []
 
 
 class OrderOut(Body):
@@ -206,7 +266,7 @@ class OrderOut(Body):
                 rail=payment.rail,
                 status=payment.outcome,
                 transaction=payment.transaction,
-                transaction_url=chain.transaction_url(payment.transaction),
+                transaction_url=chain.transaction_url(payment.transaction) if payment.rail is Rail.CHAIN else None,
                 reference=payment.reference,
                 token=payment.received.asset.code,
                 amount=str(payment.received.units),
@@ -214,6 +274,13 @@ class OrderOut(Body):
                 payer=payment.payer,
                 reason=payment.reason,
                 recorded_at=payment.recorded_at,
+                returned=str(payment.returned.units),
+                reversals=[ReversalOut.of(r) for r in view.reversals if r.payment == payment.reference],
+                cases=[
+                    CaseOut(kind=case.kind, status=case.status, reason=case.reason)
+                    for case in view.cases
+                    if case.payment == payment.reference
+                ],
             )
             for payment in view.payments
         ]
@@ -226,6 +293,11 @@ class OrderOut(Body):
             )
             for sighting in view.sightings
         ]
+        at_the_bank = [
+            PaymentOut(rail=Rail.CARD, status=OrderStatus.SEEN, transaction=intent.intent_id)
+            for intent in view.intents
+            if intent.status is IntentStatus.PROCESSING
+        ]
         return cls(
             order_id=order.id,
             status=view.status,
@@ -235,7 +307,7 @@ class OrderOut(Body):
             bonus=order.quote.bonus.plain,
             created_at=order.created_at,
             expires_at=order.expires_at,
-            payments=payments + sightings,
+            payments=payments + sightings + at_the_bank,
         )
 
 
@@ -250,6 +322,15 @@ class BalanceOut(Body):
     def of(cls, citizen_id: str, balance: Money) -> BalanceOut:
         """A balance; below zero only when ducats that were spent have been taken back."""
         return cls(citizen_id=citizen_id, ducats=balance.plain, units=str(balance.units))
+
+
+class InboxOut(Body):
+    """How Stripe's events are worked through."""
+
+    waiting: int
+    oldest_seconds: Annotated[int, Field(description="How long the oldest waiting event has waited")]
+    checked_seconds: Annotated[int | None, Field(description="Since Stripe's own list of events was last read")]
+    standing_still: bool
 
 
 class StreamOut(Body):
@@ -268,6 +349,7 @@ class HealthOut(Body):
     status: Literal["ok", "degraded", "down"]
     database: bool
     streams: list[StreamOut]
+    card: InboxOut | None = None
 
 
 def calls_of(terms: ChainTerms) -> list[CallOut]:

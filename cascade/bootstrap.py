@@ -7,13 +7,16 @@ from importlib.resources import files
 
 from eth_utils.crypto import keccak
 
+from cascade.card_checkout import CardCheckout
 from cascade.chains import Deployment
 from cascade.checkout import Checkout
 from cascade.domain.catalogue import Catalogue
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.rails.node import Node
+from cascade.rails.stripe import Stripe
 from cascade.settings import Settings
 from cascade.store.database import Database
+from cascade.workers.card import CardWorker
 from cascade.workers.indexer import Indexer, Router
 
 
@@ -25,6 +28,8 @@ class Cascade:
     database: Database
     deployment: Deployment
     checkout: Checkout
+    card: CardCheckout | None
+    """None: no cards are taken here."""
 
 
 def assemble(settings: Settings) -> Cascade:
@@ -35,7 +40,8 @@ def assemble(settings: Settings) -> Cascade:
     """
     deployment = Deployment.load(settings.deployment)
     checkout = Checkout(_catalogue(settings), deployment, settings.order_minutes)
-    return Cascade(settings, Database(settings.database_url.get_secret_value()), deployment, checkout)
+    database = Database(settings.database_url.get_secret_value())
+    return Cascade(settings, database, deployment, checkout, _card(settings, database))
 
 
 def node(settings: Settings) -> Node:
@@ -58,6 +64,18 @@ def indexer(cascade: Cascade, chain: Node) -> Indexer:
     )
 
 
+def card_worker(cascade: Cascade) -> CardWorker | None:
+    """The worker that books what Stripe tells; None when no cards are taken."""
+    if cascade.card is None:
+        return None
+    return CardWorker(
+        cascade.database,
+        cascade.card,
+        poll_seconds=cascade.settings.poll_seconds,
+        catch_up_seconds=cascade.settings.stripe_catch_up_seconds,
+    )
+
+
 def check_deployment(deployment: Deployment, chain: Node) -> None:
     """Hold the deployment record against the chain before anything is read from it.
 
@@ -77,6 +95,14 @@ def check_deployment(deployment: Deployment, chain: Node) -> None:
             f"the code at {deployment.router} has hash {code_hash}, but CASCADE_DEPLOYMENT says"
             f" {deployment.code_hash}: it is the record of another deployment or of another chain"
         )
+
+
+def _card(settings: Settings, database: Database) -> CardCheckout | None:
+    key, webhook_secret = settings.stripe_secret_key, settings.stripe_webhook_secret
+    if key is None or webhook_secret is None:
+        return None
+    stripe = Stripe(key.get_secret_value(), webhook_secret.get_secret_value(), api_base=settings.stripe_api_base)
+    return CardCheckout(database, stripe, settings.base_url)
 
 
 def _catalogue(settings: Settings) -> Catalogue:

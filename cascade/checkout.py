@@ -10,16 +10,18 @@ from datetime import timedelta
 
 from cascade.chains import Deployment
 from cascade.domain import rates
+from cascade.domain.card import CardCase, CardIntent, IntentStatus
 from cascade.domain.catalogue import Catalogue
-from cascade.domain.money import USD, Asset, Money
-from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id, status_of
+from cascade.domain.money import USD, USDC, Asset, Money
+from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id, check_payable, status_of
 from cascade.domain.quotes import Quote, quote_custom, quote_package
 from cascade.errors import InvalidInput
 from cascade.rails.chain import on_chain_order_id
-from cascade.store import cursors, orders, payments
+from cascade.store import card, cursors, orders, payments, reversals
 from cascade.store.cursors import Sighting
 from cascade.store.database import Conn
 from cascade.store.payments import BookedPayment
+from cascade.store.reversals import BookedReversal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,28 @@ class OrderView:
     order: Order
     terms: Sequence[ChainTerms]
     status: OrderStatus
-    payments: Sequence[BookedPayment]
-    sightings: Sequence[Sighting]
+    payments: Sequence[BookedPayment] = ()
+    reversals: Sequence[BookedReversal] = ()
+    cases: Sequence[CardCase] = ()
+    sightings: Sequence[Sighting] = ()
+    intents: Sequence[CardIntent] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants to pay for: an order that is open already, or a citizen's purchase.
+
+    Attributes:
+        order_id: of a stored order; then everything else is None.
+        citizen_id: who gets the ducats.
+        package: a package's id, or None.
+        usd_amount: US dollars as a plain decimal, or None.
+    """
+
+    order_id: str | None = None
+    citizen_id: str | None = None
+    package: str | None = None
+    usd_amount: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +103,30 @@ class Checkout:
             raise InvalidInput("usd_amount", f"{str(fault).capitalize()}.") from None
         return quote_custom(self.catalogue, usd, self.rate)
 
-    def open_chain_order(
-        self, connection: Conn, *, citizen_id: str, package: str | None, usd_amount: str | None, token: str
+    def order_to_pay(self, connection: Conn, wish: Wish, token: str = USDC.code) -> OrderView:
+        """An order that a payment can be begun for: an open one, on whichever rail it was opened, or a new one.
+
+        Raises:
+            InvalidInput: an order and a wish, neither, or a wish that cannot be taken.
+            NotFound: there is no such order.
+            NotPayable: it is paid, expired or being paid.
+        """
+        if wish.order_id is not None:
+            if wish != Wish(wish.order_id):
+                raise InvalidInput("order_id", "Give either an order_id, or what a citizen wants to buy, not both.")
+            view = self.view(connection, orders.by_id(connection, wish.order_id))
+            check_payable(view.status)
+            return view
+        if wish.citizen_id is None:
+            raise InvalidInput("citizen_id", "Say which citizen gets the ducats, or give an order_id.")
+        return self.open_order(
+            connection, citizen_id=wish.citizen_id, package=wish.package, usd_amount=wish.usd_amount, token=token
+        )
+
+    def open_order(
+        self, connection: Conn, *, citizen_id: str, package: str | None, usd_amount: str | None, token: str = USDC.code
     ) -> OrderView:
-        """Open an order that is payable in a stablecoin.
+        """Open an order: one locked quote, payable by card and, on chain, in one stablecoin for a start.
 
         Args:
             connection: the order is stored in its transaction.
@@ -97,7 +139,7 @@ class Checkout:
             InvalidInput: one of them cannot be taken; the message says why.
         """
         check_citizen_id(citizen_id)
-        asset, address = self.stablecoin(token)
+        self.stablecoin(token)
         quote = self.quote(package, usd_amount)
         # The router counts whole seconds, so the order does too.
         now = orders.clock(connection).replace(microsecond=0)
@@ -109,28 +151,49 @@ class Checkout:
             created_at=now,
             expires_at=now + timedelta(minutes=self.order_minutes),
         )
-        terms = self._terms(order, asset, address)
         orders.insert(connection, order)
-        orders.insert_chain_terms(connection, order.id, terms)
-        return OrderView(order, [terms], OrderStatus.OPEN, [], [])
+        return OrderView(order, [self.terms(connection, order, token)], OrderStatus.OPEN)
 
-    def view(self, connection: Conn, order: Order) -> OrderView:
-        """How an order stands now."""
-        booked = payments.of_order(connection, order.id)
-        sightings = cursors.sightings_of_order(connection, order.id)
-        status = status_of(
-            order,
-            orders.clock(connection),
-            outcomes=[payment.outcome for payment in booked],
-            seen=bool(sightings),
-            final=any(sighting.final for sighting in sightings),
-        )
-        return OrderView(order, orders.chain_terms(connection, order.id), status, booked, sightings)
+    def terms(self, connection: Conn, order: Order, token: str) -> ChainTerms:
+        """What a stored order asks for in a stablecoin: the same terms at every call.
 
-    def _terms(self, order: Order, asset: Asset, address: str) -> ChainTerms:
+        Raises:
+            InvalidInput: the router takes no such token.
+        """
+        asset, address = self.stablecoin(token)
+        orders.lock(connection, order.id)
         chain_id, router = self.deployment.chain.chain_id, self.deployment.router
+        for terms in orders.chain_terms(connection, order.id):
+            if (terms.chain_id, terms.router, terms.token) == (chain_id, router, asset):
+                return terms
         units = order.quote.price_in(asset).units
         expires_at = int(order.expires_at.timestamp())
         salt = secrets.token_bytes(32)
         order_id = on_chain_order_id(chain_id, router, address, units, expires_at, salt)
-        return ChainTerms(order_id, chain_id, router, asset, address, units, expires_at, salt)
+        made = ChainTerms(order_id, chain_id, router, asset, address, units, expires_at, salt)
+        orders.insert_chain_terms(connection, order.id, made)
+        return made
+
+    def view(self, connection: Conn, order: Order) -> OrderView:
+        """How an order stands now."""
+        booked = payments.of_order(connection, order.id)
+        references = [payment.reference for payment in booked]
+        sightings = cursors.sightings_of_order(connection, order.id)
+        intents = card.intents_of_order(connection, order.id)
+        status = status_of(
+            order,
+            orders.clock(connection),
+            fulfilment=next((payment.outcome for payment in booked if payment.reason is None), None),
+            seen=bool(sightings) or any(intent.status is IntentStatus.PROCESSING for intent in intents),
+            final=any(sighting.final for sighting in sightings),
+        )
+        return OrderView(
+            order,
+            orders.chain_terms(connection, order.id),
+            status,
+            booked,
+            reversals.of_payments(connection, references) if references else [],
+            card.cases_of_payments(connection, references) if references else [],
+            sightings,
+            intents,
+        )

@@ -25,7 +25,8 @@ from rich.table import Table
 from cascade import __version__, bootstrap, settings
 from cascade.bootstrap import Cascade
 from cascade.errors import CascadeError, SettingsError
-from cascade.store import balances, cursors, payments
+from cascade.store import balances, cursors, inbox, payments, reversals
+from cascade.store import card as card_store
 from cascade.store.database import migrate as apply_migrations
 
 console = Console()
@@ -34,40 +35,31 @@ console = Console()
 @click.group()
 @click.version_option(__version__, prog_name="cascade")
 def cli() -> None:
-    """Sells ducats for stablecoins. Settings are environment variables; .env.example lists them."""
+    """Sells ducats for cards and stablecoins. Settings are environment variables; .env.example lists them."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the RPC URL, and with it a key
+    logging.getLogger("stripe").setLevel(logging.WARNING)  # it would log what payers are told
 
 
 @cli.command()
 def up() -> None:
-    """Migrate, then run the API and the indexer until Ctrl-C."""
+    """Migrate, then run the API and the workers until Ctrl-C."""
     with _opened() as cascade:
         _migrate(cascade)
         endpoints = cascade.settings.home / "endpoints.json"
         server = _Server(_server_config(cascade), lambda: _write_endpoints(cascade, endpoints))
-        stop = threading.Event()
-        ended_well = threading.Event()
-
-        def follow() -> None:
-            try:
-                _index(cascade, stop)
-                ended_well.set()
-            except CascadeError as fault:
-                logging.getLogger(__name__).error("%s", fault)
-            finally:  # whatever ended it: the API must not go on selling alone
-                server.should_exit = True
-
-        _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the indexer
-        worker = threading.Thread(target=follow, name="indexer")
-        worker.start()
+        crew = _Crew(lambda: setattr(server, "should_exit", True))  # the API must not go on selling alone
+        _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the workers
+        crew.start("indexer", lambda stop: _index(cascade, stop))
+        card_worker = bootstrap.card_worker(cascade)
+        if card_worker is not None:
+            crew.start("card", card_worker.run)
         try:
             server.run()
         finally:
             endpoints.unlink(missing_ok=True)
-            stop.set()
-            worker.join()
-        if not (ended_well.is_set() and server.started):
+            crew.stop()
+        if crew.failed or not server.started:
             sys.exit(1)
 
 
@@ -88,6 +80,18 @@ def indexer() -> None:
     _hear_signals(stop.set)
     with _opened() as cascade:
         _index(cascade, stop)
+
+
+@cli.command()
+def card() -> None:
+    """Run only the worker that books what Stripe tells; many may run side by side."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    with _opened() as cascade:
+        worker = bootstrap.card_worker(cascade)
+        if worker is None:
+            raise SettingsError("STRIPE_SECRET_KEY: is required to book payments by card")
+        worker.run(stop)
 
 
 @cli.command()
@@ -113,16 +117,49 @@ def suspense(limit: int) -> None:
             payment.transaction,
             payment.order_id or "unknown",
             reason or "",
-            reason.next_step if reason else "",
+            reason.next_step(payment.rail) if reason else "",
         )
     console.print(table if waiting else "Nothing is in suspense.")
 
 
 @cli.command()
+@click.option("--limit", default=100, show_default=True, help="Most cases to show.")
+def disputes(limit: int) -> None:
+    """Disputes, inquiries and fraud warnings that can still be answered, the most urgent first."""
+    with _opened() as cascade, cascade.database.transaction() as connection:
+        cases = card_store.open_cases(connection, limit=limit)
+    table = _table("case", "kind", "payment", "amount", "reason", "answer by", "next step")
+    for case in cases:
+        table.add_row(
+            case.case_id,
+            case.kind,
+            case.payment,
+            f"{case.amount} {case.amount.asset.code}" if case.amount else "",
+            case.reason,
+            case.respond_by.isoformat() if case.respond_by else "",
+            case.kind.next_step,
+        )
+    console.print(table if cases else "Nothing waits for an answer.")
+
+
+@cli.command()
+@click.option("--limit", default=100, show_default=True, help="Most debts to show.")
+def receivables(limit: int) -> None:
+    """Ducats that were spent before the money for them went back, the largest debt first."""
+    with _opened() as cascade, cascade.database.transaction() as connection:
+        owed = reversals.receivables(connection, limit=limit)
+    table = _table("citizen", "order", "ducats owed")
+    for debt in owed:
+        table.add_row(debt.citizen_id, debt.order_id, debt.owed.display())
+    console.print(table if owed else "Nobody owes any ducats.")
+
+
+@cli.command()
 def status() -> None:
-    """How far each router's payments are booked, and why a stream stands still."""
+    """How far each router's and Stripe's payments are booked, and why something stands still."""
     with _opened() as cascade, cascade.database.transaction() as connection:
         streams = cursors.health(connection)
+        stripe = inbox.health(connection)
     table = _table("stream", "height", "behind", "last final block", "led", "alarm")
     for stream in streams:
         table.add_row(
@@ -134,6 +171,13 @@ def status() -> None:
             stream.alarm or "",
         )
     console.print(table if streams else "No router has been followed yet.")
+    if cascade.card is not None:
+        checked = "never" if stripe.checked_seconds is None else f"{stripe.checked_seconds} s ago"
+        console.print(
+            f"Stripe: {stripe.waiting} events wait, the oldest {stripe.oldest_seconds} s; list read {checked}."
+        )
+        if stripe.error:
+            console.print(f"Stripe: an event cannot be booked: {stripe.error}")
 
 
 @cli.command()
@@ -209,6 +253,41 @@ def _index(cascade: Cascade, stop: threading.Event) -> None:
         node.close()
 
 
+class _Crew:
+    """Workers, each in a thread; when one ends, whatever ended it, the others are told."""
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.failed = False
+
+    def start(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        """Run until told to stop."""
+
+        def work() -> None:
+            try:
+                run(self._stop)
+            except CascadeError as fault:
+                logging.getLogger(__name__).error("%s", fault)
+                self.failed = True
+            except BaseException:
+                self.failed = True
+                raise
+            finally:
+                self._on_end()
+
+        thread = threading.Thread(target=work, name=name)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        """Tell all to stop, and wait for them."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
 class _Server(uvicorn.Server):
     """A server that says when it is up."""
 
@@ -252,6 +331,8 @@ def _write_endpoints(cascade: Cascade, path: Path) -> None:
         "partner": deployment.partner,
         "tokens": {asset.code: address for asset, address in deployment.chain.stablecoins.items()},
     }
+    if configured.stripe_api_base is not None:
+        content["stripe_double"] = configured.stripe_api_base
     if configured.test_payer_key is not None:
         content["funded_key"] = configured.test_payer_key.get_secret_value()
     path.parent.mkdir(parents=True, exist_ok=True)

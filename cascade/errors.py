@@ -4,10 +4,16 @@
     ├── SettingsError            a setting is missing or wrong: names the variable
     ├── InvalidInput             a request that cannot be taken as it is: names the field
     ├── NotFound                 no such order, payment link or payment
+    ├── NotPayable               the order is paid, expired or being paid; or cards are not taken here
     ├── MigrationError           the database holds another history than this release
     ├── LedgerConflict           a reference is used again with other contents
     ├── DeploymentMismatch       the deployment record and the chain disagree
     ├── LeaseLost                another indexer leads this stream now
+    ├── StripeError              what Stripe said, or did not say
+    │   ├── InvalidSignature     a webhook that Stripe did not sign, or signed too long ago
+    │   ├── StripeUnavailable    no answer: the same request may be sent again
+    │   ├── StripeFailed         an answer that settles nothing, and that Stripe would repeat: ask with a new key
+    │   └── StripeRefused        a person has to change something: the message says what
     └── NodeError                what an RPC node said cannot be used
         ├── NodeUnavailable      unknown is not an answer: ask again, or ask another node
         ├── ReorgBelowFinality   a block that was final has another hash: stop and page
@@ -42,6 +48,10 @@ class NotFound(CascadeError):
     """No such order, payment link or payment."""
 
 
+class NotPayable(CascadeError):
+    """The order cannot be paid in this way now: it is paid, expired or being paid, or cards are not taken here."""
+
+
 class MigrationError(CascadeError):
     """The database holds another history of migrations than this release."""
 
@@ -56,6 +66,26 @@ class DeploymentMismatch(CascadeError):
 
 class LeaseLost(CascadeError):
     """Another indexer leads this stream now; nothing of this step was written."""
+
+
+class StripeError(CascadeError):
+    """What Stripe said, or did not say."""
+
+
+class InvalidSignature(StripeError):
+    """A webhook that Stripe did not sign, or signed too long ago."""
+
+
+class StripeUnavailable(StripeError):
+    """Stripe gave no answer. What was asked may have happened; the same request with the same key may be sent again."""
+
+
+class StripeFailed(StripeError):
+    """Stripe gave an answer that settles nothing and that it would repeat for this idempotency key for a day."""
+
+
+class StripeRefused(StripeError):
+    """Stripe will not do what was asked, or says what cannot be booked. A person has to change something."""
 
 
 class NodeError(CascadeError):

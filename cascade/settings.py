@@ -1,4 +1,4 @@
-"""Settings: environment variables with the prefix ``CASCADE_``, and ``DATABASE_URL``.
+"""Settings: environment variables with the prefix ``CASCADE_``, and those that other programs name the same.
 
 ``.env.example`` lists every one of them; a test keeps the two equal. Nothing is read at import.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Self
@@ -19,6 +20,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cascade.errors import SettingsError
 
 _PREFIX = "CASCADE_"
+_NAMED_BY_OTHERS = {
+    "database_url": "DATABASE_URL",
+    "stripe_secret_key": "STRIPE_SECRET_KEY",
+    "stripe_webhook_secret": "STRIPE_WEBHOOK_SECRET",
+}
 _SANDBOX_PREFIX = "CASCADE_SANDBOX_"  # not ours: they are for `make run`
 
 
@@ -33,6 +39,17 @@ class Settings(BaseSettings):
     """JSON-RPC endpoint of a Polygon node; may hold a key, so it is never logged."""
     deployment: Path = Path("deployments/137.json")
     """The record that scripts/deploy.py wrote."""
+
+    stripe_secret_key: Annotated[SecretStr | None, Field(validation_alias=AliasChoices("STRIPE_SECRET_KEY"))] = None
+    """Takes payments by card; without it only stablecoins are taken."""
+    stripe_webhook_secret: Annotated[
+        SecretStr | None, Field(validation_alias=AliasChoices("STRIPE_WEBHOOK_SECRET"))
+    ] = None
+    """What Stripe signs events with; required beside the key."""
+    stripe_api_base: str | None = None
+    """Address of a double of Stripe on this machine, instead of Stripe. Never in production."""
+    stripe_catch_up_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
+    """How often Stripe's own list of events is read, for webhooks that were lost."""
 
     home: Path = Path(".cascade")
     """Where endpoints.json lies while the system is up."""
@@ -58,6 +75,8 @@ class Settings(BaseSettings):
     """New orders from one address."""
     reads_per_minute: Annotated[int, Field(ge=1)] = 1200
     """Other requests from one address."""
+    webhooks_per_minute: Annotated[int, Field(ge=1)] = 6000
+    """Webhooks from one address; what is refused, Stripe sends again."""
 
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often the indexer asks the node for new blocks."""
@@ -100,6 +119,34 @@ class Settings(BaseSettings):
             raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
         return value
 
+    @field_validator("stripe_secret_key")
+    @classmethod
+    def _is_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"(sk|rk)_(test|live)_\w{8,}", value.get_secret_value(), re.ASCII):
+            raise ValueError("must be a secret key such as sk_live_...; unset it to take no cards")
+        return value
+
+    @field_validator("stripe_webhook_secret")
+    @classmethod
+    def _is_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"whsec_\S{16,}", value.get_secret_value(), re.ASCII):
+            raise ValueError("must be the endpoint's signing secret, whsec_...: an empty one would verify nothing")
+        return value
+
+    @model_validator(mode="after")
+    def _stripe_is_whole(self) -> Self:
+        if (self.stripe_secret_key is None) != (self.stripe_webhook_secret is None):
+            raise ValueError(
+                "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET go together: without the secret no webhook can be believed"
+            )
+        if self.stripe_api_base is None:
+            return self
+        if not _is_loopback(self.stripe_api_base) or self.stripe_secret_key is None:
+            raise ValueError(f"{_PREFIX}STRIPE_API_BASE is for a double of Stripe on this machine, with its key")
+        if "_live_" in self.stripe_secret_key.get_secret_value():
+            raise ValueError(f"{_PREFIX}STRIPE_API_BASE is set beside a live STRIPE_SECRET_KEY: unset one of them")
+        return self
+
     @model_validator(mode="after")
     def _test_key_stays_local(self) -> Self:
         if self.test_payer_key is not None and not _is_loopback(self.rpc_url.get_secret_value()):
@@ -129,7 +176,7 @@ def load() -> Settings:
 
 def variable_of(field: str) -> str:
     """The environment variable that sets a field."""
-    return "DATABASE_URL" if field == "database_url" else f"{_PREFIX}{field.upper()}"
+    return _NAMED_BY_OTHERS.get(field, f"{_PREFIX}{field.upper()}")
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:
@@ -147,7 +194,7 @@ def _explain(location: tuple[int | str, ...], message: str) -> str:
     if not location:  # a rule about several variables names them itself
         return text
     field = str(location[0])
-    name = field if field == "DATABASE_URL" else variable_of(field)
+    name = field if field in _NAMED_BY_OTHERS.values() else variable_of(field)
     return f"{name}: {'is required' if text == 'Field required' else text}"
 
 

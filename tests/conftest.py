@@ -20,11 +20,14 @@ from pathlib import Path
 
 import pytest
 
+from cascade.chains import POLYGON
 from cascade.store.database import Database, migrate
 from sandbox.deploy import deploy_router
 from sandbox.polygon import LocalPolygon
 from sandbox.ports import free_port
 from sandbox.postgres import EmbeddedPostgres
+from tests.card_shop import CardShop
+from tests.purchases import NOWHERE
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,6 +65,33 @@ def database(database_url: str) -> Iterator[Database]:
     migrate(database)
     yield database
     database.close()
+
+
+@pytest.fixture
+def environment(database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The variables that the application starts with; returns the deployment record's path."""
+    usdc, usdt = POLYGON.stablecoins.values()
+    record = {
+        "chain_id": 137,
+        "router": NOWHERE.router,
+        "block_number": 1,
+        "code_hash": NOWHERE.code_hash,
+        "arguments": {"usdc": usdc, "usdt": usdt, "treasury": NOWHERE.treasury, "partner": NOWHERE.partner},
+    }
+    path = tmp_path / "137.json"
+    path.write_text(json.dumps(record))
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("CASCADE_RPC_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CASCADE_DEPLOYMENT", str(path))
+    monkeypatch.setenv("CASCADE_PUBLIC_URL", "https://pay.example.org/")
+    return path
+
+
+@pytest.fixture
+def card_shop(environment: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[CardShop]:
+    """A shop that takes cards at a double of Stripe; it needs no chain."""
+    with CardShop.open(database, monkeypatch.setenv) as shop:
+        yield shop
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from importlib.resources import files
 
 from cascade.chains import POLYGON, Deployment
@@ -11,6 +12,7 @@ from cascade.domain.catalogue import Catalogue
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms
 from cascade.domain.payments import ConfirmedPayment, Rail
+from cascade.domain.reversals import Reversal, ReversalKind
 from cascade.rails.chain import payment_calls
 from cascade.store.database import Database
 from sandbox.polygon import LocalPolygon
@@ -35,7 +37,7 @@ def open_order(
     """A new order, stored."""
     checkout = Checkout(CATALOGUE, deployment, order_minutes=15)
     with database.transaction() as connection:
-        return checkout.open_chain_order(
+        return checkout.open_order(
             connection, citizen_id=citizen, package=None if usd else package, usd_amount=usd, token=token
         )
 
@@ -53,6 +55,21 @@ def confirmed(terms: ChainTerms, *, reference: str | None = None, amount: Money 
         payer="0x" + "22" * 20,
         transaction="0x" + "33" * 32,
     )
+
+
+def refund(payment: ConfirmedPayment, units: int | None = None, *, reference: str | None = None) -> Reversal:
+    """Money of a payment that goes back, by default all of it, from where it landed."""
+    landed = dict(payment.landed)
+    if units is not None:
+        landed = {next(iter(landed)): units}
+    amount = Money(payment.received.asset, sum(landed.values()))
+    made = reference or f"refund:{next(_blocks)}"
+    return Reversal(made, payment.reference, ReversalKind.REFUND, amount, landed)
+
+
+def came_again(reversal: Reversal) -> Reversal:
+    """The same money, ours again."""
+    return replace(reversal, reference=f"{reversal.reference}:failed", kind=ReversalKind.REFUND_FAILED)
 
 
 def pay(polygon: LocalPolygon, terms: ChainTerms, *, payer: int = 1) -> str:

@@ -8,8 +8,12 @@ from fastapi import APIRouter, Response
 
 from api.dependencies import System
 from api.problems import documented
-from api.schemas import HealthOut, StreamOut
-from cascade.store import cursors
+from api.schemas import HealthOut, InboxOut, StreamOut
+from cascade.store import cursors, inbox
+from cascade.store.inbox import InboxHealth
+
+CARD_ALARM_SECONDS = 900
+"""An event that has waited for longer, or a list of events that was not read for longer, is worth an alarm."""
 
 router = APIRouter(tags=["health"])
 
@@ -22,6 +26,7 @@ def health(cascade: System, response: Response) -> HealthOut:
         return HealthOut(status="down", database=False, streams=[])
     with cascade.database.transaction() as connection:
         streams = cursors.health(connection)
+        card = _card(inbox.health(connection)) if cascade.card is not None else None
     now = datetime.now(UTC)
     out = [
         StreamOut(
@@ -35,5 +40,16 @@ def health(cascade: System, response: Response) -> HealthOut:
     ]
     allowed = cascade.deployment.chain.finality_alarm_seconds
     well = bool(out) and not any(s.standing_still or s.finality_lag_seconds > allowed for s in out)
+    well = well and not (card is not None and card.standing_still)
     response.status_code = 200 if well else 503
-    return HealthOut(status="ok" if well else "degraded", database=True, streams=out)
+    return HealthOut(status="ok" if well else "degraded", database=True, streams=out, card=card)
+
+
+def _card(health: InboxHealth) -> InboxOut:
+    unread = health.checked_seconds is None or health.checked_seconds > CARD_ALARM_SECONDS
+    return InboxOut(
+        waiting=health.waiting,
+        oldest_seconds=health.oldest_seconds,
+        checked_seconds=health.checked_seconds,
+        standing_still=unread or health.oldest_seconds > CARD_ALARM_SECONDS,
+    )

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from api.dependencies import System
 from api.schemas import OrderOut, calls_of
 from cascade.bootstrap import Cascade
+from cascade.domain.orders import OrderStatus
 from cascade.errors import NotFound
 from cascade.store import orders
 
@@ -23,6 +24,13 @@ templates = Jinja2Templates(Path(__file__).parent.parent / "checkout" / "templat
 @router.get("/pay/{token}", response_class=HTMLResponse)
 def pay(token: str, request: Request, cascade: System) -> Response:
     """The payment page of one order; it can be closed and opened again in any state."""
+    return page(request, cascade, token)
+
+
+def page(
+    request: Request, cascade: Cascade, token: str, problem: str | None = None, status_code: int = 200
+) -> Response:
+    """The page of the order behind a link, with a sentence when something did not work."""
     try:
         with cascade.database.transaction() as connection:
             view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
@@ -31,9 +39,12 @@ def pay(token: str, request: Request, cascade: System) -> Response:
         return templates.TemplateResponse(request, "unknown_link.html", status_code=404)
     chain, quote = cascade.deployment.chain, view.order.quote
     terms = view.terms[0]
+    # Stripe has sent the payer back. It says nothing by itself: only Stripe's word counts.
+    returned = request.query_params.get("card") == "paid" and view.status in (OrderStatus.OPEN, OrderStatus.EXPIRED)
     # The page's modules know no ABI, no address and no wording of money: they hand these calls to the wallet.
     wallet: dict[str, Any] = {
         "order_id": view.order.id,
+        "returned": returned,
         "seconds_left": max(0, int(left.total_seconds())),
         "network": _network(cascade),
         "token": {"code": terms.token.code, "address": terms.token_address, "decimals": terms.token.scale},
@@ -46,11 +57,16 @@ def pay(token: str, request: Request, cascade: System) -> Response:
         "expires_at": view.order.expires_at,
         "total": quote.total_ducats.display(),
         "bonus": quote.bonus.display() if quote.bonus.units else None,
+        "dollars": f"${quote.price.display()}",
+        "card": None if cascade.card is None else f"/pay/{token}/card",
+        "test_mode": cascade.card is not None and cascade.card.stripe.test_mode,
+        "returned": returned,
+        "problem": problem,
         "terms": terms,
         "network": wallet["network"]["chainName"],
         "wallet": wallet,
     }
-    return templates.TemplateResponse(request, "pay.html", context)
+    return templates.TemplateResponse(request, "pay.html", context, status_code)
 
 
 def _network(cascade: Cascade) -> dict[str, Any]:

@@ -15,26 +15,21 @@ router = APIRouter(prefix="/api/payments", tags=["payments"])
 @router.get("/pricing", responses=documented())
 def pricing(cascade: System) -> PricingOut:
     """Packages, bounds of a custom purchase, and the rate of the moment."""
-    return PricingOut.of(cascade.checkout)
+    return PricingOut.of(cascade.checkout, cascade.card)
 
 
-@router.post("/crypto-payment-intent", status_code=201, responses=documented(400, 413, 422, 503))
+@router.post("/crypto-payment-intent", status_code=201, responses=documented(400, 404, 409, 413, 422, 503))
 def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, cascade: System) -> CryptoPaymentIntentOut:
-    """Open an order payable in a stablecoin: its price is locked until it expires."""
+    """Open an order payable in a stablecoin, or pay an open one so: its price is locked until it expires."""
     with cascade.database.transaction() as connection:
-        view = cascade.checkout.open_chain_order(
-            connection,
-            citizen_id=wish.citizen_id,
-            package=wish.package,
-            usd_amount=wish.usd_text,
-            token=wish.token,
-        )
-    return CryptoPaymentIntentOut.of(view, cascade.settings.base_url)
+        view = cascade.checkout.order_to_pay(connection, wish.wish, wish.token)
+        terms = cascade.checkout.terms(connection, view.order, wish.token)
+    return CryptoPaymentIntentOut.of(view, terms, cascade.settings.base_url)
 
 
 @router.get("/orders/{order_id}", responses=documented(404, 422, 503))
 def order(order_id: str, cascade: System) -> OrderOut:
-    """How an order stands: open, seen, confirmed, fulfilled or expired, with its payments."""
+    """How an order stands: open, seen, confirmed, fulfilled, expired or reversed, with its payments."""
     with cascade.database.transaction() as connection:
         view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
     return OrderOut.of(view, cascade.deployment.chain)

@@ -3,11 +3,13 @@
 Accounts and their normal side:
 
     treasury, partner   debit    stablecoins that reached (or are held by the router for) each half
+    stripe              debit    dollars that Stripe took for us, before its fees; it pays them out by itself
     ducats:sold         debit    ducats brought into being against payment
     ducats:bonus        debit    ducats brought into being as a bonus
-    sales               credit   stablecoins earned
-    suspense            credit   stablecoins that fit no order: owed back until an operator decides
-    citizen:<id>        credit   ducats that a citizen holds
+    receivable:<order>  debit    ducats of an order that were to be taken back, but had been spent
+    sales               credit   money earned
+    suspense            credit   money that fits no order: owed back until an operator decides
+    citizen:<id>        credit   ducats that a citizen holds; never below zero
 
 A balance is credits minus debits, so all balances of one asset sum to zero.
 """
@@ -26,6 +28,7 @@ from cascade.domain.quotes import Quote
 
 TREASURY = "treasury"
 PARTNER = "partner"
+STRIPE = "stripe"
 SALES = "sales"
 SUSPENSE = "suspense"
 DUCATS_SOLD = "ducats:sold"
@@ -37,12 +40,20 @@ def citizen(citizen_id: str) -> str:
     return f"citizen:{citizen_id}"
 
 
+def receivable(order_id: str) -> str:
+    """The account of the ducats that are owed to us for an order whose money went back."""
+    return f"receivable:{order_id}"
+
+
 class Kind(StrEnum):
     """Why a transaction was posted."""
 
     SALE = "sale"
     SUSPENSE = "suspense"
     REVERSAL = "reversal"
+    """Money of a payment went back, or a part of it."""
+    REINSTATEMENT = "reinstatement"
+    """Money that had gone back is ours again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +63,6 @@ class Posting:
     debit: str
     credit: str
     amount: Money
-
-    def mirrored(self) -> Posting:
-        """The same movement backwards."""
-        return Posting(self.credit, self.debit, self.amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +86,12 @@ def sale(payment: ConfirmedPayment, citizen_id: str, quote: Quote) -> Transactio
         Posting(DUCATS_SOLD, citizen(citizen_id), quote.ducats),
         Posting(DUCATS_BONUS, citizen(citizen_id), quote.bonus),
     )
-    return Transaction(payment.reference, Kind.SALE, _nonzero(*_received(payment, SALES), *ducats))
+    return Transaction(payment.reference, Kind.SALE, nonzero(*_received(payment, SALES), *ducats))
 
 
 def suspense(payment: ConfirmedPayment) -> Transaction:
     """A payment that fits no order: money to us, owed back until an operator decides."""
-    return Transaction(payment.reference, Kind.SUSPENSE, _nonzero(*_received(payment, SUSPENSE)))
-
-
-def reversal(original: Transaction) -> Transaction:
-    """The mirror image of a transaction, under a reference of its own."""
-    return Transaction(
-        f"reversal:{original.reference}",
-        Kind.REVERSAL,
-        tuple(posting.mirrored() for posting in original.postings),
-        reverses=original.reference,
-    )
+    return Transaction(payment.reference, Kind.SUSPENSE, nonzero(*_received(payment, SUSPENSE)))
 
 
 def _received(payment: ConfirmedPayment, source: str) -> tuple[Posting, ...]:
@@ -102,5 +99,6 @@ def _received(payment: ConfirmedPayment, source: str) -> tuple[Posting, ...]:
     return tuple(Posting(account, source, Money(payment.received.asset, units)) for account, units in landed.items())
 
 
-def _nonzero(*postings: Posting) -> tuple[Posting, ...]:
+def nonzero(*postings: Posting) -> tuple[Posting, ...]:
+    """The postings that move anything."""
     return tuple(posting for posting in postings if posting.amount.units)

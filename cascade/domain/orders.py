@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +10,7 @@ from enum import StrEnum
 from cascade.domain.money import Asset, Money
 from cascade.domain.payments import Outcome
 from cascade.domain.quotes import Quote
-from cascade.errors import InvalidInput
+from cascade.errors import InvalidInput, NotPayable
 
 _CITIZEN_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?", re.ASCII)
 
@@ -24,6 +23,8 @@ class OrderStatus(StrEnum):
     CONFIRMED = "confirmed"
     FULFILLED = "fulfilled"
     EXPIRED = "expired"
+    REVERSED = "reversed"
+    """The whole payment went back, and the ducats with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,30 @@ def check_citizen_id(citizen_id: str) -> str:
     return citizen_id
 
 
+_WHY_NOT_PAYABLE = {
+    OrderStatus.SEEN: "A payment of this order is on its way. Wait for it instead of paying twice.",
+    OrderStatus.CONFIRMED: "This order is paid. Its ducats are being credited.",
+    OrderStatus.FULFILLED: "This order is paid.",
+    OrderStatus.REVERSED: "The payment of this order went back. Open a new order.",
+    OrderStatus.EXPIRED: "This order has expired. Open a new order.",
+}
+
+
+def check_payable(status: OrderStatus) -> None:
+    """Refuse to begin a payment of an order that is not open.
+
+    Raises:
+        NotPayable: the message says why.
+    """
+    if status in _WHY_NOT_PAYABLE:
+        raise NotPayable(_WHY_NOT_PAYABLE[status])
+
+
 def status_of(
     order: Order,
     now: datetime,
     *,
-    outcomes: Collection[Outcome],
+    fulfilment: Outcome | None,
     seen: bool,
     final: bool,
 ) -> OrderStatus:
@@ -104,12 +124,12 @@ def status_of(
     Args:
         order: the order.
         now: the database's clock, UTC.
-        outcomes: what became of the payments booked for this order.
-        seen: a payment of this order is in some block, final or not.
+        fulfilment: what became of the payment that gave its ducats; None when none did.
+        seen: a payment of this order is in some block, final or not, or a bank is at it.
         final: that block is final, and only the booking is still to come.
     """
-    if any(outcome in (Outcome.FULFILLED, Outcome.REVERSED) for outcome in outcomes):
-        return OrderStatus.FULFILLED
+    if fulfilment is not None:
+        return OrderStatus.REVERSED if fulfilment is Outcome.REVERSED else OrderStatus.FULFILLED
     if final:
         return OrderStatus.CONFIRMED
     if seen:

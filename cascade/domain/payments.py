@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from cascade.domain.money import Asset, Money
@@ -13,10 +14,11 @@ class Rail(StrEnum):
     """Where money comes in."""
 
     CHAIN = "chain"
+    CARD = "card"
 
 
 class Outcome(StrEnum):
-    """What became of a confirmed payment."""
+    """What became of a confirmed payment; reversed: all of its money went back."""
 
     FULFILLED = "fulfilled"
     SUSPENSE = "suspense"
@@ -31,19 +33,24 @@ class SuspenseReason(StrEnum):
     SHORT = "short"
     OVER = "over"
     DUPLICATE = "duplicate"
+    LATE = "late"
 
-    @property
-    def next_step(self) -> str:
+    def next_step(self, rail: Rail) -> str:
         """What an operator does about it."""
-        return _NEXT_STEP[self]
+        return f"{_WHAT_IS_WRONG[self]} {_HOW_TO_REFUND[rail]}"
 
 
-_NEXT_STEP = {
-    SuspenseReason.UNKNOWN_ORDER: "Find out who paid and for what; refund the payer from the Safe.",
-    SuspenseReason.WRONG_TOKEN: "The order asked for another token: refund the payer from the Safe.",
-    SuspenseReason.SHORT: "Less than the price arrived: ask the citizen, or refund from the Safe.",
-    SuspenseReason.OVER: "More than the price arrived: refund the payer from the Safe.",
-    SuspenseReason.DUPLICATE: "The order was already paid: refund this payment from the Safe.",
+_WHAT_IS_WRONG = {
+    SuspenseReason.UNKNOWN_ORDER: "Find out who paid and for what.",
+    SuspenseReason.WRONG_TOKEN: "The order asked for another currency.",
+    SuspenseReason.SHORT: "Less than the price arrived.",
+    SuspenseReason.OVER: "More than the price arrived.",
+    SuspenseReason.DUPLICATE: "The order was already paid.",
+    SuspenseReason.LATE: "It was paid after the price had run out.",
+}
+_HOW_TO_REFUND = {
+    Rail.CHAIN: "Refund the payer from the Safe.",
+    Rail.CARD: "Refund it in Stripe's Dashboard; the books follow by themselves.",
 }
 
 
@@ -70,11 +77,12 @@ class ConfirmedPayment:
     Attributes:
         reference: can be computed again from the evidence, e.g. ``chain:137:1234:5``; unique for ever.
         rail: where it came in.
-        order_key: the name under which the rail knows the order: 32 bytes on chain.
+        order_key: the name under which the rail knows the order: 32 bytes on chain, our own order id by card.
         received: the whole amount.
         landed: in which of our accounts it lies now, in units; sums to ``received``.
         payer: who paid, as the rail names them.
         transaction: the rail's own name of the transaction, for people to look up.
+        paid_at: when the payer paid, UTC; None where the rail itself refuses what comes late, as the router does.
     """
 
     reference: str
@@ -84,19 +92,23 @@ class ConfirmedPayment:
     landed: Mapping[str, int]
     payer: str
     transaction: str
+    paid_at: datetime | None = None
 
     def __post_init__(self) -> None:
         if sum(self.landed.values()) != self.received.units or any(u < 0 for u in self.landed.values()):
             raise ValueError(f"{self.reference}: {dict(self.landed)} does not add up to {self.received.units}")
 
 
-def judge(received: Money, expected: Mapping[Asset, Money] | None, *, already_paid: bool) -> SuspenseReason | None:
+def judge(
+    received: Money, expected: Mapping[Asset, Money] | None, *, already_paid: bool, late: bool = False
+) -> SuspenseReason | None:
     """Decide whether a payment pays its order.
 
     Args:
         received: what arrived.
         expected: what the order asks for, by asset; None when there is no such order.
         already_paid: another payment has fulfilled the order.
+        late: it was paid when the order's price no longer held.
 
     Returns:
         None when the payment fulfils the order, else why it goes to suspense.
@@ -110,4 +122,6 @@ def judge(received: Money, expected: Mapping[Asset, Money] | None, *, already_pa
         return SuspenseReason.SHORT
     if price < received:
         return SuspenseReason.OVER
-    return SuspenseReason.DUPLICATE if already_paid else None
+    if already_paid:
+        return SuspenseReason.DUPLICATE
+    return SuspenseReason.LATE if late else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from cascade.domain.ledger import Kind, Posting, Transaction
+from collections.abc import Iterable
+
+from cascade.domain.ledger import Posting, Transaction
 from cascade.domain.money import ASSETS, Money
-from cascade.errors import LedgerConflict, NotFound
+from cascade.errors import LedgerConflict
 from cascade.store.database import Conn
 
 
@@ -43,23 +45,22 @@ def post(connection: Conn, transaction: Transaction) -> bool:
     return True
 
 
-def transaction(connection: Conn, reference: str) -> Transaction:
-    """The transaction that was posted under a reference.
+def hold(connection: Conn, accounts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Money]:
+    """Balances that nobody else can move until the transaction ends; zero for an account that was never used.
 
-    Raises:
-        NotFound: there is none.
+    Args:
+        connection: whose transaction holds them.
+        accounts: name and asset code of every account that is about to be posted to.
     """
+    wanted = sorted(set(accounts))
     rows = connection.execute(
-        "SELECT t.kind, t.reverses, p.asset, d.name AS debit, c.name AS credit, p.units"
-        " FROM ledger.transactions t JOIN ledger.postings p ON p.transaction_id = t.id"
-        " JOIN ledger.accounts d ON d.id = p.debit JOIN ledger.accounts c ON c.id = p.credit"
-        " WHERE t.reference = %s ORDER BY p.leg",
-        (reference,),
+        "SELECT a.name, a.asset, a.units FROM ledger.accounts a"
+        " JOIN unnest(%s::text[], %s::text[]) AS wanted (name, asset) USING (name, asset)"
+        " ORDER BY a.id FOR NO KEY UPDATE OF a",  # in the order in which postings lock them
+        ([name for name, _ in wanted], [asset for _, asset in wanted]),
     ).fetchall()
-    if not rows:
-        raise NotFound(f"the ledger has no transaction {reference}")
-    postings = tuple(Posting(r["debit"], r["credit"], Money(ASSETS[r["asset"]], int(r["units"]))) for r in rows)
-    return Transaction(reference, Kind(rows[0]["kind"]), postings, rows[0]["reverses"])
+    found = {(row["name"], row["asset"]): int(row["units"]) for row in rows}
+    return {key: Money(ASSETS[key[1]], found.get(key, 0)) for key in wanted}
 
 
 def _check_replay(connection: Conn, reference: str, contents_hash: bytes) -> None:

@@ -83,18 +83,20 @@ def by_link_token(connection: Conn, link_token: str) -> Order:
     return _order(connection.execute(query, (link_token,)).fetchone(), "There is no such payment link.")
 
 
+def lock(connection: Conn, order_id: str) -> Order | None:
+    """The order with this id, locked until the transaction ends; None when there is none."""
+    query = f"SELECT {_COLUMNS} FROM orders WHERE id = %s FOR UPDATE"  # noqa: S608 - constant
+    row = connection.execute(query, (order_id,)).fetchone()
+    return _order(row, "") if row else None
+
+
 def lock_by_on_chain_order_id(connection: Conn, on_chain_order_id: bytes) -> tuple[Order, ChainTerms] | None:
     """The order that the router's order id belongs to, locked until the transaction ends; None for a stranger's id."""
     found = connection.execute(
         "SELECT * FROM chain_terms WHERE on_chain_order_id = %s", (on_chain_order_id,)
     ).fetchone()
-    if found is None:
-        return None
-    row = connection.execute(
-        f"SELECT {_COLUMNS} FROM orders WHERE id = %s FOR UPDATE",  # noqa: S608 - constant
-        (found["order_id"],),
-    ).fetchone()
-    return _order(row, "There is no such order."), _terms(found)
+    order = lock(connection, found["order_id"]) if found else None
+    return (order, _terms(found)) if found and order else None
 
 
 def chain_terms(connection: Conn, order_id: str) -> list[ChainTerms]:

@@ -9,21 +9,22 @@ from cascade.domain.money import ASSETS, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason
 from cascade.store.database import Conn, Row
 
-# A payment is reversed when the ledger holds a transaction that reverses it.
 _SELECT = (
-    "SELECT p.*, r.reference IS NOT NULL AS reversed FROM payments p"
-    " LEFT JOIN ledger.transactions r ON r.reverses = p.reference"
+    "SELECT p.*, coalesce(r.units, 0) AS returned FROM payments p CROSS JOIN LATERAL"
+    " (SELECT sum(CASE WHEN kind IN ('refund', 'dispute') THEN units ELSE -units END) AS units"
+    " FROM reversals WHERE payment = p.reference) AS r"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class BookedPayment:
-    """A payment as it stands in the books."""
+    """A payment as it stands in the books; ``returned``: what has gone back of it, net, and may be more than came."""
 
     reference: str
     rail: Rail
     order_id: str | None
     received: Money
+    returned: Money
     payer: str
     transaction: str
     outcome: Outcome
@@ -35,6 +36,12 @@ def by_reference(connection: Conn, reference: str) -> BookedPayment | None:
     """The payment that is booked under a reference; None when there is none."""
     row = connection.execute(f"{_SELECT} WHERE p.reference = %s", (reference,)).fetchone()
     return _payment(row) if row else None
+
+
+def lock(connection: Conn, reference: str) -> BookedPayment | None:
+    """The payment that is booked under a reference; until the transaction ends nobody else reverses it."""
+    connection.execute("SELECT FROM payments WHERE reference = %s FOR UPDATE", (reference,))
+    return by_reference(connection, reference)
 
 
 def is_fulfilled(connection: Conn, order_id: str) -> bool:
@@ -73,23 +80,26 @@ def of_order(connection: Conn, order_id: str) -> list[BookedPayment]:
 
 
 def in_suspense(connection: Conn, *, limit: int = 100) -> list[BookedPayment]:
-    """Payments that wait for an operator, oldest first."""
+    """Payments that wait for an operator, oldest first; what has gone back as a whole waits no more."""
     rows = connection.execute(
-        f"{_SELECT} WHERE p.outcome = 'suspense' AND r.reference IS NULL ORDER BY p.recorded_at, p.reference LIMIT %s",
+        f"{_SELECT} WHERE p.outcome = 'suspense' AND coalesce(r.units, 0) < p.units"
+        " ORDER BY p.recorded_at, p.reference LIMIT %s",
         (limit,),
     )
     return [_payment(row) for row in rows.fetchall()]
 
 
 def _payment(row: Row) -> BookedPayment:
+    received, returned = (Money(ASSETS[row["asset"]], int(row[name])) for name in ("units", "returned"))
     return BookedPayment(
         row["reference"],
         Rail(row["rail"]),
         row["order_id"],
-        Money(ASSETS[row["asset"]], int(row["units"])),
+        received,
+        returned,
         row["payer"],
         row["transaction"],
-        Outcome.REVERSED if row["reversed"] else Outcome(row["outcome"]),
+        Outcome(row["outcome"]) if returned < received else Outcome.REVERSED,
         SuspenseReason(row["reason"]) if row["reason"] else None,
         row["recorded_at"],
     )

@@ -110,7 +110,9 @@ def test_amounts_are_exact(client: TestClient, wish: dict[str, Any], units: str,
         ({"citizen_id": "a" * 65}, "citizen_id", "1 to 64"),
         ({"citizen_id": "<script>"}, "citizen_id", "1 to 64"),
         ({"citizen_id": "a" * 5000}, "citizen_id", "at most 200"),
-        ({"citizen_id": None}, "citizen_id", "string"),
+        ({"citizen_id": None}, "citizen_id", "Say which citizen"),
+        ({"citizen_id": 5}, "citizen_id", "string"),
+        ({"order_id": "ord_" + "a" * 26}, "order_id", "not both"),
         ({"amount": 1}, "amount", "not permitted"),
     ],
 )
@@ -238,4 +240,4 @@ def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
 def test_the_database_going_away_is_a_503_and_no_500(client: TestClient) -> None:
     client.app.state.cascade.database.close()  # type: ignore[attr-defined]
     is_problem(client.post(INTENT, json=MERCHANT), 503, "cannot be reached")
-    assert client.get("/health").json() == {"status": "down", "database": False, "streams": []}
+    assert client.get("/health").json() == {"status": "down", "database": False, "streams": [], "card": None}

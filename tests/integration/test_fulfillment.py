@@ -6,13 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cascade.domain.money import USDC, Money
+from cascade.domain.ledger import Kind, Posting, Transaction
+from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, SuspenseReason
+from cascade.domain.reversals import Reversal
 from cascade.errors import LedgerConflict, NotFound
 from cascade.fulfillment import fulfill, reverse
-from cascade.store import balances, payments
+from cascade.store import balances, ledger, payments, reversals
 from cascade.store.database import Database
-from tests.purchases import balance_of, confirmed, open_order
+from tests.purchases import balance_of, came_again, confirmed, open_order, refund
 
 
 def book(database: Database, payment: ConfirmedPayment) -> Outcome:
@@ -87,11 +89,24 @@ def test_a_strangers_payment_is_booked_once_also_when_it_comes_many_times(databa
     assert balance_of(database, "suspense", "USDC") == 5
 
 
+def take_back(database: Database, reversal: Reversal) -> bool:
+    with database.transaction() as connection:
+        return reverse(connection, reversal)
+
+
+def spend(database: Database, units: int) -> None:
+    """The citizen spends ducats in Venice."""
+    spent = Posting("citizen:Marco_Polo", "ducats:sold", Money(DUCAT, units))
+    with database.transaction() as connection:
+        ledger.post(connection, Transaction(f"spent {units}", Kind.SALE, (spent,)))
+
+
 def test_a_payment_is_taken_back_once(database: Database) -> None:
     payment = confirmed(open_order(database).terms[0])
     book(database, payment)
+    back = refund(payment)
+    assert [take_back(database, back) for _ in range(2)] == [True, False]
     with database.transaction() as connection:
-        assert [reverse(connection, payment.reference) for _ in range(2)] == [True, False]
         booked = payments.by_reference(connection, payment.reference)
         assert booked is not None
         assert booked.outcome is Outcome.REVERSED
@@ -101,9 +116,78 @@ def test_a_payment_is_taken_back_once(database: Database) -> None:
     assert balance_of(database, "citizen:Marco_Polo") == 0
 
 
+def test_many_processes_with_the_same_refund_book_it_once(database: Database) -> None:
+    payment = confirmed(open_order(database).terms[0])
+    book(database, payment)
+    part = refund(payment, 100_000_000)
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda _: take_back(database, part), range(16))) == 1
+    assert balance_of(database, "citizen:Marco_Polo") == 1_650_000_000
+
+
+def test_parts_that_go_back_at_the_same_time_add_up(database: Database) -> None:
+    payment = confirmed(open_order(database).terms[0])
+    book(database, payment)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: take_back(database, refund(payment, 25_000_000)), range(10)))
+    assert balance_of(database, "citizen:Marco_Polo") == 0
+
+
+def test_ducats_that_were_spent_are_owed_and_a_debt_is_settled_first(database: Database) -> None:
+    view = open_order(database)
+    payment = confirmed(view.terms[0])
+    book(database, payment)
+    spend(database, 2_000_000_000)
+    back = refund(payment)
+    take_back(database, back)
+    with database.transaction() as connection:
+        (debt,) = reversals.receivables(connection)
+    assert (debt.citizen_id, debt.order_id, debt.owed.units) == ("Marco_Polo", view.order.id, 2_000_000_000)
+    assert balance_of(database, "citizen:Marco_Polo") == 0
+    take_back(database, came_again(back))
+    with database.transaction() as connection:
+        assert reversals.receivables(connection) == []
+        (out, again) = reversals.of_payments(connection, [payment.reference])
+    assert (out.taken.units, out.owed.units) == (750_000_000, 2_000_000_000)
+    assert (again.taken.units, again.owed.units) == (-750_000_000, -2_000_000_000)
+    assert balance_of(database, "citizen:Marco_Polo") == 750_000_000
+
+
+def test_two_orders_of_a_citizen_that_go_back_at_once_take_no_more_than_is_there(database: Database) -> None:
+    bought = [confirmed(open_order(database, package="starter").terms[0]) for _ in range(6)]
+    for payment in bought:
+        book(database, payment)
+    spend(database, 250_000_000)
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(lambda payment: take_back(database, refund(payment)), bought))
+    assert balance_of(database, "citizen:Marco_Polo") == 0
+    with database.transaction() as connection:
+        assert sum(debt.owed.units for debt in reversals.receivables(connection)) == 250_000_000
+
+
+def test_what_waits_in_suspense_waits_no_more_when_it_went_back(database: Database) -> None:
+    (terms,) = open_order(database).terms
+    short = confirmed(terms, amount=Money(USDC, 7))
+    book(database, short)
+    take_back(database, refund(short, 3))
+    assert suspended(database) == [SuspenseReason.SHORT]
+    take_back(database, refund(short, 4))
+    assert suspended(database) == []
+    assert balance_of(database, "suspense", "USDC") == 0
+
+
 def test_only_a_booked_payment_is_taken_back(database: Database) -> None:
-    with pytest.raises(NotFound, match="no payment"), database.transaction() as connection:
-        reverse(connection, "chain:137:1:1")
+    payment = confirmed(open_order(database).terms[0])
+    with pytest.raises(NotFound, match="no payment"):
+        take_back(database, refund(payment))
+
+
+def test_a_movement_with_other_contents_is_refused(database: Database) -> None:
+    payment = confirmed(open_order(database).terms[0])
+    book(database, payment)
+    take_back(database, refund(payment, 5, reference="re"))
+    with pytest.raises(LedgerConflict, match="compare the evidence"):
+        take_back(database, refund(payment, 6, reference="re"))
 
 
 def test_a_crash_before_the_commit_leaves_nothing(database: Database) -> None:

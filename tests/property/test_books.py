@@ -23,10 +23,11 @@ from hypothesis.stateful import (
 from cascade.checkout import OrderView
 from cascade.domain.money import USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome
+from cascade.domain.reversals import Reversal
 from cascade.fulfillment import fulfill, reverse
-from cascade.store import balances, ledger
+from cascade.store import balances
 from cascade.store.database import Database
-from tests.purchases import confirmed, open_order
+from tests.purchases import came_again, confirmed, open_order, refund
 
 citizens = st.sampled_from(["Marco", "Niccolo", "Maffeo"])
 purchases = st.one_of(
@@ -41,13 +42,14 @@ class Books(RuleBasedStateMachine):
     database: Database
     orders = Bundle("orders")
     booked = Bundle("booked")
+    gone = Bundle("gone")
 
     def __init__(self) -> None:
         super().__init__()
         self.ducats: Counter[str] = Counter()
         self.money: Counter[str] = Counter()
         self.paid: set[str] = set()
-        self.reversed: set[str] = set()
+        self.returned: Counter[str] = Counter()
 
     @rule(target=orders, citizen=citizens, purchase=purchases, token=st.sampled_from(["USDC", "USDT"]))
     def order(self, citizen: str, purchase: dict[str, Any], token: str) -> OrderView:
@@ -82,22 +84,40 @@ class Books(RuleBasedStateMachine):
     @rule(what=booked)
     def replay(self, what: tuple[ConfirmedPayment, OrderView, Outcome]) -> None:
         payment, _, outcome = what
-        expected = Outcome.REVERSED if payment.reference in self.reversed else outcome
+        gone = self.returned[payment.reference] >= payment.received.units
+        expected = Outcome.REVERSED if gone else outcome
         with self.database.transaction() as connection:
             assert fulfill(connection, payment) is expected
 
-    @rule(target=booked, what=consumes(booked))
-    def take_back(self, what: tuple[ConfirmedPayment, OrderView, Outcome]) -> Any:
+    @rule(target=gone, what=booked, percent=st.integers(1, 100))
+    def take_back(self, what: tuple[ConfirmedPayment, OrderView, Outcome], percent: int) -> Any:
         payment, view, outcome = what
-        with self.database.transaction() as connection:
-            assert reverse(connection, payment.reference) is (payment.reference not in self.reversed)
-        if payment.reference in self.reversed:
+        units = (payment.received.units - self.returned[payment.reference]) * percent // 100
+        if units == 0:
             return multiple()
-        self.reversed.add(payment.reference)
-        self.money[payment.received.asset.code] -= payment.received.units
+        reversal = refund(payment, units)
+        self._reverse(reversal, view, outcome, payment)
+        return reversal, view, outcome, payment
+
+    @rule(what=consumes(gone))
+    def come_again(self, what: tuple[Reversal, OrderView, Outcome, ConfirmedPayment]) -> None:
+        reversal, view, outcome, payment = what
+        with self.database.transaction() as connection:
+            assert reverse(connection, reversal) is False  # a replay
+        self._reverse(came_again(reversal), view, outcome, payment)
+
+    def _reverse(self, reversal: Reversal, view: OrderView, outcome: Outcome, payment: ConfirmedPayment) -> None:
+        with self.database.transaction() as connection:
+            assert reverse(connection, reversal) is True
+        sign = 1 if reversal.kind.leaves else -1
+        before = self.returned[payment.reference]
+        self.returned[payment.reference] += sign * reversal.amount.units
+        self.money[payment.received.asset.code] -= sign * reversal.amount.units
         if outcome is Outcome.FULFILLED:
-            self.ducats[view.order.citizen_id] -= view.order.quote.total_ducats.units
-        return what
+            price, quote = payment.received.units, view.order.quote
+            for granted in (quote.ducats.units, quote.bonus.units):
+                kept = [granted * (price - r) // price for r in (before, self.returned[payment.reference])]
+                self.ducats[view.order.citizen_id] += kept[1] - kept[0]
 
     @rule(what=booked)
     def die_half_way(self, what: tuple[ConfirmedPayment, OrderView, Outcome]) -> None:
@@ -125,7 +145,8 @@ class Books(RuleBasedStateMachine):
     def _book(self, payment: ConfirmedPayment, expected: Outcome) -> Outcome:
         with self.database.transaction() as connection:
             outcome = fulfill(connection, payment)
-            assert ledger.transaction(connection, payment.reference).postings
+            query = "SELECT FROM ledger.journal WHERE reference = %s"
+            assert connection.execute(query, (payment.reference,)).rowcount > 0
         assert outcome is expected
         self.money[payment.received.asset.code] += payment.received.units
         return outcome
@@ -136,14 +157,15 @@ def machine(database: Database) -> Callable[[], Books]:
     def fresh() -> Books:
         books = Books()
         with database.transaction() as connection:  # each run starts from empty books, and the guards come back on
-            for table in ("payments", "ledger.postings", "ledger.transactions", "ledger.accounts"):
+            for table in ("reversals", "payments", "ledger.postings", "ledger.transactions", "ledger.accounts"):
                 connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER".encode())
+            connection.execute("DELETE FROM reversals")
             connection.execute("DELETE FROM payments")
             connection.execute("DELETE FROM ledger.postings")
             connection.execute("DELETE FROM ledger.transactions WHERE reverses IS NOT NULL")
             connection.execute("DELETE FROM ledger.transactions")
             connection.execute("DELETE FROM ledger.accounts")
-            for table in ("payments", "ledger.postings", "ledger.transactions", "ledger.accounts"):
+            for table in ("reversals", "payments", "ledger.postings", "ledger.transactions", "ledger.accounts"):
                 connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER".encode())
         books.database = database
         return books

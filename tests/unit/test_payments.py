@@ -37,8 +37,16 @@ def test_a_payment_is_judged(
     assert judge(received, expected, already_paid=already_paid) is reason  # type: ignore[arg-type]
 
 
-def test_every_reason_has_a_next_step() -> None:
-    assert all(reason.next_step for reason in SuspenseReason)
+def test_a_late_payment_is_judged_last() -> None:
+    price = PRICE[USDC]
+    assert judge(price, PRICE, already_paid=False, late=True) is SuspenseReason.LATE
+    assert judge(price, PRICE, already_paid=True, late=True) is SuspenseReason.DUPLICATE
+
+
+@pytest.mark.parametrize("reason", SuspenseReason)
+def test_every_reason_has_a_next_step_on_every_rail(reason: SuspenseReason) -> None:
+    assert "from the Safe" in reason.next_step(Rail.CHAIN)
+    assert "Stripe's Dashboard" in reason.next_step(Rail.CARD)
 
 
 def test_a_payment_must_add_up() -> None:
@@ -69,14 +77,6 @@ def test_a_sale_moves_money_to_both_halves_and_ducats_to_the_citizen(units: int,
 def test_suspense_gives_no_ducats() -> None:
     booked = ledger.suspense(payment(7))
     assert sums(booked) == {("suspense", "USDC"): 7, ("treasury", "USDC"): -4, ("partner", "USDC"): -3}
-
-
-def test_a_reversal_mirrors_and_names_its_original() -> None:
-    original = ledger.suspense(payment(7))
-    back = ledger.reversal(original)
-    assert not any((sums(original) + sums(back)).values())
-    assert (back.reverses, back.kind) == (original.reference, Kind.REVERSAL)
-    assert back.reference != original.reference
 
 
 def test_contents_tell_a_replay_from_a_second_use() -> None:

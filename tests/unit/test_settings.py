@@ -9,6 +9,7 @@ from cascade.settings import Settings, variable_of
 
 ROOT = Path(__file__).parents[2]
 GOOD = {"DATABASE_URL": "postgresql://localhost/x", "CASCADE_RPC_URL": "http://127.0.0.1:8545"}
+STRIPE = {"STRIPE_SECRET_KEY": "sk_test_123456789", "STRIPE_WEBHOOK_SECRET": "whsec_1234567890123456"}
 
 
 @pytest.fixture(autouse=True)
@@ -47,11 +48,32 @@ def test_everything_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) ->
         ("CASCADE_PUBLIC_BALANCES", "maybe"),
         ("CASCADE_POLL_SECONDS", "-1"),
         ("CASCADE_LEASE_SECONDS", "0.5"),
+        ("STRIPE_SECRET_KEY", ""),
+        ("STRIPE_SECRET_KEY", "pk_test_123456789"),
+        ("STRIPE_WEBHOOK_SECRET", ""),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_"),
+        ("STRIPE_WEBHOOK_SECRET", "   "),
+        ("CASCADE_STRIPE_CATCH_UP_SECONDS", "0"),
     ],
 )
 def test_a_bad_one_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"(^|; ){variable}: "):
-        load(monkeypatch, **{**GOOD, variable: value})
+        load(monkeypatch, **{**GOOD, **STRIPE, variable: value})
+
+
+@pytest.mark.parametrize("missing", ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"])
+def test_the_key_without_the_webhook_secret_refuses_to_start(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    given = {name: value for name, value in STRIPE.items() if name != missing}
+    with pytest.raises(SettingsError, match="STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET go together"):
+        load(monkeypatch, **GOOD, **given)
+
+
+def test_a_double_of_stripe_is_on_this_machine_and_has_no_live_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, **GOOD, **STRIPE, CASCADE_STRIPE_API_BASE="http://127.0.0.1:1").stripe_api_base
+    with pytest.raises(SettingsError, match="CASCADE_STRIPE_API_BASE is set beside a live"):
+        load(monkeypatch, STRIPE_SECRET_KEY="sk_live_123456789")
+    with pytest.raises(SettingsError, match="CASCADE_STRIPE_API_BASE is for a double"):
+        load(monkeypatch, STRIPE_SECRET_KEY="sk_test_123456789", CASCADE_STRIPE_API_BASE="https://evil.example")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +90,15 @@ def test_the_sandboxs_own_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_refusal_does_not_repeat_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError) as refused:
-        load(monkeypatch, **{**GOOD, "DATABASE_URL": "mysql://me:hunter2@h/x", "CASCADE_API_KEY": "hunter2"})
+        load(
+            monkeypatch,
+            **{
+                **GOOD,
+                "DATABASE_URL": "mysql://me:hunter2@h/x",
+                "CASCADE_API_KEY": "hunter2",
+                "STRIPE_SECRET_KEY": "hunter2",
+            },
+        )
     assert "hunter2" not in str(refused.value)
 
 
@@ -78,6 +108,8 @@ def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
         "CASCADE_RPC_URL": "http://127.0.0.1/hunter2",
         "CASCADE_API_KEY": "hunter2" * 9,
         "CASCADE_TEST_PAYER_KEY": "hunter2",
+        "STRIPE_SECRET_KEY": "sk_test_hunter2hunter2",
+        "STRIPE_WEBHOOK_SECRET": "whsec_hunter2hunter2hunter2",
     }
     assert "hunter2" not in repr(load(monkeypatch, **secrets))
 
@@ -92,7 +124,7 @@ def test_a_test_key_is_refused_beside_a_node_elsewhere(monkeypatch: pytest.Monke
 def test_the_example_lists_every_setting_and_nothing_else() -> None:
     example = (ROOT / ".env.example").read_text()
     listed = re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)
-    sandbox = {"CASCADE_SANDBOX_RPC_PORT"}
+    sandbox = {"CASCADE_SANDBOX_RPC_PORT", "CASCADE_SANDBOX_STRIPE_PORT"}
     assert sorted(listed) == sorted({variable_of(field) for field in Settings.model_fields} | sandbox)
 
 

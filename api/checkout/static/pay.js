@@ -5,7 +5,7 @@ import { Problem, allowance, balance, connect, discover, exists, explain, mined,
  * @typedef {import("./wallet.js").Wallet} Wallet
  * @typedef {import("./wallet.js").Provider} Provider
  * @typedef {{code: string, address: string, decimals: number}} Token
- * @typedef {{order_id: string, seconds_left: number, network: import("./wallet.js").Network, token: Token, amount: string,
+ * @typedef {{order_id: string, returned: boolean, seconds_left: number, network: import("./wallet.js").Network, token: Token, amount: string,
  *   calls: import("./wallet.js").Call[]}} Terms
  */
 
@@ -24,7 +24,7 @@ const terms = JSON.parse(element("wallet").textContent ?? "");
 const deadline = Date.now() + terms.seconds_left * 1000; // by the server's clock: this one may be wrong
 
 let busy = false;
-let sent = false;
+let sent = terms.returned; // from Stripe's page
 let stirred = Date.now();
 let asking = false;
 let timer = 0;
@@ -59,8 +59,14 @@ async function refresh() {
   show();
 }
 
+/** What may change of a payment, as the template writes it. */
+function mark(/** @type {any} */ payment) {
+  return payment.transaction + (Number(payment.returned) ? `-${payment.returned}` : "");
+}
+
 function isFinal() {
-  return status() === "fulfilled" || (status() === "expired" && Date.now() > deadline + LATE_MS);
+  const late = Date.now() > deadline + LATE_MS && !terms.returned;
+  return status() === "fulfilled" || status() === "reversed" || (status() === "expired" && late);
 }
 
 async function poll() {
@@ -69,7 +75,7 @@ async function poll() {
   clearTimeout(timer);
   try {
     const order = await fetchOrder();
-    const version = [order.status, ...order.payments.map((/** @type {any} */ p) => p.transaction)].join(" ");
+    const version = [order.status, ...order.payments.map(mark)].join(" ");
     if (version !== element("order").dataset.version) await refresh();
     element("lost").hidden = true;
   } catch {

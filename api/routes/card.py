@@ -1,0 +1,124 @@
+"""Payments by card: begun here, paid at Stripe, told of by webhook."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Header, Request
+from fastapi.responses import RedirectResponse
+from starlette.responses import Response
+
+from api.bounds import WEBHOOK_PATH
+from api.card_schemas import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut, WebhookOut
+from api.dependencies import Cards, System
+from api.problems import STRIPE_FAILS, documented
+from api.routes.pay import page
+from api.schemas import CardPaymentIn
+from cascade.bootstrap import Cascade
+from cascade.card_checkout import CardCheckout, CardPayment
+from cascade.domain.card import Flow
+from cascade.errors import NotFound, NotPayable, StripeError, StripeUnavailable
+from cascade.store import card as card_store
+from cascade.store import inbox, orders
+
+router = APIRouter(tags=["card"])
+
+_AT_ONCE = threading.BoundedSemaphore(8)
+"""Requests that wait for Stripe at the same time: a slow Stripe must not take all threads of the API."""
+_PATIENCE_SECONDS = 5.0
+_BEGIN = documented(400, 404, 409, 413, 422, 503)
+
+
+@router.post("/api/payments/checkout-session", status_code=201, responses=_BEGIN)
+def create_checkout_session(wish: CardPaymentIn, cascade: System, cards: Cards) -> CheckoutSessionOut:
+    """Open an order, or take an open one, and begin to pay it on a page of Stripe's. The same open order again gives
+    the same page."""
+    payment = _begin(wish, cascade, cards, Flow.CHECKOUT_SESSION)
+    return CheckoutSessionOut.of(payment, cascade.settings.base_url)
+
+
+@router.post("/api/payments/payment-intent", status_code=201, responses=_BEGIN)
+def create_payment_intent(wish: CardPaymentIn, cascade: System, cards: Cards) -> PaymentIntentOut:
+    """Open an order, or take an open one, and begin to pay it with the platform's own form. The same open order again
+    gives the same intent."""
+    payment = _begin(wish, cascade, cards, Flow.PAYMENT_INTENT)
+    return PaymentIntentOut.of(payment, cascade.settings.base_url)
+
+
+@router.get("/api/payments/payment-intent/{payment_intent_id}", responses=documented(404, 422, 503))
+def payment_intent(payment_intent_id: str, cascade: System) -> PaymentIntentStatusOut:
+    """How a payment intent of one of our orders stood when Stripe last told of it."""
+    with cascade.database.transaction() as connection:
+        intent = card_store.intent(connection, payment_intent_id)
+        if intent is None or intent.order_id is None:
+            raise NotFound("There is no such payment intent here.")
+        view = cascade.checkout.view(connection, orders.by_id(connection, intent.order_id))
+    return PaymentIntentStatusOut.of(intent, view)
+
+
+async def _body(request: Request) -> bytes:
+    return await request.body()
+
+
+@router.post(
+    WEBHOOK_PATH,
+    responses=documented(400, 409, 413, 503),
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
+)
+def webhook(
+    cascade: System,
+    cards: Cards,
+    body: Annotated[bytes, Depends(_body)],
+    stripe_signature: Annotated[str | None, Header(description="Made by Stripe")] = None,
+) -> WebhookOut:
+    """Where Stripe tells of events. Answered once the event is verified and kept; anything else makes Stripe repeat."""
+    event = cards.stripe.verified_event(body, stripe_signature)
+    with cascade.database.transaction() as connection:
+        inbox.insert(connection, [event])
+    return WebhookOut()
+
+
+@router.post("/pay/{token}/card", include_in_schema=False)
+def pay_by_card(token: str, request: Request, cascade: System) -> Response:
+    """The page's button: on to Stripe's page, or back with a plain sentence."""
+    try:
+        with cascade.database.transaction() as connection:
+            view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
+        if cascade.card is None:
+            return page(request, cascade, token, "Cards are not taken here.", 409)
+        with _a_seat():
+            payment = cascade.card.begin(view.order.id, view.status, Flow.CHECKOUT_SESSION)
+    except NotFound:
+        return page(request, cascade, token)
+    except NotPayable as fault:
+        return page(request, cascade, token, str(fault), 409)
+    except StripeError:
+        return page(request, cascade, token, STRIPE_FAILS, 503)
+    return RedirectResponse(payment.begun.handle, 303)
+
+
+@router.get("/pay/{token}/card", include_in_schema=False)
+def back_to_page(token: str) -> Response:
+    """A page with a plain sentence stays under the button's address; reloading it shows the order again."""
+    return RedirectResponse(f"/pay/{quote(token, safe='')}", 303)
+
+
+def _begin(wish: CardPaymentIn, cascade: Cascade, cards: CardCheckout, flow: Flow) -> CardPayment:
+    with cascade.database.transaction() as connection:
+        view = cascade.checkout.order_to_pay(connection, wish.wish)
+    with _a_seat():
+        return cards.begin(view.order.id, view.status, flow)
+
+
+@contextmanager
+def _a_seat() -> Iterator[None]:
+    if not _AT_ONCE.acquire(timeout=_PATIENCE_SECONDS):
+        raise StripeUnavailable("too many payments are waiting for Stripe already")
+    try:
+        yield
+    finally:
+        _AT_ONCE.release()

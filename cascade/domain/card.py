@@ -1,0 +1,155 @@
+"""What Stripe tells of one payment by card, as values. Amounts are US cents; no card datum is among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from cascade.domain.money import Money
+from cascade.domain.payments import ConfirmedPayment
+from cascade.domain.reversals import Reversal
+
+
+class Flow(StrEnum):
+    """The two ways to begin a payment by card."""
+
+    CHECKOUT_SESSION = "checkout_session"
+    """A page of Stripe's."""
+    PAYMENT_INTENT = "payment_intent"
+    """The platform's own form, with a client secret."""
+
+
+class IntentStatus(StrEnum):
+    """Stripe's own words for where a payment intent stands."""
+
+    REQUIRES_PAYMENT_METHOD = "requires_payment_method"
+    REQUIRES_CONFIRMATION = "requires_confirmation"
+    REQUIRES_ACTION = "requires_action"
+    PROCESSING = "processing"
+    REQUIRES_CAPTURE = "requires_capture"
+    SUCCEEDED = "succeeded"
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class CardAttempt:
+    """One begun payment by card; its number goes into the idempotency key.
+
+    Attributes:
+        order_id: the order.
+        flow: how it was begun.
+        number: 1, 2, ... for an order and a flow.
+        payable_until: UTC; what is paid by this moment is paid at the order's price.
+        stripe_id: the session's or intent's id; None while Stripe's answer is not known.
+    """
+
+    order_id: str
+    flow: Flow
+    number: int
+    payable_until: datetime
+    stripe_id: str | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every repetition of this attempt, so that a lost answer is given again."""
+        return f"cascade:{self.order_id}:{self.flow}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class CardIntent:
+    """How a payment intent stands; ``failure_code`` is Stripe's word for why the last card was refused."""
+
+    intent_id: str
+    order_id: str | None
+    status: IntentStatus
+    failure_code: str | None = None
+
+
+class CaseKind(StrEnum):
+    """A bank's word about a payment. Whether it moves money is told by reversals, never by a case."""
+
+    DISPUTE = "dispute"
+    INQUIRY = "inquiry"
+    EARLY_FRAUD_WARNING = "early_fraud_warning"
+
+    @property
+    def next_step(self) -> str:
+        """What an operator does about it."""
+        return _NEXT_STEP[self]
+
+
+_NEXT_STEP = {
+    CaseKind.DISPUTE: "Answer with evidence in Stripe's Dashboard, or accept it there.",
+    CaseKind.INQUIRY: "Answer in Stripe's Dashboard, or refund it there before it becomes a dispute.",
+    CaseKind.EARLY_FRAUD_WARNING: "Look at the order; refund it in Stripe's Dashboard if it looks stolen.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CardCase:
+    """A dispute, an inquiry or an early fraud warning.
+
+    Attributes:
+        case_id: Stripe's id.
+        payment: the reference of the payment it is about.
+        kind: which of them.
+        status: in Stripe's words, e.g. ``needs_response``, ``won``; of a warning ``actionable`` or not.
+        reason: in Stripe's words, e.g. ``fraudulent``.
+        amount: what it is about; None for a warning.
+        respond_by: UTC; until then evidence is heard.
+    """
+
+    case_id: str
+    payment: str
+    kind: CaseKind
+    status: str
+    reason: str
+    amount: Money | None
+    respond_by: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CardEvidence:
+    """Everything that Stripe says of one intent now: what is not booked yet can be booked from it, in any order."""
+
+    intent: CardIntent
+    payment: ConfirmedPayment | None
+    reversals: tuple[Reversal, ...]
+    cases: tuple[CardCase, ...]
+
+
+EVENT_TYPES = (
+    *("checkout.session.completed", "checkout.session.expired"),
+    *("checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed"),
+    *("payment_intent.succeeded", "payment_intent.processing", "payment_intent.payment_failed"),
+    *("payment_intent.requires_action", "payment_intent.canceled"),
+    *("refund.created", "refund.updated", "refund.failed"),
+    *("charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed"),
+    *("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"),
+    *("radar.early_fraud_warning.created", "radar.early_fraud_warning.updated"),
+)
+"""Events after which an intent is looked at again. Stripe's list can be asked for twenty types at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class StripeEvent:
+    """The envelope of an event: that something happened, and to which intent. Its contents are never trusted or kept:
+    they may be old, and hold client secrets and people's names.
+
+    Attributes:
+        event_id: unique; the same however often it is delivered.
+        type: e.g. ``payment_intent.succeeded``.
+        created_at: by Stripe's clock, UTC.
+        intent_id: the payment intent that it is about; None when it is about none.
+    """
+
+    event_id: str
+    type: str
+    created_at: datetime
+    intent_id: str | None
+
+    @property
+    def matters(self) -> bool:
+        """Whether its intent has to be looked at; any other event is kept and ignored."""
+        return self.intent_id is not None and self.type in EVENT_TYPES

@@ -1,0 +1,128 @@
+"""The inbox of Stripe's events: each once, worked through by any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cascade.domain.card import StripeEvent
+from cascade.store.database import Conn
+
+LONGEST_PAUSE_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class InboxHealth:
+    """How the inbox stands, for operators.
+
+    Attributes:
+        waiting: events whose intent is still to be looked at.
+        oldest_seconds: how long the oldest of them has waited.
+        error: why the last attempt at one of them failed; None when none did.
+        checked_seconds: how long ago Stripe's own list of events was last read to its end; None: never.
+    """
+
+    waiting: int
+    oldest_seconds: int
+    error: str | None
+    checked_seconds: int | None
+
+
+def insert(connection: Conn, events: Iterable[StripeEvent]) -> int:
+    """Keep events; those that are there already stay as they are.
+
+    Args:
+        connection: they are stored in its transaction.
+        events: of any type; those that matter to nothing are kept as ignored.
+
+    Returns:
+        How many of them were new.
+    """
+    new = 0
+    for event in events:
+        new += connection.execute(
+            "INSERT INTO stripe_events (event_id, type, intent_id, created_at, handled_at, outcome) VALUES"
+            " (%(id)s, %(type)s, %(intent)s, %(created)s, CASE WHEN %(matters)s THEN NULL ELSE now() END,"
+            " CASE WHEN %(matters)s THEN NULL ELSE 'ignored' END) ON CONFLICT (event_id) DO NOTHING",
+            {
+                "id": event.event_id,
+                "type": event.type,
+                "intent": event.intent_id,
+                "created": event.created_at,
+                "matters": event.matters,
+            },
+        ).rowcount
+    return new
+
+
+def claim(connection: Conn, *, limit: int, seconds: float) -> dict[str, list[str]]:
+    """Take events that are due, so that no other process takes them for a while.
+
+    Args:
+        connection: nothing stays locked after its transaction.
+        limit: most events at once.
+        seconds: when they are due again, should we die.
+
+    Returns:
+        Ids of events by the intent that they are about.
+    """
+    rows = connection.execute(
+        "UPDATE stripe_events SET attempts = attempts + 1, due_at = clock_timestamp() + %s * interval '1 second'"
+        " WHERE event_id IN (SELECT event_id FROM stripe_events WHERE handled_at IS NULL"
+        " AND due_at <= clock_timestamp() ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
+        " RETURNING event_id, intent_id",
+        (seconds, limit),
+    ).fetchall()
+    by_intent: dict[str, list[str]] = {}
+    for row in rows:
+        by_intent.setdefault(row["intent_id"], []).append(row["event_id"])
+    return by_intent
+
+
+def settle(connection: Conn, event_ids: Sequence[str]) -> None:
+    """Mark events as handled, in the transaction that books what they are about."""
+    connection.execute(
+        "UPDATE stripe_events SET handled_at = now(), outcome = 'booked', error = NULL"
+        " WHERE event_id = ANY(%s) AND handled_at IS NULL",
+        (list(event_ids),),
+    )
+
+
+def postpone(connection: Conn, event_ids: Sequence[str], error: str) -> None:
+    """Note why events could not be handled; the pause until the next attempt grows to an hour and never to for ever."""
+    connection.execute(
+        "UPDATE stripe_events SET error = %s, due_at = clock_timestamp()"
+        " + least(%s, power(2, least(attempts, 30)) * (0.5 + random() / 2)) * interval '1 second'"
+        " WHERE event_id = ANY(%s) AND handled_at IS NULL",
+        (error, LONGEST_PAUSE_SECONDS, list(event_ids)),
+    )
+
+
+def read_until(connection: Conn) -> datetime:
+    """How far Stripe's list of events has been read, by Stripe's clock; from now on when it never was."""
+    connection.execute("INSERT INTO stripe_catch_up (read_until) VALUES (now()) ON CONFLICT DO NOTHING")
+    row = connection.execute("SELECT read_until FROM stripe_catch_up").fetchone()
+    assert row is not None  # noqa: S101 - it was inserted above
+    until: datetime = row["read_until"]
+    return until
+
+
+def set_read_until(connection: Conn, until: datetime) -> None:
+    """Note that the list was read to its end; it never goes back."""
+    connection.execute(
+        "UPDATE stripe_catch_up SET read_until = greatest(read_until, %s), checked_at = clock_timestamp()", (until,)
+    )
+
+
+def health(connection: Conn) -> InboxHealth:
+    """How the inbox stands."""
+    row = connection.execute(
+        "SELECT count(*) AS waiting,"
+        " coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::bigint AS oldest,"
+        " (array_agg(error ORDER BY received_at) FILTER (WHERE error IS NOT NULL))[1] AS error,"
+        " (SELECT extract(epoch FROM clock_timestamp() - checked_at)::bigint FROM stripe_catch_up) AS checked"
+        " FROM stripe_events WHERE handled_at IS NULL"
+    ).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return InboxHealth(row["waiting"], row["oldest"], row["error"], row["checked"])

@@ -1,0 +1,147 @@
+"""Books what Stripe tells: works through the inbox, catches up on lost webhooks, and closes what nobody should pay."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import islice
+from threading import Event
+
+import psycopg
+
+from cascade.card_checkout import CardCheckout
+from cascade.errors import CascadeError, StripeError
+from cascade.fulfillment import fulfill, reverse
+from cascade.store import card, inbox
+from cascade.store.database import Database
+
+log = logging.getLogger(__name__)
+
+CLAIM_SECONDS = 60.0
+"""Events that a dead worker held are due again after this."""
+OVERLAP = timedelta(minutes=10)
+"""How far Stripe's list is read again: an event may appear in it a little late."""
+_PAGE = 100
+_MOST_EVENTS = 200
+_MOST_TO_CLOSE = 20
+_AT_ONCE = 4
+"""Intents that are looked at side by side: the time goes into waiting for Stripe."""
+
+
+class CardWorker:
+    """Any number of them may run side by side; each can be killed at any moment.
+
+    Args:
+        database: holds inbox and ledger.
+        checkout: of the account that tells.
+        poll_seconds: how often to look into the inbox.
+        catch_up_seconds: how often to read Stripe's own list of events.
+        claim_seconds: when events that this worker took are due again, should it die.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        checkout: CardCheckout,
+        *,
+        poll_seconds: float,
+        catch_up_seconds: float,
+        claim_seconds: float = CLAIM_SECONDS,
+    ) -> None:
+        self._database = database
+        self._checkout = checkout
+        self._stripe = checkout.stripe
+        self._poll_seconds = poll_seconds
+        self._catch_up_seconds = catch_up_seconds
+        self._claim_seconds = claim_seconds
+
+    def run(self, stop: Event) -> None:
+        """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again."""
+        catch_up_at = 0.0
+        while not stop.is_set():
+            busy = False
+            try:
+                if time.monotonic() >= catch_up_at:
+                    catch_up_at = time.monotonic() + self._catch_up_seconds
+                    self.catch_up()
+                busy = self.step()
+            except (CascadeError, psycopg.Error) as fault:
+                log.warning("%s: %s", type(fault).__name__, fault if isinstance(fault, CascadeError) else "database")
+            if not busy:
+                stop.wait(self._poll_seconds)
+
+    def step(self) -> bool:
+        """Look at every intent of which something was told, and close what nobody should pay any more.
+
+        Returns:
+            True when there may be more to do right away.
+
+        Raises:
+            psycopg.Error: the database does not answer; what was taken is due again later.
+        """
+        with self._database.transaction() as connection:
+            claimed = inbox.claim(connection, limit=_MOST_EVENTS, seconds=self._claim_seconds)
+        if claimed:
+            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="card") as pool:
+                list(pool.map(self._look, claimed.keys(), claimed.values()))
+        self._close()
+        return bool(claimed)
+
+    def catch_up(self) -> int:
+        """Read Stripe's list of events, so that a webhook that was lost, or came while we were down, loses nothing.
+
+        Returns:
+            How many events were news.
+
+        Raises:
+            StripeError: the list could not be read to its end; the next time begins where this one did.
+        """
+        with self._database.transaction() as connection:
+            until = inbox.read_until(connection)
+        news, newest = 0, until
+        listed = self._stripe.events_since(until - OVERLAP)
+        while events := list(islice(listed, _PAGE)):
+            newest = max(newest, *(event.created_at for event in events))
+            with self._database.transaction() as connection:
+                news += inbox.insert(connection, events)
+        with self._database.transaction() as connection:
+            inbox.set_read_until(connection, newest)
+        if news:
+            log.info("caught up on %d events whose webhooks had not come", news)
+        return news
+
+    def _look(self, intent_id: str, event_ids: list[str]) -> None:
+        """Ask how an intent stands, and book in one transaction what is not booked yet."""
+        try:
+            with self._database.transaction() as connection:
+                number = card.number_evidence(connection)
+            evidence = self._stripe.evidence(intent_id)
+            with self._database.transaction() as connection:
+                if evidence.payment is not None:
+                    outcome = fulfill(connection, evidence.payment)
+                    news = [r for r in evidence.reversals if reverse(connection, r)]
+                    log.info("%s: %s, %d reversals new", evidence.payment.reference, outcome, len(news))
+                card.save_evidence(connection, number, evidence)
+                inbox.settle(connection, event_ids)
+        except (CascadeError, psycopg.Error) as fault:
+            self._postpone(intent_id, event_ids, fault)
+
+    def _postpone(self, intent_id: str, event_ids: list[str], fault: Exception) -> None:
+        # A database error's text may quote what it was given.
+        error = f"{type(fault).__name__}: {fault}" if isinstance(fault, CascadeError) else type(fault).__name__
+        log.warning("%s: %s", intent_id, error)
+        with self._database.transaction() as connection:
+            inbox.postpone(connection, event_ids, error[:500])
+
+    def _close(self) -> None:
+        """Nobody should pay by card what is paid already, or whose price no longer holds."""
+        with self._database.transaction() as connection:
+            attempts = card.attempts_to_close(connection, limit=_MOST_TO_CLOSE)
+        for attempt in attempts:
+            try:
+                self._checkout.close(attempt)
+            except StripeError as fault:  # the next step tries again; a payment that slips through goes to suspense
+                log.warning("closing %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)
+                return
