@@ -40,14 +40,16 @@ def cli() -> None:
 @click.option("--home", envvar="CASCADE_HOME", type=click.Path(path_type=Path), default=ROOT / ".cascade")
 @click.option("--port", envvar="CASCADE_PORT", default=8000, help="CASCADE_PORT: where the API listens.")
 @click.option("--rpc-port", envvar="CASCADE_SANDBOX_RPC_PORT", default=8545, help="CASCADE_SANDBOX_RPC_PORT")
-def run(home: Path, port: int, rpc_port: int) -> None:
+@click.option("--stripe-port", envvar="CASCADE_SANDBOX_STRIPE_PORT", default=12111, help="CASCADE_SANDBOX_STRIPE_PORT")
+def run(home: Path, port: int, rpc_port: int, stripe_port: int) -> None:
     """Start everything, print a payment link, and go on until Ctrl-C."""
-    for variable, number in (("CASCADE_PORT", port), ("CASCADE_SANDBOX_RPC_PORT", rpc_port)):
+    ports = {"CASCADE_PORT": port, "CASCADE_SANDBOX_RPC_PORT": rpc_port, "CASCADE_SANDBOX_STRIPE_PORT": stripe_port}
+    for variable, number in ports.items():
         if not is_free(number):
             raise click.ClickException(f"{variable}: port {number} is taken; stop what listens there, or set another")
     with _until_interrupted() as interrupted:
-        with console.status("Starting PostgreSQL, a local Polygon, the router and Cascade ..."):
-            box = Box.start(home, port, rpc_port)
+        with console.status("Starting PostgreSQL, a local Polygon, the router, a double of Stripe and Cascade ..."):
+            box = Box.start(home, port, rpc_port, stripe_port)
         with box:
             _introduce(box)
             while not interrupted.wait(1):
@@ -58,7 +60,7 @@ def run(home: Path, port: int, rpc_port: int) -> None:
 
 @cli.command()
 def demo() -> None:
-    """Buy twice with real transactions, in a system of its own; exit 0 when all is well."""
+    """Buy twice with real transactions and once by card, in a system of its own; exit 0 when all is well."""
     purchases.run(console)
     console.print("[bold green]All is well.[/]")
 
@@ -68,6 +70,9 @@ def _introduce(box: Box) -> None:
     rows = {
         "API": endpoints["api"],
         "Polygon (local, chain 137)": endpoints["rpc_url"],
+        "Stripe": f"{endpoints['stripe_double']}, a double in test mode"
+        if "stripe_double" in endpoints
+        else "the real one, by STRIPE_SECRET_KEY",
         "PostgreSQL": endpoints["database_url"],
         "PaymentRouter": endpoints["router"],
         "Safe, the treasury (2 of 3)": endpoints["safe"],
@@ -77,7 +82,8 @@ def _introduce(box: Box) -> None:
     console.print("\n[bold]Cascade is running[/], in test mode: the money on this chain is worth nothing.\n")
     for name, value in rows.items():
         console.print(f"  {name:<28} {value}")
-    console.print(f"\nA payment link, Explorer for 50 USDC:\n\n  [bold]{_payment_link(endpoints)}[/]\n")
+    console.print(f"\nA payment link, Explorer for 50 dollars:\n\n  [bold]{_payment_link(endpoints)}[/]\n")
+    console.print("To pay it by card, take 4242 4242 4242 4242, any date to come and any three digits.")
     console.print("To pay it from a browser wallet, import funded_key of endpoints.json. Ctrl-C stops everything.\n")
 
 

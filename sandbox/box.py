@@ -1,4 +1,5 @@
-"""The whole system in one folder: PostgreSQL, a local Polygon, the router, and on them what an operator starts."""
+"""The whole system in one folder: PostgreSQL, a local Polygon, the router, a double of Stripe, and on them what an
+operator starts."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from sandbox.child_process import Program
 from sandbox.deploy import PAYER, ROOT, deploy_router
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
+from sandbox.stripe import StripeDouble
 from sandbox.wallet import Wallet
 
 BLOCK_SECONDS = 2.0
@@ -39,6 +41,8 @@ class Parts:
 
     postgres: EmbeddedPostgres
     polygon: LocalPolygon
+    stripe: StripeDouble | None
+    """None: the real one, by the key in the environment."""
     cascade: subprocess.Popen[bytes]
 
 
@@ -52,8 +56,10 @@ class Box:
         self._undo = undo
 
     @classmethod
-    def start(cls, home: Path, port: int, rpc_port: int = 0) -> Self:
-        """Starts all parts and returns when the API answers. `rpc_port` 0 takes a free one.
+    def start(cls, home: Path, port: int, rpc_port: int = 0, stripe_port: int = 0) -> Self:
+        """Starts all parts and returns when the API answers. `rpc_port` and `stripe_port` 0 take free ones.
+
+        A double of Stripe is among them unless STRIPE_SECRET_KEY is set: then it is Stripe itself.
 
         Raises BoxFailed when a part does not start.
         """
@@ -68,10 +74,14 @@ class Box:
             record = home / "deployments" / "137.json"
             deploy_router(polygon, record)
             _fill_purse(polygon)
-            cascade = _start_cascade(home, port, polygon, record, _database(postgres))
+            stripe = None
+            if "STRIPE_SECRET_KEY" not in os.environ:
+                stripe = undo.enter_context(_start_stripe(home, port, stripe_port))
+            environment = _environment(home, port, polygon, record, _database(postgres), stripe)
+            cascade = _start_cascade(home, environment)
             undo.callback(_stop_cascade, cascade)
             endpoints = _await_up(home, cascade)
-            return cls(home, Parts(postgres, polygon, cascade), endpoints, undo.pop_all())
+            return cls(home, Parts(postgres, polygon, stripe, cascade), endpoints, undo.pop_all())
 
     def check(self) -> None:
         """Raises BoxFailed when a part has ended by itself."""
@@ -112,11 +122,15 @@ def _fill_purse(polygon: LocalPolygon) -> None:
         wallet.close()
 
 
-def _start_cascade(
-    home: Path, port: int, polygon: LocalPolygon, record: Path, database_url: str
-) -> subprocess.Popen[bytes]:
-    """What an operator starts, with nothing but what an operator sets."""
-    environment = os.environ | {
+def _start_stripe(home: Path, port: int, stripe_port: int) -> StripeDouble:
+    return StripeDouble.start(home / "stripe", stripe_port, f"http://127.0.0.1:{port}/api/payments/webhook")
+
+
+def _environment(
+    home: Path, port: int, polygon: LocalPolygon, record: Path, database_url: str, stripe: StripeDouble | None
+) -> dict[str, str]:
+    """What an operator sets, and nothing else."""
+    environment = {
         "DATABASE_URL": database_url,
         "CASCADE_HOME": str(home),
         "CASCADE_PORT": str(port),
@@ -125,9 +139,20 @@ def _start_cascade(
         "CASCADE_PUBLIC_BALANCES": "true",
         "CASCADE_TEST_PAYER_KEY": polygon.keys[PAYER],
     }
+    if stripe is not None:
+        environment |= {
+            "STRIPE_SECRET_KEY": stripe.secret_key,
+            "STRIPE_WEBHOOK_SECRET": stripe.webhook_secret,
+            "CASCADE_STRIPE_API_BASE": stripe.url,
+        }
+    return environment
+
+
+def _start_cascade(home: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     command = (sys.executable, "-m", "cascade", "up")
     with open(home / "cascade.log", "ab") as output:
-        return Program(command, output, signal.SIGTERM, cwd=ROOT, environment=environment).start()
+        program = Program(command, output, signal.SIGTERM, cwd=ROOT, environment=os.environ | environment)
+        return program.start()
 
 
 def _stop_cascade(process: subprocess.Popen[bytes]) -> None:

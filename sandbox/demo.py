@@ -1,4 +1,4 @@
-"""`make demo`: buys ducats with real transactions, waits for the credits, and checks that both halves arrived."""
+"""`make demo`: buys ducats with real transactions and by card, waits for the credits, and checks what arrived where."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ _WISHES = (
     {"package": "merchant", "token": "USDC"},
     {"usd_amount": "25.01", "token": "USDT"},
 )
+_BY_CARD = {"package": "explorer"}
+_TEST_CARD = {
+    "method": "card",
+    "number": "4242 4242 4242 4242",
+    "expiry": "12 / 34",
+    "cvc": "123",
+    "name": "Marco Polo",
+}
 
 
 class DemoFailed(Exception):
@@ -44,7 +52,7 @@ def run(console: Console) -> None:
     Raises DemoFailed when anything is not as it should be.
     """
     with tempfile.TemporaryDirectory(prefix="cascade-demo-") as folder:
-        with console.status("Starting PostgreSQL, a local Polygon, the router and Cascade ..."):
+        with console.status("Starting PostgreSQL, a local Polygon, the router, a double of Stripe and Cascade ..."):
             box = Box.start(Path(folder), free_port())
         with box:
             purchases = _buy(console, box.endpoints)
@@ -60,27 +68,53 @@ def _buy(console: Console, endpoints: Mapping[str, Any]) -> list[Purchase]:
             for wish in _WISHES:
                 what = wish.get("package") or f"{wish['usd_amount']} USD"
                 with console.status(f"Buying {what} in {wish['token']} ..."):
-                    purchases.append(_purchase(api, wallet, wish))
+                    purchases.append(_pay_from_wallet(api, wallet, wish))
+            if "stripe_double" in endpoints:
+                with console.status(f"Buying {_BY_CARD['package']} by card ..."):
+                    purchases.append(_pay_by_card(api))
+            else:
+                console.print(
+                    "STRIPE_SECRET_KEY is set: on Stripe's own page only a person can pay, so no card is used."
+                )
             return purchases
     finally:
         wallet.close()
 
 
-def _purchase(api: httpx.Client, wallet: Wallet, wish: Mapping[str, str]) -> Purchase:
+def _pay_from_wallet(api: httpx.Client, wallet: Wallet, wish: Mapping[str, str]) -> Purchase:
     started = time.monotonic()
-    answer = api.post("/api/payments/crypto-payment-intent", json={"citizen_id": _CITIZEN, **wish})
-    if answer.status_code != 201:
-        raise DemoFailed(f"the order {wish} was refused: {answer.text}")
-    intent = answer.json()
+    intent = _begin(api, "crypto-payment-intent", wish)
     for call in intent["calls"]:
         wallet.receipt(wallet.send(call["to"], call["data"]))
+    return Purchase(intent, _fulfilled(api, intent), time.monotonic() - started)
+
+
+def _pay_by_card(api: httpx.Client) -> Purchase:
+    """Sends the form on Stripe's page, as a payer's browser does."""
+    started = time.monotonic()
+    session = _begin(api, "checkout-session", _BY_CARD)
+    answer = httpx.post(session["url"], data=_TEST_CARD, timeout=10, trust_env=False)
+    if answer.status_code != 303:
+        raise DemoFailed(f"the card was refused on {session['url']}: HTTP {answer.status_code}")
+    return Purchase(session, _fulfilled(api, session), time.monotonic() - started)
+
+
+def _begin(api: httpx.Client, way: str, wish: Mapping[str, str]) -> dict[str, Any]:
+    answer = api.post(f"/api/payments/{way}", json={"citizen_id": _CITIZEN, **wish})
+    if answer.status_code != 201:
+        raise DemoFailed(f"the order {wish} was refused: {answer.text}")
+    begun: dict[str, Any] = answer.json()
+    return begun
+
+
+def _fulfilled(api: httpx.Client, begun: Mapping[str, Any]) -> dict[str, Any]:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        order = api.get(f"/api/payments/orders/{intent['order_id']}").json()
+        order: dict[str, Any] = api.get(f"/api/payments/orders/{begun['order_id']}").json()
         if order["status"] == "fulfilled":
-            return Purchase(intent, order, time.monotonic() - started)
+            return order
         time.sleep(0.2)
-    raise DemoFailed(f"order {intent['order_id']} is {order['status']} after {_PATIENCE_SECONDS} s, not fulfilled")
+    raise DemoFailed(f"order {begun['order_id']} is {order['status']} after {_PATIENCE_SECONDS} s, not fulfilled")
 
 
 def _table(purchases: Sequence[Purchase]) -> Table:
@@ -107,7 +141,7 @@ def _check(console: Console, endpoints: Mapping[str, Any], purchases: Sequence[P
     wallet = Wallet(endpoints["rpc_url"], endpoints["funded_key"])
     try:
         for token, address in endpoints["tokens"].items():
-            paid = [int(p.intent["amount"]) for p in purchases if p.intent["token"] == token]
+            paid = [int(p.intent["amount"]) for p in purchases if p.intent.get("token") == token]
             partner = sum(amount // 2 for amount in paid)
             halves = {"treasury": (endpoints["safe"], sum(paid) - partner), "partner": (endpoints["partner"], partner)}
             for side, (holder, expected) in halves.items():
@@ -115,7 +149,8 @@ def _check(console: Console, endpoints: Mapping[str, Any], purchases: Sequence[P
     finally:
         wallet.close()
     balance = httpx.get(f"{endpoints['api']}/api/citizens/{_CITIZEN}/balance", timeout=10, trust_env=False).json()
-    expected = (2_500 + 250) * 10**6 + 250_100_000
+    by_card = sum(payment["rail"] == "card" for purchase in purchases for payment in purchase.order["payments"])
+    expected = (2_500 + 250) * 10**6 + 250_100_000 + by_card * (500 + 25) * 10**6
     _expect(console, f"{_CITIZEN} holds DUCAT", int(balance["units"]), expected)
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -130,13 +131,19 @@ class RunningCascade:
 def start_cascade(
     polygon: LocalPolygon, deployment: Path, database_url: str, tmp_path: Path
 ) -> Iterator[Callable[..., RunningCascade]]:
-    """Starts `cascade up` as an operator does; keyword arguments become further CASCADE_ variables."""
+    """Starts `cascade up` as an operator does; keyword arguments become further CASCADE_ variables, but for `stripe`,
+    which holds Stripe's own."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(python: Path = Path(sys.executable), **variables: str) -> RunningCascade:
+    def start(
+        python: Path = Path(sys.executable),
+        output: IO[bytes] | None = None,
+        stripe: Mapping[str, str] | None = None,
+        **variables: str,
+    ) -> RunningCascade:
         home = tmp_path / f"home{len(started)}"
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("CASCADE_")},
+            **{name: value for name, value in os.environ.items() if not name.startswith(("CASCADE_", "STRIPE_"))},
             "DATABASE_URL": database_url,
             "CASCADE_HOME": str(home),
             "CASCADE_PORT": str(free_port()),
@@ -145,9 +152,10 @@ def start_cascade(
             "CASCADE_PUBLIC_BALANCES": "true",
             "CASCADE_POLL_SECONDS": "0.1",
             **{f"CASCADE_{name.upper()}": value for name, value in variables.items()},
+            **(stripe or {}),
         }
         command = [str(python), "-m", "cascade", "up"]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
         started.append(process)
         endpoints = _await_endpoints(process, home / "endpoints.json")
         return RunningCascade(process, str(endpoints["api"]), endpoints, environment)

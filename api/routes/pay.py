@@ -53,6 +53,7 @@ def page(
     }
     context = {
         "order": OrderOut.of(view, chain),
+        "reversals": view.reversals,
         "citizen_id": view.order.citizen_id,
         "expires_at": view.order.expires_at,
         "total": quote.total_ducats.display(),

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cascade.chains import Deployment
 from cascade.store.database import Database
 from sandbox.polygon import LocalPolygon
 from tests.faults.chain_rail import assert_booked_once, indexer, is_booked, pay_orders
+from tests.faults.databases import copy_of
 from tests.faults.dying_indexer import spawn
-
-
-@contextmanager
-def copy_of(database_url: str) -> Iterator[str]:
-    """A copy of a database, as it stands."""
-    name = f"copy_{secrets.token_hex(6)}"
-    original = conninfo_to_dict(database_url)["dbname"]
-    maintenance = make_conninfo(database_url, dbname="postgres")
-    with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {original}".encode())
-        yield database_url.replace(f"/{original}", f"/{name}", 1)
-        connection.execute(f"DROP DATABASE {name}".encode())
 
 
 def test_killed_before_any_message_and_restarted_it_books_once(

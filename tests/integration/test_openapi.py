@@ -14,8 +14,9 @@ from schemathesis import BaseSchema, Case
 from schemathesis.specs.openapi import checks
 
 from api.main import create_app
-from cascade.store import cursors, orders
+from cascade.store import cursors, inbox, orders
 from cascade.store.database import Database
+from sandbox.stripe import StripeDouble
 
 KEY = "k" * 32
 
@@ -25,12 +26,18 @@ def api_schema(environment: Path, database: Database, monkeypatch: pytest.Monkey
     for variable in ("CASCADE_ORDERS_PER_MINUTE", "CASCADE_READS_PER_MINUTE"):
         monkeypatch.setenv(variable, "1000000")
     monkeypatch.setenv("CASCADE_API_KEY", KEY)
+    monkeypatch.setenv("CASCADE_WEBHOOKS_PER_MINUTE", "1000000")
     with database.transaction() as connection:  # somebody books, so all is well
         cursors.start(connection, "chain:137:x", 5, b"\1" * 32, int(orders.clock(connection).timestamp()))
         cursors.lease(connection, "chain:137:x", "me", 600)
-    app = create_app()
-    with TestClient(app):  # keeps the application's lifespan open
-        yield schemathesis.openapi.from_asgi("/openapi.json", app)
+        inbox.set_read_until(connection, inbox.read_until(connection))
+    with StripeDouble.start() as double:
+        monkeypatch.setenv("STRIPE_SECRET_KEY", double.secret_key)
+        monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_" + "s" * 32)
+        monkeypatch.setenv("CASCADE_STRIPE_API_BASE", double.url)
+        app = create_app()
+        with TestClient(app):  # keeps the application's lifespan open
+            yield schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
 # Rules that a schema cannot say (a package or an amount) refuse what it allows; and the key, which this test always

@@ -1,0 +1,29 @@
+"""Processes that stop or kill themselves in the middle of their work with the database."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from typing import Any
+
+import psycopg
+
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["tests.faults.dying_indexer", "tests.faults.dying_card_worker"])
+
+
+def die_before(messages: int, wish: int) -> None:
+    """Sends itself a signal instead of the message with this number (counted from 1).
+
+    Every message to the server, statements and commits alike, passes through Connection.wait.
+    """
+    genuine, sent = psycopg.Connection.wait, 0
+
+    def wait(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        if sent == messages:
+            os.kill(os.getpid(), wish)
+        return genuine(self, *args, **kwargs)
+
+    psycopg.Connection.wait = wait  # type: ignore[method-assign]
