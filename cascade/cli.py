@@ -24,9 +24,10 @@ from rich.table import Table
 
 from cascade import __version__, bootstrap, settings
 from cascade.bootstrap import Cascade
-from cascade.errors import CascadeError, SettingsError
-from cascade.store import balances, cursors, inbox, payments, reversals
+from cascade.errors import CascadeError, NotFound, SettingsError
+from cascade.store import balances, cursors, payments, reversals
 from cascade.store import card as card_store
+from cascade.store import inbox as inbox_store
 from cascade.store.database import migrate as apply_migrations
 
 console = Console()
@@ -52,6 +53,8 @@ def up() -> None:
         _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the workers
         crew.start("indexer", lambda stop: _index(cascade, stop))
         card_worker = bootstrap.card_worker(cascade)
+        if cascade.card is not None and cascade.card.stripe.test_mode:
+            logging.getLogger(__name__).warning("Stripe is in test mode: ducats are credited for test cards")
         if card_worker is not None:
             crew.start("card", card_worker.run)
         try:
@@ -155,11 +158,34 @@ def receivables(limit: int) -> None:
 
 
 @cli.command()
+@click.option("--limit", default=100, show_default=True, help="Most events to show.")
+@click.option("--retry", is_flag=True, help="Try all of them again now.")
+@click.option("--ignore", metavar="EVENT", help="Give one up, when you have seen to it in Stripe's Dashboard.")
+def inbox(limit: int, retry: bool, ignore: str | None) -> None:
+    """Events of Stripe's that wait to be looked at, and why the last attempt failed."""
+    with _opened() as cascade, cascade.database.transaction() as connection:
+        if ignore is not None and not inbox_store.ignore(connection, ignore):
+            raise NotFound(f"no event {ignore} waits in the inbox")
+        if retry:
+            inbox_store.retry(connection)
+        events = inbox_store.waiting(connection, limit=limit)
+    table = _table("event", "type", "intent", "received", "attempts", "next attempt", "error")
+    for event in events:
+        times = (
+            event.received_at.isoformat(" ", "seconds"),
+            str(event.attempts),
+            event.due_at.isoformat(" ", "seconds"),
+        )
+        table.add_row(event.event_id, event.type, event.intent_id, *times, event.error or "")
+    console.print(table if events else "Nothing waits.")
+
+
+@cli.command()
 def status() -> None:
     """How far each router's and Stripe's payments are booked, and why something stands still."""
     with _opened() as cascade, cascade.database.transaction() as connection:
         streams = cursors.health(connection)
-        stripe = inbox.health(connection)
+        stripe = inbox_store.health(connection)
     table = _table("stream", "height", "behind", "last final block", "led", "alarm")
     for stream in streams:
         table.add_row(
@@ -177,7 +203,7 @@ def status() -> None:
             f"Stripe: {stripe.waiting} events wait, the oldest {stripe.oldest_seconds} s; list read {checked}."
         )
         if stripe.error:
-            console.print(f"Stripe: an event cannot be booked: {stripe.error}")
+            console.print(f"Stripe: an event cannot be booked, see `cascade inbox`: {stripe.error}")
 
 
 @cli.command()

@@ -87,7 +87,7 @@ def reverse(connection: Conn, reversal: Reversal) -> bool:
         if came != stands:
             raise _conflict(reversal.reference, stands, came)
         return False
-    ledger.post(connection, money_back.transaction(reversal, _standing(connection, payment)))
+    ledger.post(connection, money_back.transaction(reversal, _standing(connection, payment, reversal)))
     reversals.insert(connection, reversal)
     return True
 
@@ -109,17 +109,22 @@ def _is_late(payment: ConfirmedPayment, expected: _Expected | None) -> bool:
     return payment.paid_at > expected.until
 
 
-def _standing(connection: Conn, payment: BookedPayment) -> Standing | None:
+def _standing(connection: Conn, payment: BookedPayment, reversal: Reversal) -> Standing | None:
     """How the ducats of a payment's order stand; nobody moves them until the transaction ends. None in suspense."""
     if payment.order_id is None or payment.reason is not None:
         return None
     order = orders.by_id(connection, payment.order_id)
-    holder, debtor = (
-        (account, DUCAT.code) for account in (books.citizen(order.citizen_id), books.receivable(order.id))
+    holder, debtor = books.citizen(order.citizen_id), books.receivable(order.id)
+    # All that will be posted to, at once: whoever holds one account and waits for another can be waited for in turn.
+    held = ledger.hold(
+        connection,
+        [
+            *((account, DUCAT.code) for account in (holder, debtor, books.DUCATS_SOLD, books.DUCATS_BONUS)),
+            *((account, reversal.amount.asset.code) for account in (books.SALES, *reversal.landed)),
+        ],
     )
-    held = ledger.hold(connection, [holder, debtor])
-    owed = Money(DUCAT, -held[debtor].units)
-    return Standing(order, payment.received, payment.returned, held[holder], owed)
+    owed = Money(DUCAT, -held[debtor, DUCAT.code].units)
+    return Standing(order, payment.received, payment.returned, held[holder, DUCAT.code], owed)
 
 
 def _check_same(payment: ConfirmedPayment, booked: BookedPayment) -> None:

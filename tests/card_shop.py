@@ -16,7 +16,7 @@ from api.main import create_app
 from cascade import settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
-from cascade.store import balances
+from cascade.store import balances, inbox
 from cascade.store.database import Database
 from cascade.workers.card import CardWorker
 from sandbox.ports import free_port
@@ -109,7 +109,7 @@ class CardShop:
     def make_due(self) -> None:
         """Let nothing in the inbox wait any longer."""
         with self.database.transaction() as connection:
-            connection.execute("UPDATE stripe_events SET due_at = now() WHERE handled_at IS NULL")
+            inbox.retry(connection)
 
     # Looking
 

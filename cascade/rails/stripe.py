@@ -6,7 +6,7 @@ that it does not matter in which order events arrive, how often, how late, or wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -196,7 +196,7 @@ class Stripe:
 
         Raises:
             StripeUnavailable, StripeFailed: ask again later.
-            StripeRefused: there is no such intent, or it is not in dollars.
+            StripeRefused: there is no such intent, it is not in dollars, or the answer cannot be read.
         """
         of_intent: Any = {"payment_intent": intent_id, "limit": 100}
         v1 = self._client.v1
@@ -205,27 +205,7 @@ class Stripe:
             refunds = [r.to_dict() for r in v1.refunds.list(of_intent).auto_paging_iter()]
             disputes = [d.to_dict() for d in v1.disputes.list(of_intent).auto_paging_iter()]
             warnings = [w.to_dict() for w in v1.radar.early_fraud_warnings.list(of_intent).auto_paging_iter()]
-        failure = intent["last_payment_error"]
-        state = CardIntent(
-            intent_id, _order_id(intent) or None, IntentStatus(intent["status"]), failure and failure.get("code")
-        )
-        if state.status is not IntentStatus.SUCCEEDED:
-            return CardEvidence(state, None, (), ())
-        if intent["currency"] != "usd":
-            raise StripeRefused(
-                f"{intent_id} was paid in {intent['currency'].upper()}, but Cascade books USD only: refund it in"
-                " Stripe's Dashboard, and give Cascade a Stripe account of its own"
-            )
-        payment = _payment(intent)
-        reversals = (
-            *(movement for refund in refunds for movement in _refund(refund, payment.reference)),
-            *(movement for dispute in disputes for movement in _dispute(dispute, payment.reference)),
-        )
-        cases = (
-            *(_dispute_case(dispute, payment.reference) for dispute in disputes),
-            *(_warning_case(warning, payment.reference) for warning in warnings),
-        )
-        return CardEvidence(state, payment, reversals, cases)
+            return _evidence(intent, refunds, disputes, warnings)
 
 
 @contextmanager
@@ -245,6 +225,8 @@ def _speaking() -> Iterator[None]:
         raise StripeFailed("the settings changed between two tries of one attempt") from None
     except stripe.InvalidRequestError as fault:
         raise StripeRefused(f"Stripe refused: {fault.user_message}") from None
+    except (KeyError, TypeError, ValueError) as fault:  # ours, while reading the answer
+        raise StripeRefused(f"Stripe's answer is not one that Cascade knows how to read: {fault!r}") from None
     except stripe.StripeError as fault:
         raise StripeFailed(f"Stripe answered with HTTP {fault.http_status}: {type(fault).__name__}") from None
 
@@ -275,6 +257,31 @@ def _event(event: Json) -> StripeEvent:
     if isinstance(intent, Mapping):
         intent = intent["id"]
     return StripeEvent(event["id"], event["type"], _time(event["created"]), intent)
+
+
+def _evidence(
+    intent: Json, refunds: Sequence[Json], disputes: Sequence[Json], warnings: Sequence[Json]
+) -> CardEvidence:
+    failure = intent["last_payment_error"]
+    status = IntentStatus(intent["status"])
+    state = CardIntent(intent["id"], _order_id(intent) or None, status, failure and failure.get("code"))
+    if state.status is not IntentStatus.SUCCEEDED:
+        return CardEvidence(state, None, (), ())
+    if intent["currency"] != "usd":
+        raise StripeRefused(
+            f"{intent['id']} was paid in {intent['currency'].upper()}, but Cascade books USD only: refund it in"
+            " Stripe's Dashboard and `cascade inbox --ignore` its events; give Cascade a Stripe account of its own"
+        )
+    payment = _payment(intent)
+    reversals = (
+        *(movement for refund in refunds for movement in _refund(refund, payment.reference)),
+        *(movement for dispute in disputes for movement in _dispute(dispute, payment.reference)),
+    )
+    cases = (
+        *(_dispute_case(dispute, payment.reference) for dispute in disputes),
+        *(_warning_case(warning, payment.reference) for warning in warnings),
+    )
+    return CardEvidence(state, payment, reversals, cases)
 
 
 def _payment(intent: Json) -> ConfirmedPayment:

@@ -13,6 +13,19 @@ LONGEST_PAUSE_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingEvent:
+    """An event whose intent is still to be looked at; ``error``: why the last attempt failed, if one did."""
+
+    event_id: str
+    type: str
+    intent_id: str
+    received_at: datetime
+    attempts: int
+    due_at: datetime
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class InboxHealth:
     """How the inbox stands, for operators.
 
@@ -97,6 +110,34 @@ def postpone(connection: Conn, event_ids: Sequence[str], error: str) -> None:
         " WHERE event_id = ANY(%s) AND handled_at IS NULL",
         (error, LONGEST_PAUSE_SECONDS, list(event_ids)),
     )
+
+
+def waiting(connection: Conn, *, limit: int = 100) -> list[WaitingEvent]:
+    """Events that wait, the oldest first."""
+    rows = connection.execute(
+        "SELECT event_id, type, intent_id, received_at, attempts, due_at, error FROM stripe_events"
+        " WHERE handled_at IS NULL ORDER BY received_at, event_id LIMIT %s",
+        (limit,),
+    ).fetchall()
+    return [WaitingEvent(**row) for row in rows]
+
+
+def ignore(connection: Conn, event_id: str) -> bool:
+    """Give an event up, by the word of an operator who has seen to it elsewhere.
+
+    Returns:
+        False when no such event waits.
+    """
+    ignored = connection.execute(
+        "UPDATE stripe_events SET handled_at = now(), outcome = 'ignored' WHERE event_id = %s AND handled_at IS NULL",
+        (event_id,),
+    )
+    return ignored.rowcount == 1
+
+
+def retry(connection: Conn) -> None:
+    """Let no event wait any longer for its next attempt."""
+    connection.execute("UPDATE stripe_events SET due_at = clock_timestamp() WHERE handled_at IS NULL")
 
 
 def read_until(connection: Conn) -> datetime:

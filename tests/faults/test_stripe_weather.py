@@ -246,6 +246,27 @@ class TestAStripeThatFails:
             health = inbox.health(connection)
         assert (health.waiting, "No such payment_intent" in str(health.error)) == (1, True)
 
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"status": "novel"}, "not one that Cascade knows"),
+            ({"currency": "eur"}, "paid in EUR, but Cascade books USD"),
+        ],
+    )
+    def test_an_answer_that_cannot_be_booked_waits_for_a_person(
+        self, card_shop: CardShop, change: dict[str, str], words: str
+    ) -> None:
+        name, account = card_shop.intent_of(card_shop.paid()), card_shop.double._account
+        with account.doing():
+            account.store.put(account.get("payment_intent", name) | change)
+        card_shop.work()  # and the worker goes on
+        with card_shop.database.transaction() as connection:
+            waiting = inbox.waiting(connection)
+            assert {words in str(event.error) for event in waiting} == {True}
+            assert all(inbox.ignore(connection, event.event_id) for event in waiting)
+            assert not inbox.ignore(connection, waiting[0].event_id)
+            assert inbox.health(connection).waiting == 0
+
     def test_health_tells_of_a_list_that_was_not_read(self, card_shop: CardShop) -> None:
         card_shop.worker().catch_up()
         assert card_shop.client.get("/health").json()["card"]["standing_still"] is False

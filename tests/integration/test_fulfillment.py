@@ -165,6 +165,22 @@ def test_two_orders_of_a_citizen_that_go_back_at_once_take_no_more_than_is_there
         assert sum(debt.owed.units for debt in reversals.receivables(connection)) == 250_000_000
 
 
+def test_sales_and_reversals_of_one_citizen_do_not_lock_each_other_out(database: Database) -> None:
+    # Somebody else came first, so that the citizen's account is younger than those that all share.
+    book(database, confirmed(open_order(database, citizen="Niccolo").terms[0]))
+    old = [confirmed(open_order(database, package="starter").terms[0]) for _ in range(40)]
+    new = [confirmed(open_order(database, package="starter").terms[0]) for _ in range(40)]
+    for payment in old:
+        book(database, payment)
+
+    def work(i: int) -> None:
+        take_back(database, refund(old[i // 2])) if i % 2 else book(database, new[i // 2])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(80)))
+    assert balance_of(database, "citizen:Marco_Polo") == 40 * 100_000_000
+
+
 def test_what_waits_in_suspense_waits_no_more_when_it_went_back(database: Database) -> None:
     (terms,) = open_order(database).terms
     short = confirmed(terms, amount=Money(USDC, 7))
