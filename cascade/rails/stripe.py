@@ -205,7 +205,7 @@ class Stripe:
             refunds = [r.to_dict() for r in v1.refunds.list(of_intent).auto_paging_iter()]
             disputes = [d.to_dict() for d in v1.disputes.list(of_intent).auto_paging_iter()]
             warnings = [w.to_dict() for w in v1.radar.early_fraud_warnings.list(of_intent).auto_paging_iter()]
-            return _evidence(intent, refunds, disputes, warnings)
+            return read_evidence(intent, refunds, disputes, warnings)
 
 
 @contextmanager
@@ -259,9 +259,15 @@ def _event(event: Json) -> StripeEvent:
     return StripeEvent(event["id"], event["type"], _time(event["created"]), intent)
 
 
-def _evidence(
+def read_evidence(
     intent: Json, refunds: Sequence[Json], disputes: Sequence[Json], warnings: Sequence[Json]
 ) -> CardEvidence:
+    """What Stripe's objects say of an intent, its latest charge expanded.
+
+    Raises:
+        StripeRefused: it was not paid in dollars.
+        KeyError, TypeError, ValueError: something is missing, or in words that are not known.
+    """
     failure = intent["last_payment_error"]
     status = IntentStatus(intent["status"])
     state = CardIntent(intent["id"], _order_id(intent) or None, status, failure and failure.get("code"))
