@@ -205,6 +205,27 @@ def test_a_reversal_stays_within_its_original(books: Database, legs: tuple[Posti
         ledger.post(connection, Transaction("back", Kind.REVERSAL, legs, reverses="first"))
 
 
+@pytest.mark.parametrize(
+    "moved",
+    [
+        Posting("ducats:sold", "ducats:bonus", Money(DUCAT, 5)),  # more was sold than was
+        Posting("citizen:Marco", "citizen:Niccolo", Money(DUCAT, 5)),  # more was given than was
+    ],
+)
+def test_a_reversal_shifts_nothing_within_its_original(books: Database, moved: Posting) -> None:
+    sale = (
+        Posting("ducats:sold", "citizen:Marco", Money(DUCAT, 50)),
+        Posting("ducats:bonus", "citizen:Niccolo", Money(DUCAT, 50)),
+    )
+    with books.transaction() as connection:
+        ledger.post(connection, Transaction("both", Kind.SALE, sale))
+    with (
+        pytest.raises(psycopg.errors.IntegrityError, match="beyond what both posted"),
+        books.transaction() as connection,
+    ):
+        ledger.post(connection, Transaction("back", Kind.REVERSAL, (moved,), reverses="both"))
+
+
 def test_two_reversals_at_once_take_no_more_than_was_given(books: Database) -> None:
     def attempt_to_take(i: int) -> bool:
         try:
