@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from cascade.errors import StripeUnavailable
 from cascade.rails.stripe import Stripe
 from cascade.store import inbox
 from tests.card_shop import CardShop
+from tests.together import together
 
 EXPLORER = 525_000_000
 WEBHOOK = "/api/payments/webhook"
@@ -95,10 +95,7 @@ class TestWebhooks:
         card_shop.paid()
         body = event_of(card_shop)
         headers = signed(card_shop, body)
-        with ThreadPoolExecutor(8) as pool:
-            codes = pool.map(
-                lambda _: card_shop.client.post(WEBHOOK, content=body, headers=headers).status_code, range(16)
-            )
+        codes = together(8, lambda _: card_shop.client.post(WEBHOOK, content=body, headers=headers).status_code)
         assert set(codes) == {200}
         assert len(card_shop.events()) == 1
 
@@ -279,8 +276,7 @@ class TestRivals:
     def test_many_workers_book_once(self, card_shop: CardShop) -> None:
         sessions = [card_shop.paid(citizen_id=f"citizen{i}", package="starter") for i in range(6)]
         card_shop.double.control.deliver_now()
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda _: [card_shop.worker().step() for _ in range(5)], range(4)))
+        together(4, lambda _: [card_shop.worker().step() for _ in range(5)])
         assert {card_shop.order(session)["status"] for session in sessions} == {"fulfilled"}
         assert [card_shop.ducats(f"citizen{i}") for i in range(6)] == [100_000_000] * 6
         card_shop.assert_books_balance()

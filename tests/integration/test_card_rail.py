@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -11,10 +10,12 @@ import stripe
 from stripe import WebhookSignature
 
 from cascade.domain.card import Flow
+from cascade.domain.orders import OrderStatus
 from cascade.fulfillment import fulfill
 from cascade.store import card, orders
 from tests.card_shop import CardShop
 from tests.purchases import confirmed
+from tests.together import together
 
 EXPLORER = 525_000_000
 
@@ -242,11 +243,11 @@ class TestBeginning:
         assert card_shop.intent(order_id=first["order_id"]) == intent
 
     def test_many_clicks_at_once_begin_one_payment(self, card_shop: CardShop) -> None:
-        wish = {"citizen_id": "Marco_Polo", "package": "explorer"}
-        order = card_shop.client.post("/api/payments/crypto-payment-intent", json=wish).json()
-        with ThreadPoolExecutor(8) as pool:
-            sessions = list(pool.map(lambda _: card_shop.session(order_id=order["order_id"]), range(8)))
-        assert len({session["session_id"] for session in sessions}) == 1
+        order_id = self._order(card_shop)
+        begin = card_shop.checkout.begin
+        begun = together(8, lambda _: begin(order_id, OrderStatus.OPEN, Flow.CHECKOUT_SESSION).begun.stripe_id)
+        sessions = together(8, lambda _: card_shop.session(order_id=order_id)["session_id"])
+        assert len({*begun, *sessions}) == 1
         assert len(card_shop.stripe.v1.checkout.sessions.list().data) == 1
 
     def test_a_lost_answer_is_asked_for_again_and_not_made_twice(self, card_shop: CardShop) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 
 from cascade.domain.ledger import Kind, Posting, Transaction
@@ -15,6 +13,7 @@ from cascade.fulfillment import fulfill, reverse
 from cascade.store import balances, ledger, payments, reversals
 from cascade.store.database import Database
 from tests.purchases import balance_of, came_again, confirmed, open_order, refund
+from tests.together import together
 
 
 def book(database: Database, payment: ConfirmedPayment) -> Outcome:
@@ -45,16 +44,14 @@ def test_the_same_payment_again_changes_nothing(database: Database) -> None:
 
 def test_many_processes_with_the_same_payment_book_it_once(database: Database) -> None:
     payment = confirmed(open_order(database).terms[0])
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(lambda _: book(database, payment), range(24)))
+    outcomes = together(8, lambda _: book(database, payment))
     assert set(outcomes) == {Outcome.FULFILLED}
     assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
 
 
 def test_many_payments_of_one_order_fulfil_it_once(database: Database) -> None:
     (terms,) = open_order(database).terms
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(lambda _: book(database, confirmed(terms)), range(8)))
+    outcomes = together(8, lambda _: book(database, confirmed(terms)))
     assert sorted(outcomes) == [Outcome.FULFILLED] + [Outcome.SUSPENSE] * 7
     assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
     assert suspended(database) == [SuspenseReason.DUPLICATE] * 7
@@ -83,8 +80,7 @@ def test_a_strangers_payment_is_booked_once_also_when_it_comes_many_times(databa
     stranger = ConfirmedPayment(
         "chain:137:1:9", confirmed(terms).rail, b"\xff" * 32, Money(USDC, 5), {"treasury": 3, "partner": 2}, "0x", "0x"
     )
-    with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(lambda _: book(database, stranger), range(16))) == {Outcome.SUSPENSE}
+    assert set(together(8, lambda _: book(database, stranger))) == {Outcome.SUSPENSE}
     assert suspended(database) == [SuspenseReason.UNKNOWN_ORDER]
     assert balance_of(database, "suspense", "USDC") == 5
 
@@ -120,17 +116,24 @@ def test_many_processes_with_the_same_refund_book_it_once(database: Database) ->
     payment = confirmed(open_order(database).terms[0])
     book(database, payment)
     part = refund(payment, 100_000_000)
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda _: take_back(database, part), range(16))) == 1
+    assert sum(together(8, lambda _: take_back(database, part))) == 1
     assert balance_of(database, "citizen:Marco_Polo") == 1_650_000_000
 
 
 def test_parts_that_go_back_at_the_same_time_add_up(database: Database) -> None:
     payment = confirmed(open_order(database).terms[0])
     book(database, payment)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: take_back(database, refund(payment, 25_000_000)), range(10)))
+    together(10, lambda _: take_back(database, refund(payment, 25_000_000)))
     assert balance_of(database, "citizen:Marco_Polo") == 0
+
+
+def test_more_that_goes_back_at_the_same_time_than_came_takes_no_more_ducats(database: Database) -> None:
+    payment = confirmed(open_order(database).terms[0])
+    book(database, payment)
+    together(4, lambda _: take_back(database, refund(payment)))  # a refund, and disputes over the same money
+    assert balance_of(database, "citizen:Marco_Polo") == 0
+    with database.transaction() as connection:
+        assert reversals.receivables(connection) == []
 
 
 def test_ducats_that_were_spent_are_owed_and_a_debt_is_settled_first(database: Database) -> None:
@@ -158,8 +161,7 @@ def test_two_orders_of_a_citizen_that_go_back_at_once_take_no_more_than_is_there
     for payment in bought:
         book(database, payment)
     spend(database, 250_000_000)
-    with ThreadPoolExecutor(6) as pool:
-        assert all(pool.map(lambda payment: take_back(database, refund(payment)), bought))
+    assert all(together(6, lambda i: take_back(database, refund(bought[i]))))
     assert balance_of(database, "citizen:Marco_Polo") == 0
     with database.transaction() as connection:
         assert sum(debt.owed.units for debt in reversals.receivables(connection)) == 250_000_000
@@ -176,8 +178,8 @@ def test_sales_and_reversals_of_one_citizen_do_not_lock_each_other_out(database:
     def work(i: int) -> None:
         take_back(database, refund(old[i // 2])) if i % 2 else book(database, new[i // 2])
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(80)))
+    for first in range(0, 80, 8):
+        together(8, lambda i, first=first: work(first + i))
     assert balance_of(database, "citizen:Marco_Polo") == 40 * 100_000_000
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -14,6 +13,7 @@ from cascade.errors import LedgerConflict
 from cascade.store import balances, ledger
 from cascade.store.database import Database
 from tests.purchases import open_order
+from tests.together import together
 
 Execute = Callable[..., None]
 
@@ -235,8 +235,7 @@ def test_two_reversals_at_once_take_no_more_than_was_given(books: Database) -> N
             return False
         return True
 
-    with ThreadPoolExecutor(4) as pool:
-        assert sum(pool.map(attempt_to_take, range(4))) == 1
+    assert sum(together(4, attempt_to_take)) == 1
 
 
 def test_a_reversal_is_not_reversed(books: Database) -> None:
