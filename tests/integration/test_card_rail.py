@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -245,6 +246,9 @@ class TestBeginning:
     def test_many_clicks_at_once_begin_one_payment(self, card_shop: CardShop) -> None:
         order_id = self._order(card_shop)
         begin = card_shop.checkout.begin
+        with ExitStack() as connections:  # or they would wait for connections instead of for each other
+            for _ in range(8):
+                connections.enter_context(card_shop.database.transaction())
         begun = together(8, lambda _: begin(order_id, OrderStatus.OPEN, Flow.CHECKOUT_SESSION).begun.stripe_id)
         sessions = together(8, lambda _: card_shop.session(order_id=order_id)["session_id"])
         assert len({*begun, *sessions}) == 1

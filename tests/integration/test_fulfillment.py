@@ -175,11 +175,11 @@ def test_sales_and_reversals_of_one_citizen_do_not_lock_each_other_out(database:
     for payment in old:
         book(database, payment)
 
-    def work(i: int) -> None:
-        take_back(database, refund(old[i // 2])) if i % 2 else book(database, new[i // 2])
+    def work(first: int) -> None:
+        for i in range(first, 80, 8):
+            take_back(database, refund(old[i // 2])) if i % 2 else book(database, new[i // 2])
 
-    for first in range(0, 80, 8):
-        together(8, lambda i, first=first: work(first + i))
+    together(8, work)
     assert balance_of(database, "citizen:Marco_Polo") == 40 * 100_000_000
 
 
