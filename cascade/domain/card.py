@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment
-from cascade.domain.reversals import Reversal
+from cascade.domain.reversals import Reversal, ReversalKind
 
 
 class Flow(StrEnum):
@@ -109,16 +109,6 @@ class CardCase:
     respond_by: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class CardEvidence:
-    """Everything that Stripe says of one intent now: what is not booked yet can be booked from it, in any order."""
-
-    intent: CardIntent
-    payment: ConfirmedPayment | None
-    reversals: tuple[Reversal, ...]
-    cases: tuple[CardCase, ...]
-
-
 EVENT_TYPES = (
     *("checkout.session.completed", "checkout.session.expired"),
     *("checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed"),
@@ -141,15 +131,57 @@ class StripeEvent:
         event_id: unique; the same however often it is delivered.
         type: e.g. ``payment_intent.succeeded``.
         created_at: by Stripe's clock, UTC.
+        object_id: of the refund, dispute, session, ... that it is about.
         intent_id: the payment intent that it is about; None when it is about none.
     """
 
     event_id: str
     type: str
     created_at: datetime
+    object_id: str
     intent_id: str | None
 
     @property
     def matters(self) -> bool:
         """Whether its intent has to be looked at; any other event is kept and ignored."""
         return self.intent_id is not None and self.type in EVENT_TYPES
+
+
+_LISTED = ("refund.", "charge.dispute.", "radar.early_fraud_warning.")
+_MOVED_BY = {
+    "refund.failed": ReversalKind.REFUND_FAILED,
+    "charge.dispute.funds_withdrawn": ReversalKind.DISPUTE,
+    "charge.dispute.funds_reinstated": ReversalKind.DISPUTE_REINSTATED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CardEvidence:
+    """Everything that Stripe says of one intent now: what is not booked yet can be booked from it, in any order.
+
+    Attributes:
+        intent: how it stands.
+        payment: the money, once it is there.
+        reversals: every movement since.
+        cases: what banks say.
+        object_ids: of everything that the answer held: the intent, refunds, disputes, warnings.
+    """
+
+    intent: CardIntent
+    payment: ConfirmedPayment | None
+    reversals: tuple[Reversal, ...]
+    cases: tuple[CardCase, ...]
+    object_ids: frozenset[str]
+
+    def covers(self, event: StripeEvent) -> bool:
+        """Whether the answer holds what an event told of; else it was read too early, or from a copy that lags.
+
+        Only what stays true is looked for: what was paid stays paid, a refund that failed stays failed.
+        """
+        if event.type == "payment_intent.succeeded":
+            return self.payment is not None
+        kind = _MOVED_BY.get(event.type)
+        if kind is not None:
+            of_object = f"stripe:{event.object_id}:"
+            return any(r.kind is kind and r.reference.startswith(of_object) for r in self.reversals)
+        return event.object_id in self.object_ids or not event.type.startswith(_LISTED)

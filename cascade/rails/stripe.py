@@ -256,7 +256,8 @@ def _event(event: Json) -> StripeEvent:
     intent = subject["id"] if subject["object"] == "payment_intent" else subject.get("payment_intent")
     if isinstance(intent, Mapping):
         intent = intent["id"]
-    return StripeEvent(event["id"], event["type"], _time(event["created"]), intent)
+    # An object without an id (a balance, say) is none that is ever looked for.
+    return StripeEvent(event["id"], event["type"], _time(event["created"]), subject.get("id", ""), intent)
 
 
 def read_evidence(
@@ -271,8 +272,9 @@ def read_evidence(
     failure = intent["last_payment_error"]
     status = IntentStatus(intent["status"])
     state = CardIntent(intent["id"], _order_id(intent) or None, status, failure and failure.get("code"))
+    object_ids = frozenset(found["id"] for found in (intent, *refunds, *disputes, *warnings))
     if state.status is not IntentStatus.SUCCEEDED:
-        return CardEvidence(state, None, (), ())
+        return CardEvidence(state, None, (), (), object_ids)
     if intent["currency"] != "usd":
         raise StripeRefused(
             f"{intent['id']} was paid in {intent['currency'].upper()}, but Cascade books USD only: refund it in"
@@ -287,7 +289,7 @@ def read_evidence(
         *(_dispute_case(dispute, payment.reference) for dispute in disputes),
         *(_warning_case(warning, payment.reference) for warning in warnings),
     )
-    return CardEvidence(state, payment, reversals, cases)
+    return CardEvidence(state, payment, reversals, cases, object_ids)
 
 
 def _payment(intent: Json) -> ConfirmedPayment:

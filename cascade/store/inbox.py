@@ -55,12 +55,13 @@ def insert(connection: Conn, events: Iterable[StripeEvent]) -> int:
     new = 0
     for event in events:
         new += connection.execute(
-            "INSERT INTO stripe_events (event_id, type, intent_id, created_at, handled_at, outcome) VALUES"
-            " (%(id)s, %(type)s, %(intent)s, %(created)s, CASE WHEN %(matters)s THEN NULL ELSE now() END,"
-            " CASE WHEN %(matters)s THEN NULL ELSE 'ignored' END) ON CONFLICT (event_id) DO NOTHING",
+            "INSERT INTO stripe_events (event_id, type, object_id, intent_id, created_at, handled_at, outcome)"
+            " VALUES (%(id)s, %(type)s, %(object)s, %(intent)s, %(created)s,"
+            " CASE WHEN %(matters)s THEN NULL ELSE now() END, CASE WHEN %(matters)s THEN NULL ELSE 'ignored' END) ON CONFLICT (event_id) DO NOTHING",
             {
                 "id": event.event_id,
                 "type": event.type,
+                "object": event.object_id,
                 "intent": event.intent_id,
                 "created": event.created_at,
                 "matters": event.matters,
@@ -69,7 +70,7 @@ def insert(connection: Conn, events: Iterable[StripeEvent]) -> int:
     return new
 
 
-def claim(connection: Conn, *, limit: int, seconds: float) -> dict[str, list[str]]:
+def claim(connection: Conn, *, limit: int, seconds: float) -> dict[str, list[StripeEvent]]:
     """Take events that are due, so that no other process takes them for a while.
 
     Args:
@@ -78,37 +79,37 @@ def claim(connection: Conn, *, limit: int, seconds: float) -> dict[str, list[str
         seconds: when they are due again, should we die.
 
     Returns:
-        Ids of events by the intent that they are about.
+        Events by the intent that they are about.
     """
     rows = connection.execute(
         "UPDATE stripe_events SET attempts = attempts + 1, due_at = clock_timestamp() + %s * interval '1 second'"
         " WHERE event_id IN (SELECT event_id FROM stripe_events WHERE handled_at IS NULL"
         " AND due_at <= clock_timestamp() ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
-        " RETURNING event_id, intent_id",
+        " RETURNING event_id, type, created_at, object_id, intent_id",
         (seconds, limit),
     ).fetchall()
-    by_intent: dict[str, list[str]] = {}
+    by_intent: dict[str, list[StripeEvent]] = {}
     for row in rows:
-        by_intent.setdefault(row["intent_id"], []).append(row["event_id"])
+        by_intent.setdefault(row["intent_id"], []).append(StripeEvent(**row))
     return by_intent
 
 
-def settle(connection: Conn, event_ids: Sequence[str]) -> None:
+def settle(connection: Conn, events: Sequence[StripeEvent]) -> None:
     """Mark events as handled, in the transaction that books what they are about."""
     connection.execute(
         "UPDATE stripe_events SET handled_at = now(), outcome = 'booked', error = NULL"
         " WHERE event_id = ANY(%s) AND handled_at IS NULL",
-        (list(event_ids),),
+        ([event.event_id for event in events],),
     )
 
 
-def postpone(connection: Conn, event_ids: Sequence[str], error: str) -> None:
+def postpone(connection: Conn, events: Sequence[StripeEvent], error: str) -> None:
     """Note why events could not be handled; the pause until the next attempt grows to an hour and never to for ever."""
     connection.execute(
         "UPDATE stripe_events SET error = %s, due_at = clock_timestamp()"
         " + least(%s, power(2, least(attempts, 30)) * (0.5 + random() / 2)) * interval '1 second'"
         " WHERE event_id = ANY(%s) AND handled_at IS NULL",
-        (error, LONGEST_PAUSE_SECONDS, list(event_ids)),
+        (error, LONGEST_PAUSE_SECONDS, [event.event_id for event in events]),
     )
 
 

@@ -12,7 +12,8 @@ from threading import Event
 import psycopg
 
 from cascade.card_checkout import CardCheckout
-from cascade.errors import CascadeError, StripeError
+from cascade.domain.card import StripeEvent
+from cascade.errors import CascadeError, StripeError, StripeUnavailable
 from cascade.fulfillment import fulfill, reverse
 from cascade.store import card, inbox
 from cascade.store.database import Database
@@ -112,28 +113,31 @@ class CardWorker:
             log.info("caught up on %d events whose webhooks had not come", news)
         return news
 
-    def _look(self, intent_id: str, event_ids: list[str]) -> None:
+    def _look(self, intent_id: str, events: list[StripeEvent]) -> None:
         """Ask how an intent stands, and book in one transaction what is not booked yet."""
         try:
             with self._database.transaction() as connection:
                 number = card.number_evidence(connection)
             evidence = self._stripe.evidence(intent_id)
+            covered = [event for event in events if evidence.covers(event)]
             with self._database.transaction() as connection:
                 if evidence.payment is not None:
                     outcome = fulfill(connection, evidence.payment)
                     news = [r for r in evidence.reversals if reverse(connection, r)]
                     log.info("%s: %s, %d reversals new", evidence.payment.reference, outcome, len(news))
                 card.save_evidence(connection, number, evidence)
-                inbox.settle(connection, event_ids)
+                inbox.settle(connection, covered)
+            if len(covered) < len(events):
+                raise StripeUnavailable("Stripe's answer does not hold yet what its event told of")
         except (CascadeError, psycopg.Error) as fault:
-            self._postpone(intent_id, event_ids, fault)
+            self._postpone(intent_id, events, fault)
 
-    def _postpone(self, intent_id: str, event_ids: list[str], fault: Exception) -> None:
+    def _postpone(self, intent_id: str, events: list[StripeEvent], fault: Exception) -> None:
         # A database error's text may quote what it was given.
         error = f"{type(fault).__name__}: {fault}" if isinstance(fault, CascadeError) else type(fault).__name__
         log.warning("%s: %s", intent_id, error)
         with self._database.transaction() as connection:
-            inbox.postpone(connection, event_ids, error[:500])
+            inbox.postpone(connection, events, error[:500])  # but for those that are settled
 
     def _close(self) -> None:
         """Nobody should pay by card what is paid already, or whose price no longer holds."""

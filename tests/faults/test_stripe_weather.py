@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from stripe import WebhookSignature
 
-from cascade.domain.card import CardEvidence
+from cascade.domain.card import CardEvidence, StripeEvent
 from cascade.errors import StripeUnavailable
 from cascade.rails.stripe import Stripe
 from cascade.store import inbox
@@ -32,6 +33,10 @@ def signed(card_shop: CardShop, body: str, *, seconds_ago: int = 0, secret: str 
         "stripe-signature": WebhookSignature.generate_signature_header(body, key, int(time.time()) - seconds_ago),
         "content-type": "application/json",
     }
+
+
+def envelope(row: dict[str, Any]) -> StripeEvent:
+    return StripeEvent(**{name: row[name] for name in ("event_id", "type", "created_at", "object_id", "intent_id")})
 
 
 class TestWebhooks:
@@ -219,7 +224,7 @@ class TestAStripeThatFails:
             waits = []
             for attempts in (1, 5, 10, 1000):
                 connection.execute("UPDATE stripe_events SET attempts = %s", (attempts,))
-                inbox.postpone(connection, [event["event_id"] for event in card_shop.events()], "down")
+                inbox.postpone(connection, [envelope(event) for event in card_shop.events()], "down")
                 row = connection.execute(
                     "SELECT max(extract(epoch FROM due_at - clock_timestamp())) AS wait FROM stripe_events"
                     " WHERE handled_at IS NULL"
@@ -313,6 +318,46 @@ class TestRivals:
         assert case["status"] == "won"
         assert card_shop.ducats() == EXPLORER
         card_shop.assert_books_balance()
+
+
+@pytest.mark.parametrize("what", ["payment", "refund", "failed refund", "dispute", "won dispute", "warning"])
+def test_an_answer_from_a_copy_that_lags_loses_nothing(
+    card_shop: CardShop, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The event is there, but the first answer still is the one of before."""
+    genuine, control = Stripe.evidence, card_shop.double.control
+    session = card_shop.session()
+    if what == "payment":
+        control.pay_session(session["session_id"], card="4000002500003155")  # waits for the bank's step
+    else:
+        control.pay_session(session["session_id"])
+    card_shop.work()
+    intent = card_shop.intent_of(session)
+    refund = card_shop.stripe.v1.refunds.create({"payment_intent": intent}).id if what == "failed refund" else ""
+    dispute = control.open_dispute(intent)["id"] if what == "won dispute" else ""
+    card_shop.work()
+    old = genuine(card_shop.checkout.stripe, intent)
+    change: dict[str, Callable[[], Any]] = {
+        "payment": lambda: control.authenticate(intent),
+        "refund": lambda: card_shop.stripe.v1.refunds.create({"payment_intent": intent}),
+        "failed refund": lambda: control.fail_refund(refund),
+        "dispute": lambda: control.open_dispute(intent),
+        "won dispute": lambda: control.close_dispute(dispute, won=True),
+        "warning": lambda: control.warn_of_fraud(intent),
+    }
+    change[what]()
+    monkeypatch.setattr(Stripe, "evidence", lambda *_: old)
+    card_shop.work()
+    with card_shop.database.transaction() as connection:
+        health = inbox.health(connection)
+    assert (health.waiting > 0, "does not hold yet" in str(health.error)) == (True, True)
+    monkeypatch.setattr(Stripe, "evidence", genuine)
+    card_shop.make_due()
+    card_shop.work_through_inbox()
+    assert all(event["handled_at"] for event in card_shop.events())
+    assert card_shop.ducats() == (0 if what in ("refund", "dispute") else EXPLORER)
+    card_shop.assert_books_balance()
+    assert len(card_shop.order(session)["payments"][0]["cases"]) == (what in ("dispute", "won dispute", "warning"))
 
 
 def test_no_content_of_an_event_is_kept(card_shop: CardShop) -> None:

@@ -115,7 +115,28 @@ def test_every_event_that_matters_can_be_asked_for_in_one_list() -> None:
     ("refund.created", "pi_1", True), ("refund.created", None, False), ("charge.succeeded", "pi_1", False),
 ])  # fmt: skip
 def test_an_event_matters_when_it_is_about_an_intent(kind: str, intent_id: str | None, matters: bool) -> None:
-    assert StripeEvent("evt_1", kind, datetime.now(UTC), intent_id).matters is matters
+    assert StripeEvent("evt_1", kind, datetime.now(UTC), "re_1", intent_id).matters is matters
+
+
+@pytest.mark.parametrize(("kind", "name", "covered"), [
+    ("payment_intent.succeeded", "pi_1", True),
+    ("checkout.session.completed", "cs_1", True),
+    ("refund.updated", "re_1", True),
+    ("refund.updated", "re_2", False),
+    ("refund.failed", "re_1", False),
+    ("charge.dispute.updated", "du_1", True),
+    ("charge.dispute.funds_withdrawn", "du_1", True),
+    ("charge.dispute.funds_reinstated", "du_1", False),
+    ("radar.early_fraud_warning.created", "issfr_1", False),
+])  # fmt: skip
+def test_an_answer_covers_the_events_whose_news_it_holds(kind: str, name: str, covered: bool) -> None:
+    evidence = read_evidence(intent(), [refund("pending")], [dispute(("usd", -5000))], [])
+    assert evidence.covers(StripeEvent("evt_1", kind, datetime.now(UTC), name, "pi_1")) is covered
+
+
+def test_an_intent_that_is_not_paid_covers_no_success() -> None:
+    evidence = read_evidence(intent(status="processing"), [], [], [])
+    assert not evidence.covers(StripeEvent("evt_1", "payment_intent.succeeded", datetime.now(UTC), "pi_1", "pi_1"))
 
 
 def test_where_payers_are_sent() -> None:

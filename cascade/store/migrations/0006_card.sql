@@ -47,7 +47,8 @@ CREATE INDEX ON card_cases (payment);
 CREATE TABLE stripe_events (
     event_id    text PRIMARY KEY,
     type        text NOT NULL,
-    intent_id   text,
+    object_id   text NOT NULL,                             -- what it is about
+    intent_id   text,                                      -- and the payment intent that this belongs to
     created_at  timestamptz NOT NULL,                      -- by Stripe's clock
     received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     attempts    integer NOT NULL DEFAULT 0,
