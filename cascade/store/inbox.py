@@ -57,7 +57,8 @@ def insert(connection: Conn, events: Iterable[StripeEvent]) -> int:
         new += connection.execute(
             "INSERT INTO stripe_events (event_id, type, object_id, intent_id, created_at, handled_at, outcome)"
             " VALUES (%(id)s, %(type)s, %(object)s, %(intent)s, %(created)s,"
-            " CASE WHEN %(matters)s THEN NULL ELSE now() END, CASE WHEN %(matters)s THEN NULL ELSE 'ignored' END) ON CONFLICT (event_id) DO NOTHING",
+            " CASE WHEN %(matters)s THEN NULL ELSE now() END, CASE WHEN %(matters)s THEN NULL ELSE 'ignored' END)"
+            " ON CONFLICT (event_id) DO NOTHING",
             {
                 "id": event.event_id,
                 "type": event.type,
