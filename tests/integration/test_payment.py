@@ -144,7 +144,7 @@ def test_a_payment_of_nobodys_order_waits_in_suspense(
         ).stdout
     assert sent in shown
     assert "unknown_order" in shown
-    assert "refund the payer from the Safe" in shown
+    assert "Refund the payer from the Safe" in shown
 
 
 @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
