@@ -90,6 +90,7 @@ class TestBuying:
         card_shop.work()
         order = card_shop.order(session)
         assert (order["status"], order["payments"][0]["status"]) == ("seen", "seen")
+        assert "Your bank is carrying out the payment" in card_shop.client.get(session["payment_link"]).text
         assert card_shop.ducats() == 0
         answer = card_shop.client.post("/api/payments/checkout-session", json={"order_id": session["order_id"]})
         assert (answer.status_code, "on its way" in answer.json()["detail"]) == (409, True)
