@@ -21,14 +21,13 @@ from typing import IO
 
 import pytest
 
-from cascade.chains import POLYGON
 from cascade.store.database import Database, migrate
 from sandbox.deploy import deploy_router
 from sandbox.polygon import LocalPolygon
 from sandbox.ports import free_port
 from sandbox.postgres import EmbeddedPostgres
 from tests.card_shop import CardShop
-from tests.purchases import NOWHERE
+from tests.purchases import write_nowhere
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,16 +70,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def environment(database: Database, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The variables that the application starts with; returns the deployment record's path."""
-    usdc, usdt = POLYGON.stablecoins.values()
-    record = {
-        "chain_id": 137,
-        "router": NOWHERE.router,
-        "block_number": 1,
-        "code_hash": NOWHERE.code_hash,
-        "arguments": {"usdc": usdc, "usdt": usdt, "treasury": NOWHERE.treasury, "partner": NOWHERE.partner},
-    }
-    path = tmp_path / "137.json"
-    path.write_text(json.dumps(record))
+    path = write_nowhere(tmp_path)
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("CASCADE_RPC_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("CASCADE_DEPLOYMENT", str(path))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 from importlib.resources import files
+from pathlib import Path
 
 from cascade.chains import POLYGON, Deployment
 from cascade.checkout import Checkout, OrderView
@@ -23,6 +25,16 @@ NOWHERE = Deployment(POLYGON, "0x" + "12" * 20, 1, "0x" + "00" * 32, "0x" + "13"
 """A router for tests that need no chain."""
 
 _blocks = itertools.count(1)
+
+
+def write_nowhere(folder: Path) -> Path:
+    """Its deployment record, as a file."""
+    usdc, usdt = POLYGON.stablecoins.values()
+    arguments = {"usdc": usdc, "usdt": usdt, "treasury": NOWHERE.treasury, "partner": NOWHERE.partner}
+    record = {"chain_id": 137, "router": NOWHERE.router, "block_number": 1, "code_hash": NOWHERE.code_hash}
+    path = folder / "137.json"
+    path.write_text(json.dumps({**record, "arguments": arguments}))
+    return path
 
 
 def open_order(

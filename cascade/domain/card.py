@@ -146,7 +146,16 @@ class StripeEvent:
         """Whether its intent has to be looked at; any other event is kept and ignored."""
         return self.intent_id is not None and self.type in EVENT_TYPES
 
+    @property
+    def ends_attempt(self) -> bool:
+        """Whether nobody can pay its object any more."""
+        return self.type in _ENDS
 
+
+_ENDS = (
+    *("checkout.session.completed", "checkout.session.expired"),
+    *("payment_intent.succeeded", "payment_intent.canceled"),
+)
 _LISTED = ("refund.", "charge.dispute.", "radar.early_fraud_warning.")
 _MOVED_BY = {
     "refund.failed": ReversalKind.REFUND_FAILED,

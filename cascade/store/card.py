@@ -62,6 +62,14 @@ def close_attempt(connection: Conn, attempt: CardAttempt) -> None:
     )
 
 
+def close_named(connection: Conn, stripe_ids: Sequence[str]) -> None:
+    """Note that nobody can pay these sessions and intents any more; those that are not ours are left out."""
+    connection.execute(
+        "UPDATE card_attempts SET closed_at = clock_timestamp() WHERE stripe_id = ANY(%s) AND closed_at IS NULL",
+        (list(stripe_ids),),
+    )
+
+
 def attempts_to_close(connection: Conn, *, limit: int) -> list[CardAttempt]:
     """Open attempts that nobody should pay any more: their time is over, or the order is paid."""
     rows = connection.execute(

@@ -12,7 +12,7 @@ from threading import Event
 import psycopg
 
 from cascade.card_checkout import CardCheckout
-from cascade.domain.card import StripeEvent
+from cascade.domain.card import CardAttempt, StripeEvent
 from cascade.errors import CascadeError, StripeError, StripeUnavailable
 from cascade.fulfillment import fulfill, reverse
 from cascade.store import card, inbox
@@ -26,8 +26,8 @@ OVERLAP = timedelta(minutes=10)
 """How far Stripe's list is read again: an event may appear in it a little late."""
 _PAGE = 100
 _MOST_EVENTS = 200
-_MOST_TO_CLOSE = 20
-_AT_ONCE = 4
+_MOST_TO_CLOSE = 8
+AT_ONCE = 4
 """Intents that are looked at side by side: the time goes into waiting for Stripe."""
 
 
@@ -84,10 +84,9 @@ class CardWorker:
         """
         with self._database.transaction() as connection:
             claimed = inbox.claim(connection, limit=_MOST_EVENTS, seconds=self._claim_seconds)
-        if claimed:
-            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="card") as pool:
-                list(pool.map(self._look, claimed.keys(), claimed.values()))
-        self._close()
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="card") as pool:
+            list(pool.map(self._look, claimed.keys(), claimed.values()))
+            list(pool.map(self._close, self._attempts_to_close()))
         return bool(claimed)
 
     def catch_up(self) -> int:
@@ -126,6 +125,7 @@ class CardWorker:
                     news = [r for r in evidence.reversals if reverse(connection, r)]
                     log.info("%s: %s, %d reversals new", evidence.payment.reference, outcome, len(news))
                 card.save_evidence(connection, number, evidence)
+                card.close_named(connection, [event.object_id for event in covered if event.ends_attempt])
                 inbox.settle(connection, covered)
             if len(covered) < len(events):
                 raise StripeUnavailable("Stripe's answer does not hold yet what its event told of")
@@ -139,13 +139,13 @@ class CardWorker:
         with self._database.transaction() as connection:
             inbox.postpone(connection, events, error[:500])  # but for those that are settled
 
-    def _close(self) -> None:
-        """Nobody should pay by card what is paid already, or whose price no longer holds."""
+    def _attempts_to_close(self) -> list[CardAttempt]:
         with self._database.transaction() as connection:
-            attempts = card.attempts_to_close(connection, limit=_MOST_TO_CLOSE)
-        for attempt in attempts:
-            try:
-                self._checkout.close(attempt)
-            except StripeError as fault:  # the next step tries again; a payment that slips through goes to suspense
-                log.warning("closing %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)
-                return
+            return card.attempts_to_close(connection, limit=_MOST_TO_CLOSE)
+
+    def _close(self, attempt: CardAttempt) -> None:
+        """Nobody should pay by card what is paid already, or whose price no longer holds."""
+        try:
+            self._checkout.close(attempt)
+        except StripeError as fault:  # the next step tries again; a payment that slips through goes to suspense
+            log.warning("closing %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)

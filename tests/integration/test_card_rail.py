@@ -304,6 +304,18 @@ class TestBeginning:
         again = card_shop.session(order_id=session["order_id"])
         assert again["session_id"] != session["session_id"]
 
+    def test_what_stripe_says_is_over_is_not_asked_to_end(self, card_shop: CardShop) -> None:
+        begun = [card_shop.paid(), card_shop.session()]
+        card_shop.stripe.v1.checkout.sessions.expire(begun[1]["session_id"])
+        begun.append(card_shop.intent())
+        card_shop.confirm(begun[2])
+        card_shop.double.control.deliver_now()
+        card_shop.double.control.set_chaos(reset_before_effect=1.0)  # no more requests that change anything
+        card_shop.work_through_inbox()
+        with card_shop.database.transaction() as connection:
+            rows = connection.execute("SELECT stripe_id FROM card_attempts WHERE closed_at IS NULL").fetchall()
+        assert [row["stripe_id"] for row in rows] == [begun[1]["session_id"]]  # its event names no intent
+
     def test_attempts_are_bounded(self, card_shop: CardShop) -> None:
         session = card_shop.session()
         for _ in range(9):

@@ -1,0 +1,1 @@
+"""Measurements that print a table: ratios of one run, never a test."""
