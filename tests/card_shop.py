@@ -24,6 +24,9 @@ from sandbox.stripe import StripeDouble
 from tests.purchases import balance_of
 
 _MOST_STEPS = 50
+_ONE_BY_ONE = httpx.Limits(
+    max_keepalive_connections=0
+)  # the server ends idle connections when the client still may not
 
 
 @dataclass
@@ -56,7 +59,7 @@ class CardShop:
                 set_variable(name, value)
             checkout = assemble(settings.load()).card
             assert checkout is not None
-            with _served(port), httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
+            with _served(port), httpx.Client(base_url=url, timeout=60, trust_env=False, limits=_ONE_BY_ONE) as client:
                 sdk = stripe.StripeClient(double.secret_key, base_addresses={"api": double.url})
                 parts = CardCheckout(database, checkout.stripe, url)
                 yield cls(database, double, parts, client, sdk)

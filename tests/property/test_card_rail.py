@@ -109,9 +109,10 @@ class CardRail(RuleBasedStateMachine):
     @rule(sale=sales, percent=st.integers(1, 100))
     def spend(self, sale: Sale, percent: int) -> None:
         with self.shop.database.transaction() as connection:
-            held = balances.citizen_ducats(connection, sale.citizen).units * percent // 100
-            if held:
-                spent = Posting(f"citizen:{sale.citizen}", "venice", Money(DUCAT, held))
+            account = (f"citizen:{sale.citizen}", DUCAT.code)
+            units = ledger.hold(connection, [account])[account].units * percent // 100
+            if units:
+                spent = Posting(account[0], "venice", Money(DUCAT, units))
                 ledger.post(connection, Transaction(f"spent {next(self.numbers)}", Kind.SALE, (spent,)))
 
     # Money that goes back
