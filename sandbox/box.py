@@ -41,8 +41,6 @@ class Parts:
 
     postgres: EmbeddedPostgres
     polygon: LocalPolygon
-    stripe: StripeDouble | None
-    """None: the real one, by the key in the environment."""
     cascade: subprocess.Popen[bytes]
 
 
@@ -81,7 +79,7 @@ class Box:
             cascade = _start_cascade(home, environment)
             undo.callback(_stop_cascade, cascade)
             endpoints = _await_up(home, cascade)
-            return cls(home, Parts(postgres, polygon, stripe, cascade), endpoints, undo.pop_all())
+            return cls(home, Parts(postgres, polygon, cascade), endpoints, undo.pop_all())
 
     def check(self) -> None:
         """Raises BoxFailed when a part has ended by itself."""
