@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import resource
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -11,10 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
 
+log = logging.getLogger(__name__)
+
 MAX_BODY_BYTES = 16 * 1024
 WEBHOOK_PATH = "/api/payments/webhook"
+CITIZENS_PATH = "/api/citizens/"
+"""What is posted there opens no order, and comes from the platform's server alone."""
 MAX_WEBHOOK_BYTES = 1024 * 1024
 """Stripe names no limit; its largest events have tens of kilobytes."""
+_OTHER_FILES = 256
+"""Open files that everything but streams may need."""
 
 
 class Bounds:
@@ -40,17 +52,77 @@ class Bounds:
             await problem(404, "There is nothing at this address.")(scope, receive, send)
             return
         kind, most_bytes = "read", MAX_BODY_BYTES
-        if request.method == "POST":
-            kind, most_bytes = (
-                ("webhook", MAX_WEBHOOK_BYTES) if scope["path"] == WEBHOOK_PATH else ("order", MAX_BODY_BYTES)
-            )
+        if scope["path"] == WEBHOOK_PATH:
+            kind, most_bytes = "webhook", MAX_WEBHOOK_BYTES
+        elif request.method == "POST" and not scope["path"].startswith(CITIZENS_PATH):
+            kind = "order"
         limit = RateLimitItemPerMinute(getattr(settings, f"{kind}s_per_minute"))
-        address = request.client.host if request.client else "unknown"
+        address = address_of(request)
         if not self._limiter.hit(limit, kind, address):
             detail = f"More than {limit.amount} such requests in a minute from your address. Wait a little."
             await problem(429, detail, headers={"retry-after": "60"})(scope, receive, send)
             return
         await self._app(scope, _bounded(receive, most_bytes), send)
+
+
+class Room:
+    """Streams that are open in this process; it bounds them.
+
+    Args:
+        streams: most at once. Each is an open file: where the system allows this process fewer, there are fewer.
+        per_address: most from one address.
+    """
+
+    def __init__(self, streams: int, per_address: int) -> None:
+        self._most = _allowed_by_system(streams)
+        self._most_each = per_address
+        self._open: Counter[str] = Counter()
+        self._all = 0
+
+    @contextmanager
+    def taken(self, address: str) -> Iterator[None]:
+        """One more stream from an address, for the time of the block.
+
+        Raises:
+            HTTPException: 503 when all are taken, 429 when that address has taken its share.
+        """
+        again = {"retry-after": "5"}
+        if self._all >= self._most:
+            raise HTTPException(
+                503, f"All {self._most} streams of this server are taken. Try again in a moment.", again
+            )
+        if self._open[address] >= self._most_each:
+            detail = f"Your address has {self._most_each} streams open, which is the most. Close one first."
+            raise HTTPException(429, detail, again)
+        self._all += 1
+        self._open[address] += 1
+        try:
+            yield
+        finally:
+            self._all -= 1
+            self._open[address] -= 1
+            if not self._open[address]:
+                del self._open[address]
+
+
+def address_of(request: Request) -> str:
+    """Whom the bounds are counted for."""
+    return request.client.host if request.client else "unknown"
+
+
+def _allowed_by_system(streams: int) -> int:
+    """How many streams this process may have open, once its limit of open files is raised as far as is needed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return streams
+    wanted = streams + _OTHER_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < wanted:
+        streams = max(1, soft - _OTHER_FILES)
+        log.warning("%d open files allow %d streams, not CASCADE_STREAMS: raise the limit (ulimit -n)", soft, streams)
+    return streams
 
 
 def _bounded(receive: Receive, most_bytes: int) -> Receive:

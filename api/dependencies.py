@@ -9,6 +9,8 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from api.bounds import Room
+from api.hub import Hub
 from cascade.bootstrap import Cascade
 from cascade.card_checkout import CardCheckout
 from cascade.errors import NotPayable
@@ -33,10 +35,24 @@ def _cards(cascade: System) -> CardCheckout:
 Cards = Annotated[CardCheckout, Depends(_cards)]
 
 
-def may_read_balances(
+def _room(request: Request) -> Room:
+    room: Room = request.app.state.room
+    return room
+
+
+def _hub(request: Request) -> Hub:
+    hub: Hub = request.app.state.hub
+    return hub
+
+
+StreamRoom = Annotated[Room, Depends(_room)]
+StreamHub = Annotated[Hub, Depends(_hub)]
+
+
+def may_ask_for_citizens(
     cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
-    """Let only the platform's server read balances, unless the operator opened them to all.
+    """Let only the platform's server see what is a citizen's own, unless the operator opened it to all.
 
     Raises:
         HTTPException: 401 without the right key, 403 when the operator has set none.
@@ -45,9 +61,9 @@ def may_read_balances(
     if settings.public_balances:
         return
     if settings.api_key is None:
-        raise HTTPException(403, "Balances are closed. The operator opens them by setting CASCADE_API_KEY.")
+        raise HTTPException(403, "What is a citizen's own is closed. The operator opens it by setting CASCADE_API_KEY.")
     given = credentials.credentials if credentials else ""
     if not hmac.compare_digest(given.encode(), settings.api_key.get_secret_value().encode()):
         raise HTTPException(
-            401, "Balances need the platform's key: Authorization: Bearer ...", {"www-authenticate": "Bearer"}
+            401, "This needs the platform's key: Authorization: Bearer ...", {"www-authenticate": "Bearer"}
         )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import FrameType
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
-from api.bounds import Bounds
-from api.routes import card, citizens, health, pay, payments
+from api.bounds import Bounds, Room
+from api.hub import Hub
+from api.routes import card, citizens, feeds, health, pay, payments
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
@@ -38,16 +45,70 @@ def content_security_policy(card: CardCheckout | None) -> str:
     )
 
 
+class Headers:
+    """ASGI middleware that adds the headers of every answer, where the answer does not set them itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                policy = content_security_policy(scope["app"].state.cascade.card)
+                for name, value in {"content-security-policy": policy, **HEADERS}.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Assemble the parts, and connect to the database for as long as the application runs."""
     cascade = assemble(settings.load())
     cascade.database.open()
     app.state.cascade = cascade
+    app.state.room = Room(cascade.settings.streams, cascade.settings.streams_per_address)
+    hub = app.state.hub = Hub(cascade.database)
+    serving = asyncio.create_task(hub.run())
+    try:
+        with _hearing_signals(hub.end):
+            yield
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        cascade.database.close()
+
+
+@contextmanager
+def _hearing_signals(act: Callable[[], None]) -> Iterator[None]:
+    """Act when a signal ends the server: it waits for open streams, and tells the application only after them."""
+    if threading.current_thread() is not threading.main_thread():  # signals are not heard elsewhere
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(act)
+        server = heard[signal.Signals(number)]
+        if callable(server):
+            server(number, frame)
+
+    servers = [number for number, handler in heard.items() if callable(handler)]
+    for number in servers:
+        signal.signal(number, hear)
     try:
         yield
     finally:
-        cascade.database.close()
+        for number in servers:
+            signal.signal(number, heard[number])
 
 
 def create_app() -> FastAPI:
@@ -61,19 +122,11 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(Bounds)
+    app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)
-    for module in (payments, card, citizens, health, pay):
+    for module in (payments, card, citizens, feeds, health, pay):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-
-    @app.middleware("http")
-    async def set_headers(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await answer(request)
-        response.headers.setdefault("content-security-policy", content_security_policy(app.state.cascade.card))
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
-
     return app
 
 

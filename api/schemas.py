@@ -12,6 +12,7 @@ from cascade.card_checkout import CardCheckout
 from cascade.chains import Chain
 from cascade.checkout import Checkout, OrderView, Wish
 from cascade.domain.card import CaseKind, IntentStatus
+from cascade.domain.deliveries import CreditState
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason
@@ -30,7 +31,9 @@ OrderId = Annotated[str, Field(pattern=r"^ord_[a-z2-7]{26}$", examples=["ord_mfr
 class Body(BaseModel):
     """A model whose times are UTC, to the second."""
 
-    @field_serializer("created_at", "expires_at", "payable_until", "recorded_at", check_fields=False)
+    @field_serializer(
+        *("created_at", "expires_at", "payable_until", "recorded_at", "occurred_at", "read_at"), check_fields=False
+    )
     def _utc(self, value: datetime | None) -> str | None:
         return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -104,12 +107,15 @@ class CardPaymentIn(BaseModel):
     package: Annotated[str, Field(max_length=200)] | None = None
     usd_amount: Annotated[Decimal, Field(max_digits=12, decimal_places=2, ge=0)] | None = None
     order_id: OrderId | None = None
+    email: Annotated[str, Field(max_length=254, description="Where receipts go, if they are sent by e-mail")] | None = (
+        None
+    )
 
     @property
     def wish(self) -> Wish:
         """As the checkout takes it; dollars as a plain decimal."""
         usd = None if self.usd_amount is None else format(self.usd_amount, "f")
-        return Wish(self.order_id, self.citizen_id, self.package, usd)
+        return Wish(self.order_id, self.citizen_id, self.package, usd, self.email)
 
 
 class CryptoPaymentIntentIn(CardPaymentIn):
@@ -256,6 +262,7 @@ class OrderOut(Body):
     created_at: datetime
     expires_at: datetime
     payments: list[PaymentOut]
+    credit: Annotated[CreditState | None, Field(description="Of a paid order: where its ducats are")] = None
 
     @classmethod
     def of(cls, view: OrderView, chain: Chain) -> OrderOut:
@@ -308,20 +315,41 @@ class OrderOut(Body):
             created_at=order.created_at,
             expires_at=order.expires_at,
             payments=payments + sightings + at_the_bank,
+            credit=view.credit,
         )
 
 
 class BalanceOut(Body):
-    """What a citizen holds."""
+    """What a citizen holds. Where Venice keeps the purses, ducats with us are on their way to it."""
 
     citizen_id: str
-    ducats: Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", examples=["2750"])]
-    units: Annotated[str, Field(pattern=r"^-?\d+$", description="Millionths of a ducat", examples=["2750000000"])]
+    ducats: Annotated[Plain, Field(description="With us", examples=["2750"])]
+    units: Annotated[Units, Field(description="The same in millionths of a ducat", examples=["2750000000"])]
+    in_venice: Annotated[
+        Plain, Field(description="Handed over to Venice, which may not have said yet that it has them")
+    ]
+    in_venice_units: Annotated[Units, Field(description="The same in millionths of a ducat")]
 
     @classmethod
-    def of(cls, citizen_id: str, balance: Money) -> BalanceOut:
-        """A balance; below zero only when ducats that were spent have been taken back."""
-        return cls(citizen_id=citizen_id, ducats=balance.plain, units=str(balance.units))
+    def of(cls, citizen_id: str, with_us: Money, in_venice: Money) -> BalanceOut:
+        """Both parts of a balance."""
+        return cls(
+            citizen_id=citizen_id,
+            ducats=with_us.plain,
+            units=str(with_us.units),
+            in_venice=in_venice.plain,
+            in_venice_units=str(in_venice.units),
+        )
+
+
+class DestinationOut(Body):
+    """How deliveries to one destination stand."""
+
+    destination: str
+    waiting: int
+    parked: Annotated[int, Field(description="Wait for an operator")]
+    oldest_seconds: int
+    standing_still: Annotated[bool, Field(description="Nobody has tried the next one for too long")]
 
 
 class InboxOut(Body):
@@ -350,6 +378,7 @@ class HealthOut(Body):
     database: bool
     streams: list[StreamOut]
     card: InboxOut | None = None
+    outbox: list[DestinationOut] = []
 
 
 def calls_of(terms: ChainTerms) -> list[CallOut]:

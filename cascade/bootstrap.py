@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from eth_utils.crypto import keccak
 
 from cascade.card_checkout import CardCheckout
 from cascade.chains import Deployment
 from cascade.checkout import Checkout
+from cascade.delivery.email import Mailer
+from cascade.delivery.texts import Text, Texts
+from cascade.delivery.venice import CitizenRegister, VeniceConnector
+from cascade.delivery.webhooks import Webhooks
 from cascade.domain.catalogue import Catalogue
+from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
+from cascade.domain.events import EventType
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.rails.node import Node
 from cascade.rails.stripe import Stripe
 from cascade.settings import Settings
 from cascade.store.database import Database
 from cascade.workers.card import CardWorker
+from cascade.workers.credits import CreditReceiver
+from cascade.workers.dispatcher import WEBHOOKS, Dispatcher, Patience
 from cascade.workers.indexer import Indexer, Router
+from cascade.workers.receivers import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +41,14 @@ class Cascade:
     checkout: Checkout
     card: CardCheckout | None
     """None: no cards are taken here."""
+    texts: Texts
+    """What citizens are told, in words."""
+
+    def write(self, kind: EventType, data: Mapping[str, Any], accept_language: str | None = None) -> Text:
+        """The words for an event, in the first language that the reader accepts and that there is."""
+        wanted = [part.split(";")[0].strip().split("-")[0].lower() for part in (accept_language or "").split(",")]
+        language = next((name for name in wanted if name in self.texts.languages), None)
+        return write(self.texts, {"type": kind, "data": data}, self.deployment.chain, language)
 
 
 def assemble(settings: Settings) -> Cascade:
@@ -39,9 +58,19 @@ def assemble(settings: Settings) -> Cascade:
         SettingsError: the deployment record or the catalogue cannot be used.
     """
     deployment = Deployment.load(settings.deployment)
-    checkout = Checkout(_catalogue(settings), deployment, settings.order_minutes)
+    checkout = Checkout(
+        _catalogue(settings),
+        deployment,
+        settings.order_minutes,
+        keeps_purses=settings.venice_url is None,
+        register=CitizenRegister(settings.venice_url)
+        if settings.venice_url and settings.venice_check_citizens
+        else None,
+        sends_mail=settings.smtp_url is not None,
+    )
     database = Database(settings.database_url.get_secret_value())
-    return Cascade(settings, database, deployment, checkout, _card(settings, database))
+    texts = Texts(settings.language, settings.texts)
+    return Cascade(settings, database, deployment, checkout, _card(settings, database), texts)
 
 
 def node(settings: Settings) -> Node:
@@ -74,6 +103,36 @@ def card_worker(cascade: Cascade) -> CardWorker | None:
         poll_seconds=cascade.settings.poll_seconds,
         catch_up_seconds=cascade.settings.stripe_catch_up_seconds,
     )
+
+
+def dispatcher(cascade: Cascade) -> Dispatcher:
+    """The worker that delivers what must leave the house."""
+    settings = cascade.settings
+    return Dispatcher(
+        cascade.database,
+        lambda books: _receivers(cascade, books),
+        poll_seconds=settings.poll_seconds,
+        patience=Patience(settings.delivery_days),
+    )
+
+
+def _receivers(cascade: Cascade, books: Books) -> Mapping[str, Receiver]:
+    settings, texts, chain = cascade.settings, cascade.texts, cascade.deployment.chain
+    venice = VeniceConnector(settings.venice_url) if settings.venice_url else None
+    mailer = None
+    if settings.smtp_url is not None and settings.mail_from is not None:
+        mailer = Mailer(settings.smtp_url.get_secret_value(), settings.mail_from)
+    return {
+        VENICE: CreditReceiver(venice, books, settle_seconds=settings.venice_settle_seconds),
+        MESSAGE: MessageReceiver(venice, texts, chain),
+        EMAIL: EmailReceiver(mailer, texts, chain),
+        WEBHOOKS: WebhookReceiver(
+            Webhooks(settings.webhooks_allow_private),
+            books,
+            disable_after_seconds=settings.webhook_disable_days * 86_400,
+            operator=settings.operator_email,
+        ),
+    }
 
 
 def check_deployment(deployment: Deployment, chain: Node) -> None:

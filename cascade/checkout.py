@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import secrets
 from base64 import b32encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from cascade.chains import Deployment
+from cascade.delivery.email import check_email
+from cascade.delivery.venice import CitizenRegister
 from cascade.domain import rates
 from cascade.domain.card import CardCase, CardIntent, IntentStatus
 from cascade.domain.catalogue import Catalogue
+from cascade.domain.deliveries import CreditState, credit_state
+from cascade.domain.events import EventType
 from cascade.domain.money import USD, USDC, Asset, Money
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id, check_payable, status_of
+from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
 from cascade.errors import InvalidInput
+from cascade.events import record
 from cascade.rails.chain import on_chain_order_id
-from cascade.store import card, cursors, orders, payments, reversals
+from cascade.store import card, contacts, cursors, orders, outbox, payments, reversals
 from cascade.store.cursors import Sighting
 from cascade.store.database import Conn
 from cascade.store.payments import BookedPayment
@@ -36,6 +42,7 @@ class OrderView:
     cases: Sequence[CardCase] = ()
     sightings: Sequence[Sighting] = ()
     intents: Sequence[CardIntent] = ()
+    credit: CreditState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +54,14 @@ class Wish:
         citizen_id: who gets the ducats.
         package: a package's id, or None.
         usd_amount: US dollars as a plain decimal, or None.
+        email: where receipts go, or None.
     """
 
     order_id: str | None = None
     citizen_id: str | None = None
     package: str | None = None
     usd_amount: str | None = None
+    email: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +72,17 @@ class Checkout:
         catalogue: what is for sale.
         deployment: the router that takes stablecoins.
         order_minutes: how long a quote is locked.
+        keeps_purses: our ledger is where citizens hold their ducats; else it is Venice's.
+        register: knows who is a citizen; None: citizens are taken at their word.
+        sends_mail: receipts can be sent by e-mail.
     """
 
     catalogue: Catalogue
     deployment: Deployment
     order_minutes: int
+    keeps_purses: bool = True
+    register: CitizenRegister | None = None
+    sends_mail: bool = False
 
     @property
     def rate(self) -> rates.Rate:
@@ -119,9 +134,28 @@ class Checkout:
             return view
         if wish.citizen_id is None:
             raise InvalidInput("citizen_id", "Say which citizen gets the ducats, or give an order_id.")
-        return self.open_order(
+        view = self.open_order(
             connection, citizen_id=wish.citizen_id, package=wish.package, usd_amount=wish.usd_amount, token=token
         )
+        if wish.email is not None:
+            contacts.insert(connection, view.order.id, check_email(wish.email))
+        return view
+
+    def check_wish(self, wish: Wish) -> None:
+        """Ask Venice whether the citizen exists, before an order is opened and outside of any transaction.
+
+        While Venice does not answer, citizens are taken at their word: a credit that finds nobody is parked.
+
+        Raises:
+            InvalidInput: Venice says that there is no such citizen, or receipts are not sent by e-mail here.
+        """
+        if wish.email is not None and not self.sends_mail:
+            raise InvalidInput("email", "Receipts are not sent by e-mail here. Leave the address out.")
+        if self.register is None or wish.citizen_id is None:
+            return
+        check_citizen_id(wish.citizen_id)
+        if self.register.knows(wish.citizen_id) is False:
+            raise InvalidInput("citizen_id", f"Venice knows no citizen {wish.citizen_id}. Check the spelling.")
 
     def open_order(
         self, connection: Conn, *, citizen_id: str, package: str | None, usd_amount: str | None, token: str = USDC.code
@@ -152,6 +186,7 @@ class Checkout:
             expires_at=now + timedelta(minutes=self.order_minutes),
         )
         orders.insert(connection, order)
+        record(connection, order, EventType.ORDER_OPENED, order.id, {"expires_at": order.expires_at.isoformat()})
         return OrderView(order, [self.terms(connection, order, token)], OrderStatus.OPEN)
 
     def terms(self, connection: Conn, order: Order, token: str) -> ChainTerms:
@@ -180,10 +215,14 @@ class Checkout:
         references = [payment.reference for payment in booked]
         sightings = cursors.sightings_of_order(connection, order.id)
         intents = card.intents_of_order(connection, order.id)
+        fulfilment = next((payment.outcome for payment in booked if payment.reason is None), None)
+        credit = None if fulfilment is None else credit_state(outbox.credit_states(connection, order.id))
         status = status_of(
             order,
             orders.clock(connection),
-            fulfilment=next((payment.outcome for payment in booked if payment.reason is None), None),
+            fulfilment=fulfilment,
+            # Where our ledger is the purse, the booking itself is the credit.
+            credited=self.keeps_purses or credit is CreditState.CREDITED,
             seen=bool(sightings) or any(intent.status is IntentStatus.PROCESSING for intent in intents),
             final=any(sighting.final for sighting in sightings),
         )
@@ -196,4 +235,45 @@ class Checkout:
             card.cases_of_payments(connection, references) if references else [],
             sightings,
             intents,
+            CreditState.CREDITED if credit and self.keeps_purses else credit,
         )
+
+
+def tell_seen(connection: Conn) -> None:
+    """Record that payments are in blocks which may still be replaced."""
+    for order_id, transaction in cursors.untold_sightings(connection):
+        name = "0x" + transaction.hex()
+        seen = {"payment": {"rail": Rail.CHAIN, "transaction": name}}
+        record(connection, orders.by_id(connection, order_id), EventType.ORDER_SEEN, name, seen)
+
+
+def tell_card(connection: Conn, intent: CardIntent, failures: Iterable[str]) -> None:
+    """Record what Stripe said of an intent before any money came: a bank is at it, or a card was refused.
+
+    Args:
+        connection: the events are recorded in its transaction.
+        intent: as it stands.
+        failures: ids of Stripe's events that tell of a refused card, so that each is told once.
+    """
+    failures = list(failures)
+    if intent.order_id is None or not (failures or intent.status is IntentStatus.PROCESSING):
+        return
+    order = orders.lock(connection, intent.order_id)
+    if order is None:
+        return
+    payment = {"payment": {"rail": Rail.CARD, "transaction": intent.intent_id}}
+    if intent.status is IntentStatus.PROCESSING:
+        record(connection, order, EventType.ORDER_SEEN, intent.intent_id, payment)
+    for failure in failures:
+        record(connection, order, EventType.PAYMENT_FAILED, failure, payment | {"code": intent.failure_code})
+
+
+def tell_expired(connection: Conn, *, seconds: float, limit: int = 50) -> int:
+    """Record that orders have expired, once their time has been over for some seconds. Returns how many."""
+    expired = orders.lock_expired(connection, seconds=seconds, limit=limit)
+    for order in expired:
+        orders.forget_expiry(connection, order.id)
+        # An order that nobody began to pay is no news to its citizen: anybody can open one for anybody.
+        begun = card.payable_until(connection, order.id) is not None
+        record(connection, order, EventType.ORDER_EXPIRED, order.id, quietly=not begun)
+    return len(expired)

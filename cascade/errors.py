@@ -14,6 +14,9 @@
     │   ├── StripeUnavailable    no answer: the same request may be sent again
     │   ├── StripeFailed         an answer that settles nothing, and that Stripe would repeat: ask with a new key
     │   └── StripeRefused        a person has to change something: the message says what
+    ├── DeliveryError            something that was to leave the house is not there
+    │   ├── NotDelivered         not now: it is tried again by itself
+    │   └── DeliveryRefused      an operator has to act: the problem says how
     └── NodeError                what an RPC node said cannot be used
         ├── NodeUnavailable      unknown is not an answer: ask again, or ask another node
         ├── ReorgBelowFinality   a block that was final has another hash: stop and page
@@ -86,6 +89,27 @@ class StripeFailed(StripeError):
 
 class StripeRefused(StripeError):
     """Stripe will not do what was asked, or says what cannot be booked. A person has to change something."""
+
+
+class DeliveryError(CascadeError):
+    """Something that was to leave the house did not reach its receiver.
+
+    Args:
+        message: what happened, without secrets.
+        problem: the word for it, where there is one; ``domain.deliveries.Problem`` knows the next step.
+    """
+
+    def __init__(self, message: str, problem: str | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
+class NotDelivered(DeliveryError):
+    """Not now. It is tried again by itself, later and later."""
+
+
+class DeliveryRefused(DeliveryError):
+    """An operator has to act: trying again would not help, or could do harm."""
 
 
 class NodeError(CascadeError):

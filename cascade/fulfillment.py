@@ -1,19 +1,26 @@
-"""★ The waist: a confirmed payment becomes ducats, exactly once, in the caller's database transaction."""
+"""★ The waist: a confirmed payment becomes ducats, exactly once, in the caller's database transaction.
+
+What others must hear of it is written into the outbox in that same transaction.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from cascade.domain import ledger as books
 from cascade.domain import reversals as money_back
+from cascade.domain.deliveries import VENICE, Delivery, DeliveryState, Problem
+from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, USD, Asset, Money
 from cascade.domain.orders import Order
-from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, judge
-from cascade.domain.reversals import Reversal, Standing
-from cascade.errors import LedgerConflict, NotFound
-from cascade.store import card, ledger, orders, payments, reversals
+from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason, judge
+from cascade.domain.reversals import Reversal, ReversalKind, Standing
+from cascade.errors import DeliveryError, LedgerConflict, NotFound
+from cascade.events import record
+from cascade.store import card, ledger, orders, outbox, payments, reversals
 from cascade.store.database import Conn
 from cascade.store.payments import BookedPayment
 
@@ -59,6 +66,8 @@ def fulfill(connection: Conn, payment: ConfirmedPayment) -> Outcome:
         posted = ledger.post(connection, books.suspense(payment))
     if posted:  # else a stranger's payment, which no order's lock serialises, was booked a moment ago
         payments.insert(connection, payment, order.id if order else None, reason)
+        if order is not None:
+            _tell(connection, order, payment, reason)
     return Outcome.SUSPENSE if reason else Outcome.FULFILLED
 
 
@@ -81,15 +90,89 @@ def reverse(connection: Conn, reversal: Reversal) -> bool:
     payment = payments.lock(connection, reversal.payment)
     if payment is None:
         raise NotFound(f"{reversal.reference}: no payment {reversal.payment} is booked")
+    # Before any account: whoever books a payment of this order takes the order first, and then the accounts.
+    order = orders.lock(connection, payment.order_id) if payment.order_id else None
     booked = reversals.by_reference(connection, reversal.reference)
     if booked is not None:
         came, stands = ((r.payment, r.kind, r.amount) for r in (reversal, booked))
         if came != stands:
             raise _conflict(reversal.reference, stands, came)
         return False
-    ledger.post(connection, money_back.transaction(reversal, _standing(connection, payment, reversal)))
+    standing = _standing(connection, order, payment, reversal) if order and payment.reason is None else None
+    ledger.post(connection, money_back.transaction(reversal, standing))
     reversals.insert(connection, reversal)
+    if order is not None:
+        _tell_of_reversal(connection, order, payment, reversal)
     return True
+
+
+def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
+    """Take the ducats of a credit out of our ledger, before Venice is asked to credit them.
+
+    From then on a refund finds them gone: what Venice may hold cannot be taken back here.
+
+    Args:
+        connection: everything is written in its transaction.
+        delivery: a credit, as it was claimed.
+
+    Returns:
+        The delivery with the ducats that it carries: what the citizen still holds of what is due. None when there is
+        nothing to send: another try has overtaken this one, or all of it was taken back meanwhile.
+    """
+    held = outbox.hold(connection, delivery)
+    if held is None or held.handed is not None:
+        return held
+    holder = books.citizen(held.citizen_id)
+    accounts = [(holder, DUCAT.code), (books.venice(held.citizen_id), DUCAT.code)]
+    ducats = min(due_of(held), ledger.hold(connection, accounts)[accounts[0]])
+    if not ducats.units:
+        outbox.settle(connection, held, DeliveryState.VOID)
+        return None
+    ledger.post(connection, books.handover(held, ducats))
+    outbox.note_handed(connection, held, ducats)
+    return replace(held, handed=ducats)
+
+
+def acknowledge(connection: Conn, delivery: Delivery, ducats: Money) -> bool:
+    """Note that a citizen has the ducats of a credit, and only now tell of it. False when this try was overtaken."""
+    order = _lock(connection, delivery)
+    if not outbox.settle(connection, delivery, DeliveryState.DELIVERED):
+        return False
+    told = delivery.payload["told"]
+    record(connection, order, EventType(told["type"]), told["key"], told["data"] | {"ducats_credited": ducats.plain})
+    return True
+
+
+def turn_down(connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None) -> bool:
+    """Note that a credit did not arrive. Ducats that Venice surely did not move are the citizen's with us again.
+
+    Args:
+        connection: everything is written in its transaction.
+        delivery: the credit, as it stands.
+        fault: why.
+        pause_seconds: when it is tried again; None when it waits for an operator.
+
+    Returns:
+        False when this try was overtaken: then nothing was changed.
+    """
+    order = _lock(connection, delivery)
+    held = outbox.hold(connection, delivery)
+    if held is None:
+        return False
+    problem = Problem(fault.problem) if fault.problem else None
+    if held.handed is not None and problem is not None and problem.is_certain:
+        ledger.post(connection, books.handback(held, held.handed))
+        outbox.note_handed(connection, held, None)
+    if pause_seconds is not None:
+        return outbox.postpone(connection, held, pause_seconds, problem, str(fault))
+    outbox.settle(connection, held, DeliveryState.PARKED, problem, str(fault))
+    record(connection, order, EventType.CREDIT_IN_REVIEW, held.reference, {"payment": held.payload.get("payment")})
+    return True
+
+
+def due_of(delivery: Delivery) -> Money:
+    """The ducats that a credit is to bring."""
+    return Money(DUCAT, delivery.payload["units"])
 
 
 def _lock_order(connection: Conn, payment: ConfirmedPayment) -> _Expected | None:
@@ -109,11 +192,15 @@ def _is_late(payment: ConfirmedPayment, expected: _Expected | None) -> bool:
     return payment.paid_at > expected.until
 
 
-def _standing(connection: Conn, payment: BookedPayment, reversal: Reversal) -> Standing | None:
-    """How the ducats of a payment's order stand; nobody moves them until the transaction ends. None in suspense."""
-    if payment.order_id is None or payment.reason is not None:
-        return None
-    order = orders.by_id(connection, payment.order_id)
+def _lock(connection: Conn, delivery: Delivery) -> Order:
+    """A delivery's order. Locked before its row and before any account, as everywhere, against deadlocks."""
+    order = orders.lock(connection, delivery.order_id)
+    assert order is not None  # noqa: S101 - the outbox refers to it
+    return order
+
+
+def _standing(connection: Conn, order: Order, payment: BookedPayment, reversal: Reversal) -> Standing:
+    """How the ducats of a payment's order stand; nobody moves them until the transaction ends."""
     holder, debtor = books.citizen(order.citizen_id), books.receivable(order.id)
     # All that will be posted to, at once: whoever holds one account and waits for another can be waited for in turn.
     held = ledger.hold(
@@ -125,6 +212,68 @@ def _standing(connection: Conn, payment: BookedPayment, reversal: Reversal) -> S
     )
     owed = Money(DUCAT, -held[debtor, DUCAT.code].units)
     return Standing(order, payment.received, payment.returned, held[holder, DUCAT.code], owed)
+
+
+def _tell(connection: Conn, order: Order, payment: ConfirmedPayment, reason: SuspenseReason | None) -> None:
+    """A payment's events and, when it fulfilled its order, the credit to Venice."""
+    paid = {"payment": _paid(payment)}
+    if reason is not None:
+        record(connection, order, EventType.PAYMENT_IN_REVIEW, payment.reference, paid | {"reason": reason})
+        return
+    orders.forget_expiry(connection, order.id)
+    record(connection, order, EventType.ORDER_CONFIRMED, payment.reference, paid)
+    _credit(connection, order, payment.reference, order.quote.total_ducats, EventType.ORDER_FULFILLED, paid)
+
+
+_TOLD_AS = {
+    ReversalKind.REFUND: EventType.PAYMENT_REFUNDED,
+    ReversalKind.REFUND_FAILED: EventType.PAYMENT_REFUND_FAILED,
+    ReversalKind.DISPUTE: EventType.PAYMENT_DISPUTED,
+    ReversalKind.DISPUTE_REINSTATED: EventType.PAYMENT_REINSTATED,
+}
+
+
+def _tell_of_reversal(connection: Conn, order: Order, payment: BookedPayment, reversal: Reversal) -> None:
+    """A reversal's events. Ducats that the citizen gets again are told of when Venice has them."""
+    booked = reversals.by_reference(connection, reversal.reference)
+    assert booked is not None  # noqa: S101 - it was inserted a moment ago
+    data = {
+        "payment": _paid(payment),
+        "amount": reversal.amount.plain,
+        "token": reversal.amount.asset.code,
+        "ducats_taken": booked.taken.plain,
+        "ducats_owed": booked.owed.plain,
+    }
+    kind = _TOLD_AS[reversal.kind]
+    if booked.taken.units < 0:
+        _credit(connection, order, reversal.reference, Money(DUCAT, -booked.taken.units), kind, data)
+    else:
+        record(connection, order, kind, reversal.reference, data)
+    after = payment.returned + reversal.amount
+    if reversal.kind.leaves and payment.reason is None and not after < payment.received:
+        record(connection, order, EventType.ORDER_REVERSED, reversal.reference, {"payment": _paid(payment)})
+
+
+def _credit(
+    connection: Conn, order: Order, reference: str, ducats: Money, told_as: EventType, data: Mapping[str, Any]
+) -> None:
+    """Enqueue ducats for Venice, with what is told once it has them."""
+    payload = {
+        "units": ducats.units,
+        "payment": data["payment"],
+        "told": {"type": told_as, "key": reference, "data": data},
+    }
+    outbox.enqueue(connection, VENICE, order.citizen_id, order.id, reference, payload)
+
+
+def _paid(payment: ConfirmedPayment | BookedPayment) -> dict[str, Any]:
+    return {
+        "reference": payment.reference,
+        "rail": payment.rail,
+        "token": payment.received.asset.code,
+        "amount": payment.received.plain,
+        "transaction": payment.transaction,
+    }
 
 
 def _check_same(payment: ConfirmedPayment, booked: BookedPayment) -> None:

@@ -51,6 +51,29 @@ class Settings(BaseSettings):
     stripe_catch_up_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
     """How often Stripe's own list of events is read, for webhooks that were lost."""
 
+    venice_url: str | None = None
+    """Venice's API, which then keeps the citizens' purses; without it our own ledger does."""
+    venice_check_citizens: bool = True
+    """Ask Venice whether a citizen exists before an order is opened; while it does not answer, orders are taken."""
+    venice_settle_seconds: Annotated[float, Field(ge=0, le=86_400)] = 120.0
+    """How long a credit that Venice did not answer may still take effect; it is not sent again before."""
+    delivery_days: Annotated[float, Field(gt=0, le=30)] = 5.0
+    """How long a delivery is tried before it waits for an operator."""
+    smtp_url: SecretStr | None = None
+    """Sends receipts: smtp://user:password@host:587 or smtps://host:465; never logged."""
+    mail_from: str | None = None
+    """The sender of receipts; required beside CASCADE_SMTP_URL."""
+    operator_email: str | None = None
+    """Who is told that a webhook endpoint was disabled."""
+    texts: Path | None = None
+    """A folder with wording or translations of your own: <language>/<event type>.txt."""
+    language: str = "en"
+    """Of texts, when the reader asks for none that there is."""
+    webhooks_allow_private: bool = False
+    """Let webhook endpoints be in the private network, and without TLS. For a sandbox, or a platform beside us."""
+    webhook_disable_days: Annotated[float, Field(gt=0, le=30)] = 5.0
+    """An endpoint that has accepted nothing for so long is disabled."""
+
     home: Path = Path(".cascade")
     """Where endpoints.json lies while the system is up."""
     host: str = "127.0.0.1"
@@ -77,6 +100,10 @@ class Settings(BaseSettings):
     """Other requests from one address."""
     webhooks_per_minute: Annotated[int, Field(ge=1)] = 6000
     """Webhooks from one address; what is refused, Stripe sends again."""
+    streams: Annotated[int, Field(ge=1)] = 2000
+    """Live streams of orders and notifications that a process of the API has open at once; each is an open file."""
+    streams_per_address: Annotated[int, Field(ge=1)] = 20
+    """Of them, from one address."""
 
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often the indexer asks the node for new blocks."""
@@ -102,7 +129,16 @@ class Settings(BaseSettings):
             raise ValueError("must be an http or https URL")
         return value
 
-    @field_validator("public_url")
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            url = urlsplit(value.get_secret_value())
+            if url.scheme not in ("smtp", "smtps") or not url.hostname:
+                raise ValueError("must be an address such as smtp://user:password@mail.example.org:587")
+        return value
+
+    @field_validator("public_url", "venice_url")
     @classmethod
     def _is_plain_origin(cls, value: str | None) -> str | None:
         if value is None:
@@ -145,6 +181,14 @@ class Settings(BaseSettings):
             raise ValueError(f"{_PREFIX}STRIPE_API_BASE is for a double of Stripe on this machine, with its key")
         if "_live_" in self.stripe_secret_key.get_secret_value():
             raise ValueError(f"{_PREFIX}STRIPE_API_BASE is set beside a live STRIPE_SECRET_KEY: unset one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_has_sender(self) -> Self:
+        if (self.smtp_url is None) != (self.mail_from is None):
+            raise ValueError(f"{_PREFIX}SMTP_URL and {_PREFIX}MAIL_FROM go together: a letter needs a sender")
+        if self.operator_email is not None and self.smtp_url is None:
+            raise ValueError(f"{_PREFIX}OPERATOR_EMAIL needs {_PREFIX}SMTP_URL: nothing could be sent to it")
         return self
 
     @model_validator(mode="after")

@@ -41,15 +41,23 @@ def cli() -> None:
 @click.option("--port", envvar="CASCADE_PORT", default=8000, help="CASCADE_PORT: where the API listens.")
 @click.option("--rpc-port", envvar="CASCADE_SANDBOX_RPC_PORT", default=8545, help="CASCADE_SANDBOX_RPC_PORT")
 @click.option("--stripe-port", envvar="CASCADE_SANDBOX_STRIPE_PORT", default=12111, help="CASCADE_SANDBOX_STRIPE_PORT")
-def run(home: Path, port: int, rpc_port: int, stripe_port: int) -> None:
+@click.option("--venice-port", envvar="CASCADE_SANDBOX_VENICE_PORT", default=12112, help="CASCADE_SANDBOX_VENICE_PORT")
+def run(home: Path, port: int, rpc_port: int, stripe_port: int, venice_port: int) -> None:
     """Start everything, print a payment link, and go on until Ctrl-C."""
-    ports = {"CASCADE_PORT": port, "CASCADE_SANDBOX_RPC_PORT": rpc_port, "CASCADE_SANDBOX_STRIPE_PORT": stripe_port}
+    ports = {
+        "CASCADE_PORT": port,
+        "CASCADE_SANDBOX_RPC_PORT": rpc_port,
+        "CASCADE_SANDBOX_STRIPE_PORT": stripe_port,
+        "CASCADE_SANDBOX_VENICE_PORT": venice_port,
+    }
     for variable, number in ports.items():
         if not is_free(number):
             raise click.ClickException(f"{variable}: port {number} is taken; stop what listens there, or set another")
     with _until_interrupted() as interrupted:
-        with console.status("Starting PostgreSQL, a local Polygon, the router, a double of Stripe and Cascade ..."):
-            box = Box.start(home, port, rpc_port, stripe_port)
+        with console.status(
+            "Starting PostgreSQL, a local Polygon, the router, doubles of Stripe and Venice, and Cascade ..."
+        ):
+            box = Box.start(home, port, rpc_port, stripe_port, venice_port)
         with box:
             _introduce(box)
             while not interrupted.wait(1):
@@ -73,6 +81,7 @@ def _introduce(box: Box) -> None:
         "Stripe": f"{endpoints['stripe_double']}, a double in test mode"
         if "stripe_double" in endpoints
         else "the real one, by STRIPE_SECRET_KEY",
+        "Venice": f"{endpoints['venice']}, shows its citizens' purses",
         "PostgreSQL": endpoints["database_url"],
         "PaymentRouter": endpoints["router"],
         "Safe, the treasury (2 of 3)": endpoints["safe"],

@@ -1,5 +1,5 @@
-"""The whole system in one folder: PostgreSQL, a local Polygon, the router, a double of Stripe, and on them what an
-operator starts."""
+"""The whole system in one folder: PostgreSQL, a local Polygon, the router, doubles of Stripe and Venice, and on them
+what an operator starts."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from sandbox.deploy import PAYER, ROOT, deploy_router
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
 from sandbox.stripe import StripeDouble
+from sandbox.venice import VeniceDouble
 from sandbox.wallet import Wallet
 
 BLOCK_SECONDS = 2.0
@@ -54,10 +55,11 @@ class Box:
         self._undo = undo
 
     @classmethod
-    def start(cls, home: Path, port: int, rpc_port: int = 0, stripe_port: int = 0) -> Self:
-        """Starts all parts and returns when the API answers. `rpc_port` and `stripe_port` 0 take free ones.
+    def start(cls, home: Path, port: int, rpc_port: int = 0, stripe_port: int = 0, venice_port: int = 0) -> Self:
+        """Starts all parts and returns when the API answers. `rpc_port`, `stripe_port`, `venice_port` 0 take free ones.
 
-        A double of Stripe is among them unless STRIPE_SECRET_KEY is set: then it is Stripe itself.
+        A double of Stripe is among them unless STRIPE_SECRET_KEY is set: then it is Stripe itself. So it is with Venice
+        and CASCADE_VENICE_URL.
 
         Raises BoxFailed when a part does not start.
         """
@@ -76,6 +78,9 @@ class Box:
             if "STRIPE_SECRET_KEY" not in os.environ:
                 stripe = undo.enter_context(_start_stripe(home, port, stripe_port))
             environment = _environment(home, port, polygon, record, _database(postgres), stripe)
+            if "CASCADE_VENICE_URL" not in os.environ:
+                venice = undo.enter_context(VeniceDouble.start(home / "venice", venice_port, open_city=True))
+                environment["CASCADE_VENICE_URL"] = venice.url
             cascade = _start_cascade(home, environment)
             undo.callback(_stop_cascade, cascade)
             endpoints = _await_up(home, cascade)

@@ -6,12 +6,15 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 from rich.console import Console
+from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from sandbox.box import Box
 from sandbox.ports import free_port
@@ -52,12 +55,15 @@ def run(console: Console) -> None:
     Raises DemoFailed when anything is not as it should be.
     """
     with tempfile.TemporaryDirectory(prefix="cascade-demo-") as folder:
-        with console.status("Starting PostgreSQL, a local Polygon, the router, a double of Stripe and Cascade ..."):
+        with console.status(
+            "Starting PostgreSQL, a local Polygon, the router, doubles of Stripe and Venice, and Cascade ..."
+        ):
             box = Box.start(Path(folder), free_port())
         with box:
             purchases = _buy(console, box.endpoints)
             console.print(_table(purchases))
             _check(console, box.endpoints, purchases)
+            _show_inbox(console, box.endpoints, purchases)
 
 
 def _buy(console: Console, endpoints: Mapping[str, Any]) -> list[Purchase]:
@@ -148,10 +154,36 @@ def _check(console: Console, endpoints: Mapping[str, Any], purchases: Sequence[P
                 _expect(console, f"{side} got {token}", wallet.balance(address, holder), expected)
     finally:
         wallet.close()
-    balance = httpx.get(f"{endpoints['api']}/api/citizens/{_CITIZEN}/balance", timeout=10, trust_env=False).json()
     by_card = sum(payment["rail"] == "card" for purchase in purchases for payment in purchase.order["payments"])
     expected = (2_500 + 250) * 10**6 + 250_100_000 + by_card * (500 + 25) * 10**6
-    _expect(console, f"{_CITIZEN} holds DUCAT", int(balance["units"]), expected)
+    balance = _get(endpoints["api"], f"/api/citizens/{_CITIZEN}/balance")
+    _expect(console, f"by our ledger {_CITIZEN} holds DUCAT in Venice", int(balance["in_venice_units"]), expected)
+    citizens = _get(endpoints["venice"], "/api/citizens", Username=_CITIZEN)["citizens"]
+    _expect(console, f"by Venice {_CITIZEN} holds DUCAT", int(Decimal(str(citizens[0]["ducats"])) * 10**6), expected)
+    for purchase in purchases:
+        reference = purchase.order["payments"][0]["reference"]
+        transfers = _get(endpoints["venice"], "/api/stratagems", type="transfer_ducats", TargetCitizen=_CITIZEN)
+        marks = [t for t in transfers["stratagems"] if f"[cascade:{reference}#" in t["notes"]]
+        if [t["status"] for t in marks] != ["executed"]:
+            raise DemoFailed(f"{reference}: Venice shows {len(marks)} transfers, expected one that is executed")
+        console.print(f"[green]✓[/] Venice executed {marks[0]['stratagemId']} for {reference}, once")
+
+
+def _show_inbox(console: Console, endpoints: Mapping[str, Any], purchases: Sequence[Purchase]) -> None:
+    """What the citizen was told, newest first; one receipt for each purchase."""
+    inbox = _get(endpoints["api"], f"/api/citizens/{_CITIZEN}/notifications")["notifications"]
+    for notification in inbox:
+        body = Text(notification["body"].strip(), overflow="fold")  # never cut off
+        console.print(Panel(body, title=notification["title"], title_align="left"), soft_wrap=False)
+    told = sorted(notification["order_id"] for notification in inbox)
+    bought = sorted(purchase.order["order_id"] for purchase in purchases)
+    if told != bought:
+        raise DemoFailed(f"{_CITIZEN} was told of {told}, but bought {bought}")
+
+
+def _get(base: str, path: str, **query: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(base + path, params=query, timeout=10, trust_env=False).raise_for_status().json()
+    return found
 
 
 def _expect(console: Console, what: str, actual: int, expected: int) -> None:

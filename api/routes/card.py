@@ -108,6 +108,7 @@ def back_to_page(token: str) -> Response:
 
 
 def _begin(wish: CardPaymentIn, cascade: Cascade, cards: CardCheckout, flow: Flow) -> CardPayment:
+    cascade.checkout.check_wish(wish.wish)
     with cascade.database.transaction() as connection:
         view = cascade.checkout.order_to_pay(connection, wish.wish)
     with _a_seat():

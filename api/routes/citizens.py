@@ -1,25 +1,52 @@
-"""What citizens hold."""
+"""What citizens hold, and what they were told."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from typing import Annotated
 
-from api.dependencies import System, may_read_balances
+from fastapi import APIRouter, Depends, Header, Query
+
+from api.dependencies import System, may_ask_for_citizens
+from api.notification_schemas import InboxQuery, NotificationOut, NotificationsOut, ReadIn, ReadOut
 from api.problems import documented
 from api.schemas import BalanceOut
 from cascade.domain.orders import check_citizen_id
-from cascade.store import balances
+from cascade.store import balances, events
 
-router = APIRouter(prefix="/api/citizens", tags=["citizens"])
+router = APIRouter(prefix="/api/citizens", tags=["citizens"], dependencies=[Depends(may_ask_for_citizens)])
 
 
-@router.get(
-    "/{citizen_id}/balance",
-    responses=documented(401, 403, 422, 503),
-    dependencies=[Depends(may_read_balances)],
-)
+@router.get("/{citizen_id}/balance", responses=documented(401, 403, 422, 503))
 def balance(citizen_id: str, cascade: System) -> BalanceOut:
-    """Ducats that a citizen holds; zero for somebody who never bought any."""
+    """Ducats that a citizen holds with us; zero for somebody who never bought any. Where Venice keeps the purses, these
+    are on their way to it."""
     check_citizen_id(citizen_id)
     with cascade.database.transaction() as connection:
-        return BalanceOut.of(citizen_id, balances.citizen_ducats(connection, citizen_id))
+        with_us = balances.citizen_ducats(connection, citizen_id)
+        in_venice = balances.ducats_in_venice(connection, citizen_id)
+    return BalanceOut.of(citizen_id, with_us, in_venice)
+
+
+@router.get("/{citizen_id}/notifications", responses=documented(401, 403, 422, 503))
+def notifications(
+    citizen_id: str,
+    cascade: System,
+    query: Annotated[InboxQuery, Query()],
+    accept_language: Annotated[str | None, Header(max_length=200)] = None,
+) -> NotificationsOut:
+    """What a citizen was told, the newest first, in a language that the reader asks for, if there is one."""
+    check_citizen_id(citizen_id)
+    with cascade.database.transaction() as connection:
+        found = events.inbox(connection, citizen_id, before=query.before, unread=query.unread, limit=query.limit)
+        waiting = events.unread(connection, citizen_id)
+    out = [NotificationOut.of(notification, cascade, accept_language) for notification in found]
+    return NotificationsOut(notifications=out, unread=waiting)
+
+
+@router.post("/{citizen_id}/notifications/read", responses=documented(400, 401, 403, 413, 422, 503))
+def mark_read(citizen_id: str, wish: ReadIn, cascade: System) -> ReadOut:
+    """Mark a citizen's notifications up to a number as read. Again is a no-op."""
+    check_citizen_id(citizen_id)
+    with cascade.database.transaction() as connection:
+        marked = events.mark_read(connection, citizen_id, wish.until)
+        return ReadOut(marked=marked, unread=events.unread(connection, citizen_id))

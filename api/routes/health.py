@@ -8,12 +8,15 @@ from fastapi import APIRouter, Response
 
 from api.dependencies import System
 from api.problems import documented
-from api.schemas import HealthOut, InboxOut, StreamOut
-from cascade.store import cursors, inbox
+from api.schemas import DestinationOut, HealthOut, InboxOut, StreamOut
+from cascade.store import cursors, inbox, outbox
 from cascade.store.inbox import InboxHealth
+from cascade.store.outbox import DestinationHealth
 
 CARD_ALARM_SECONDS = 900
 """An event that has waited for longer, or a list of events that was not read for longer, is worth an alarm."""
+OUTBOX_ALARM_SECONDS = 900
+"""A delivery that is due and that nobody has tried for longer: no dispatcher runs. A receiver that is down is none."""
 
 router = APIRouter(tags=["health"])
 
@@ -27,6 +30,7 @@ def health(cascade: System, response: Response) -> HealthOut:
     with cascade.database.transaction() as connection:
         streams = cursors.health(connection)
         card = _card(inbox.health(connection)) if cascade.card is not None else None
+        destinations = [_destination(destination) for destination in outbox.health(connection)]
     now = datetime.now(UTC)
     out = [
         StreamOut(
@@ -41,8 +45,9 @@ def health(cascade: System, response: Response) -> HealthOut:
     allowed = cascade.deployment.chain.finality_alarm_seconds
     well = bool(out) and not any(s.standing_still or s.finality_lag_seconds > allowed for s in out)
     well = well and not (card is not None and card.standing_still)
+    well = well and not any(destination.standing_still for destination in destinations)
     response.status_code = 200 if well else 503
-    return HealthOut(status="ok" if well else "degraded", database=True, streams=out, card=card)
+    return HealthOut(status="ok" if well else "degraded", database=True, streams=out, card=card, outbox=destinations)
 
 
 def _card(health: InboxHealth) -> InboxOut:
@@ -52,4 +57,14 @@ def _card(health: InboxHealth) -> InboxOut:
         oldest_seconds=health.oldest_seconds,
         checked_seconds=health.checked_seconds,
         standing_still=unread or health.oldest_seconds > CARD_ALARM_SECONDS,
+    )
+
+
+def _destination(health: DestinationHealth) -> DestinationOut:
+    return DestinationOut(
+        destination=health.destination,
+        waiting=health.waiting,
+        parked=health.parked,
+        oldest_seconds=health.oldest_seconds,
+        standing_still=health.overdue_seconds > OUTBOX_ALARM_SECONDS,
     )

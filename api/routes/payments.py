@@ -21,6 +21,7 @@ def pricing(cascade: System) -> PricingOut:
 @router.post("/crypto-payment-intent", status_code=201, responses=documented(400, 404, 409, 413, 422, 503))
 def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, cascade: System) -> CryptoPaymentIntentOut:
     """Open an order payable in a stablecoin, or pay an open one so: its price is locked until it expires."""
+    cascade.checkout.check_wish(wish.wish)
     with cascade.database.transaction() as connection:
         view = cascade.checkout.order_to_pay(connection, wish.wish, wish.token)
         terms = cascade.checkout.terms(connection, view.order, wish.token)

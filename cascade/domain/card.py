@@ -147,6 +147,11 @@ class StripeEvent:
         return self.intent_id is not None and self.type in EVENT_TYPES
 
     @property
+    def tells_failure(self) -> bool:
+        """Whether a card was refused."""
+        return self.type == "payment_intent.payment_failed"
+
+    @property
     def ends_attempt(self) -> bool:
         """Whether nobody can pay its object any more."""
         return self.type in _ENDS

@@ -9,7 +9,8 @@ Accounts and their normal side:
     receivable:<order>  debit    ducats of an order that were to be taken back, but had been spent
     sales               credit   money earned
     suspense            credit   money that fits no order: owed back until an operator decides
-    citizen:<id>        credit   ducats that a citizen holds; never below zero
+    citizen:<id>        credit   ducats that a citizen holds with us; never below zero
+    venice:<id>         credit   ducats that were handed over to Venice, where the citizen holds them
 
 A balance is credits minus debits, so all balances of one asset sum to zero.
 """
@@ -22,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cascade.domain.deliveries import Delivery
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment
 from cascade.domain.quotes import Quote
@@ -40,6 +42,11 @@ def citizen(citizen_id: str) -> str:
     return f"citizen:{citizen_id}"
 
 
+def venice(citizen_id: str) -> str:
+    """The account of the ducats that Venice holds for a citizen, where Venice keeps the purse."""
+    return f"venice:{citizen_id}"
+
+
 def receivable(order_id: str) -> str:
     """The account of the ducats that are owed to us for an order whose money went back."""
     return f"receivable:{order_id}"
@@ -54,6 +61,10 @@ class Kind(StrEnum):
     """Money of a payment went back, or a part of it."""
     REINSTATEMENT = "reinstatement"
     """Money that had gone back is ours again."""
+    HANDOVER = "handover"
+    """Ducats leave for Venice, just before it is asked to credit them."""
+    HANDBACK = "handback"
+    """Venice surely did not credit them: the citizen holds them with us again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,18 @@ def sale(payment: ConfirmedPayment, citizen_id: str, quote: Quote) -> Transactio
 def suspense(payment: ConfirmedPayment) -> Transaction:
     """A payment that fits no order: money to us, owed back until an operator decides."""
     return Transaction(payment.reference, Kind.SUSPENSE, nonzero(*_received(payment, SUSPENSE)))
+
+
+def handover(delivery: Delivery, ducats: Money) -> Transaction:
+    """Ducats that leave for Venice with this try of a delivery."""
+    posting = Posting(citizen(delivery.citizen_id), venice(delivery.citizen_id), ducats)
+    return Transaction(f"handover:{delivery.id}:{delivery.attempts}", Kind.HANDOVER, (posting,))
+
+
+def handback(delivery: Delivery, ducats: Money) -> Transaction:
+    """Ducats that Venice did not credit, with this try of a delivery."""
+    posting = Posting(venice(delivery.citizen_id), citizen(delivery.citizen_id), ducats)
+    return Transaction(f"handback:{delivery.id}:{delivery.attempts}", Kind.HANDBACK, (posting,))
 
 
 def _received(payment: ConfirmedPayment, source: str) -> tuple[Posting, ...]:

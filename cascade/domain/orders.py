@@ -118,6 +118,7 @@ def status_of(
     fulfilment: Outcome | None,
     seen: bool,
     final: bool,
+    credited: bool = True,
 ) -> OrderStatus:
     """Where an order stands.
 
@@ -127,9 +128,12 @@ def status_of(
         fulfilment: what became of the payment that gave its ducats; None when none did.
         seen: a payment of this order is in some block, final or not, or a bank is at it.
         final: that block is final, and only the booking is still to come.
+        credited: whoever keeps the citizen's purse has said that the ducats are in it.
     """
+    if fulfilment is Outcome.REVERSED:
+        return OrderStatus.REVERSED
     if fulfilment is not None:
-        return OrderStatus.REVERSED if fulfilment is Outcome.REVERSED else OrderStatus.FULFILLED
+        return OrderStatus.FULFILLED if credited else OrderStatus.CONFIRMED
     if final:
         return OrderStatus.CONFIRMED
     if seen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cascade.domain.ledger import citizen
+from cascade.domain.ledger import citizen, venice
 from cascade.domain.money import ASSETS, DUCAT, Money
 from cascade.store.database import Conn
 
@@ -19,8 +19,13 @@ class Drift:
 
 
 def citizen_ducats(connection: Conn, citizen_id: str) -> Money:
-    """Ducats that a citizen holds; zero for somebody who never bought any."""
+    """Ducats that a citizen holds with us; zero for somebody who never bought any."""
     return balance(connection, citizen(citizen_id), DUCAT.code)
+
+
+def ducats_in_venice(connection: Conn, citizen_id: str) -> Money:
+    """Ducats that were handed over to Venice for a citizen."""
+    return balance(connection, venice(citizen_id), DUCAT.code)
 
 
 def balance(connection: Conn, account: str, asset: str) -> Money:

@@ -191,6 +191,18 @@ def sightings_of_order(connection: Conn, order_id: str) -> list[Sighting]:
     return [Sighting(bytes(row["transaction_hash"]), row["final"]) for row in rows]
 
 
+def untold_sightings(connection: Conn) -> list[tuple[str, bytes]]:
+    """Sightings of orders that were not told yet: order id and transaction, in the order in which orders are locked."""
+    rows = connection.execute(
+        "SELECT DISTINCT t.order_id, s.transaction_hash FROM chain_sightings s"
+        " JOIN chain_terms t USING (on_chain_order_id) WHERE NOT EXISTS (SELECT FROM order_events e"
+        " WHERE e.order_id = t.order_id AND e.type = 'order.seen'"
+        " AND e.key = '0x' || encode(s.transaction_hash, 'hex'))"
+        " ORDER BY t.order_id, s.transaction_hash"
+    ).fetchall()
+    return [(row["order_id"], bytes(row["transaction_hash"])) for row in rows]
+
+
 def health(connection: Conn) -> list[StreamHealth]:
     """How every stream stands."""
     rows = connection.execute(

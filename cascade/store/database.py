@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 
-from psycopg import Connection, OperationalError
+from psycopg import AsyncConnection, Connection, OperationalError
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
@@ -39,6 +39,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
+        self._url = url
         self._pool: ConnectionPool[Conn] = ConnectionPool(
             url,
             min_size=1,
@@ -67,6 +68,24 @@ class Database:
         """One transaction: committed at the end of the block, rolled back when an exception leaves it."""
         with self._pool.connection() as connection:
             yield connection
+
+    async def listen(self, channel: str) -> AsyncConnection[Row]:
+        """A connection of its own, outside of the pool, that hears what is notified on a channel.
+
+        Raises:
+            psycopg.OperationalError: the database does not answer.
+        """
+        connection = await AsyncConnection[Row].connect(
+            self._url,
+            autocommit=True,
+            row_factory=dict_row,
+            options=_SESSION,
+            connect_timeout=5,
+            application_name=channel,
+            **_KEEPALIVE,  # type: ignore[arg-type] # libpq's own names
+        )
+        await connection.execute(f"LISTEN {channel}".encode())
+        return connection
 
     def is_up(self) -> bool:
         """Whether a query gets an answer."""

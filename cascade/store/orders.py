@@ -28,7 +28,8 @@ def insert(connection: Conn, order: Order) -> None:
     """Store a new order."""
     quote = order.quote
     connection.execute(
-        f"INSERT INTO orders ({_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",  # noqa: S608 - constant
+        f"INSERT INTO orders ({_COLUMNS}, expiry_due)"  # noqa: S608 - constant
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             order.id,
             order.link_token,
@@ -40,8 +41,31 @@ def insert(connection: Conn, order: Order) -> None:
             quote.rate.nano_usd,
             order.created_at,
             order.expires_at,
+            order.expires_at,
         ),
     )
+
+
+def lock_expired(connection: Conn, *, seconds: float, limit: int) -> list[Order]:
+    """Orders whose time has been over for some seconds and of which that was not told, each locked.
+
+    Those that others hold, that can still be paid by card, or whose payment is on its way are left out.
+    """
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM orders o WHERE expiry_due <= now() - %s * interval '1 second'"  # noqa: S608 - constant
+        " AND NOT EXISTS (SELECT FROM card_attempts a WHERE a.order_id = o.id AND a.closed_at IS NULL)"
+        " AND NOT EXISTS (SELECT FROM card_intents i WHERE i.order_id = o.id AND i.status = 'processing')"
+        " AND NOT EXISTS (SELECT FROM chain_sightings s JOIN chain_terms t USING (on_chain_order_id)"
+        " WHERE t.order_id = o.id)"
+        " ORDER BY expiry_due LIMIT %s FOR UPDATE OF o SKIP LOCKED",
+        (seconds, limit),
+    ).fetchall()
+    return [_order(row, "") for row in rows]
+
+
+def forget_expiry(connection: Conn, order_id: str) -> None:
+    """Note that an order need not be looked at when its time is over: it is paid, or was told of."""
+    connection.execute("UPDATE orders SET expiry_due = NULL WHERE id = %s", (order_id,))
 
 
 def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms) -> None:

@@ -12,6 +12,7 @@ from threading import Event
 import psycopg
 
 from cascade.card_checkout import CardCheckout
+from cascade.checkout import tell_card
 from cascade.domain.card import CardAttempt, StripeEvent
 from cascade.errors import CascadeError, StripeError, StripeUnavailable
 from cascade.fulfillment import fulfill, reverse
@@ -125,6 +126,8 @@ class CardWorker:
                     news = [r for r in evidence.reversals if reverse(connection, r)]
                     log.info("%s: %s, %d reversals new", evidence.payment.reference, outcome, len(news))
                 card.save_evidence(connection, number, evidence)
+                if evidence.payment is None:  # else a refused card is no news any more
+                    tell_card(connection, evidence.intent, [e.event_id for e in covered if e.tells_failure])
                 card.close_named(connection, [event.object_id for event in covered if event.ends_attempt])
                 inbox.settle(connection, covered)
             if len(covered) < len(events):

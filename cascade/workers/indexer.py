@@ -24,6 +24,7 @@ from tenacity import (
     wait_exponential,
 )
 
+from cascade.checkout import tell_seen
 from cascade.domain.money import Asset
 from cascade.errors import CascadeError, DeploymentMismatch, LeaseLost, NodeUnavailable
 from cascade.fulfillment import fulfill
@@ -192,6 +193,7 @@ class Indexer:
         with self._database.transaction() as connection:
             if events or cursors.has_sightings(connection, cursor.stream):
                 cursors.replace_sightings(connection, cursor.stream, events)
+                tell_seen(connection)
 
     def _report(self, attempt: RetryCallState) -> None:
         """Say what went wrong. What time alone does not mend stays visible as the stream's alarm."""

@@ -9,7 +9,9 @@ from typing import Any
 import psycopg
 
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.faults.dying_indexer", "tests.faults.dying_card_worker"])
+FORK.set_forkserver_preload(
+    ["tests.faults.dying_indexer", "tests.faults.dying_card_worker", "tests.faults.dying_dispatcher"]
+)
 
 
 def die_before(messages: int, wish: int) -> None:

@@ -86,7 +86,7 @@ def await_fulfilled(endpoints: Mapping[str, Any], order_id: str) -> None:
 
 
 def ducats(endpoints: Mapping[str, Any]) -> str:
-    balance: str = httpx.get(f"{endpoints['api']}/api/citizens/Marco/balance").json()["ducats"]
+    balance: str = httpx.get(f"{endpoints['api']}/api/citizens/Marco/balance").json()["in_venice"]
     return balance
 
 

@@ -8,8 +8,8 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 # Folders whose every file the tree names; of the others it names the folder.
-IN_DETAIL = ("", "contracts", "scripts", "cascade", "cascade/domain", "cascade/rails", "cascade/store",
-             "cascade/workers", "api", "sandbox", "tests", "docs")  # fmt: skip
+IN_DETAIL = ("", "contracts", "scripts", "cascade", "cascade/domain", "cascade/rails", "cascade/delivery",
+             "cascade/store", "cascade/workers", "api", "sandbox", "tests", "docs")  # fmt: skip
 UNSAID = {"__init__.py", ".gitkeep"}
 
 

@@ -124,7 +124,7 @@ def test_a_test_key_is_refused_beside_a_node_elsewhere(monkeypatch: pytest.Monke
 def test_the_example_lists_every_setting_and_nothing_else() -> None:
     example = (ROOT / ".env.example").read_text()
     listed = re.findall(r"^#?([A-Z_]+)=", example, re.MULTILINE)
-    sandbox = {"CASCADE_SANDBOX_RPC_PORT", "CASCADE_SANDBOX_STRIPE_PORT"}
+    sandbox = {f"CASCADE_SANDBOX_{name}_PORT" for name in ("RPC", "STRIPE", "VENICE")}
     assert sorted(listed) == sorted({variable_of(field) for field in Settings.model_fields} | sandbox)
 
 

@@ -75,7 +75,8 @@ async function poll() {
   clearTimeout(timer);
   try {
     const order = await fetchOrder();
-    const version = [order.status, ...order.payments.map(mark)].join(" ");
+    const credit = order.credit === "in_review" ? [order.credit] : [];
+    const version = [order.status, ...credit, ...order.payments.map(mark)].join(" ");
     if (version !== element("order").dataset.version) await refresh();
     element("lost").hidden = true;
   } catch {

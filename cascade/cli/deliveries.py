@@ -1,0 +1,187 @@
+"""What leaves the house: what waits or is parked, and the platform's endpoints."""
+
+from __future__ import annotations
+
+import click
+
+from cascade.cli.terminal import console, opened, table_of
+from cascade.delivery.webhooks import check_url, new_endpoint_id, new_secret
+from cascade.domain.deliveries import Problem
+from cascade.domain.events import EventType
+from cascade.errors import NotFound
+from cascade.fulfillment import acknowledge, due_of
+from cascade.store import endpoints
+from cascade.store import outbox as store
+from cascade.store.database import Conn
+from cascade.store.endpoints import Endpoint
+from cascade.store.outbox import Filter
+
+_ENDPOINT = click.argument("endpoint_id", metavar="ENDPOINT")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--id", "number", type=int, help="Only this delivery.")
+@click.option("--destination", help="Only to venice, message, email or webhook:ENDPOINT.")
+@click.option("--citizen", help="Only about this citizen.")
+@click.option("--order", help="Only of this order.")
+@click.option("--problem", type=click.Choice([str(problem) for problem in Problem]), help="Only with this problem.")
+@click.option("--waiting", is_flag=True, help="Show what is tried again by itself instead of what is parked.")
+@click.option("--replay", is_flag=True, help="Try the parked deliveries that match once more.")
+@click.option("--limit", default=100, show_default=True, help="Most deliveries to show.")
+@click.pass_context
+def outbox(
+    context: click.Context,
+    number: int | None,
+    destination: str | None,
+    citizen: str | None,
+    order: str | None,
+    problem: str | None,
+    waiting: bool,
+    replay: bool,
+    limit: int,
+) -> None:
+    """Deliveries that wait for an operator, with the next step for each."""
+    if context.invoked_subcommand is not None:
+        return
+    wanted = Filter(number, destination, citizen, order, problem)
+    with opened() as cascade, cascade.database.transaction() as connection:
+        if replay:
+            console.print(f"{store.replay(connection, wanted)} deliveries are tried once more.")
+        entries = (store.waiting if waiting else store.parked)(connection, wanted, limit=limit)
+    table = table_of("id", "to", "citizen", "order", "reference", "tries", "next try", "problem", "error", "next step")
+    for entry in entries:
+        table.add_row(
+            str(entry.id),
+            entry.destination,
+            entry.citizen_id,
+            entry.order_id,
+            entry.reference,
+            str(entry.attempts),
+            entry.due_at.isoformat(" ", "seconds") if waiting else "",
+            entry.problem or "",
+            entry.error or "",
+            entry.problem.next_step if entry.problem else "",
+        )
+    console.print(table if entries else "Nothing waits." if waiting else "Nothing is parked.")
+
+
+@outbox.command()
+@click.argument("number", metavar="ID", type=int)
+def log(number: int) -> None:
+    """The tries of a delivery, the newest first."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        attempts = store.attempts(connection, number)
+    table = table_of("try", "ended", "seconds", "error")
+    for attempt in attempts:
+        ended = attempt["ended_at"].isoformat(" ", "seconds")
+        table.add_row(str(attempt["number"]), ended, f"{attempt['seconds']:.1f}", attempt["error"] or "delivered")
+    console.print(table if attempts else "It was never tried.")
+
+
+@outbox.command()
+@click.argument("number", metavar="ID", type=int)
+def settle(number: int) -> None:
+    """Take a parked credit as delivered, when you have seen in Venice that the citizen has the ducats."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        delivery = store.take_parked(connection, number)
+        if delivery is None or delivery.destination != "venice":
+            raise NotFound(f"no credit {number} is parked")
+        acknowledge(connection, delivery, delivery.handed or due_of(delivery))
+    console.print(f"Delivery {number} is settled, and the citizen is told.")
+
+
+@outbox.command()
+@click.argument("number", metavar="ID", type=int)
+def redeliver(number: int) -> None:
+    """Send a webhook once more that was delivered."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        if not store.redeliver(connection, number):
+            raise NotFound(f"no delivered webhook has the number {number}")
+    console.print(f"Delivery {number} is sent once more.")
+
+
+@click.group()
+def webhooks() -> None:
+    """The platform's endpoints, which hear of events."""
+
+
+@webhooks.command("list")
+def list_endpoints() -> None:
+    """All endpoints, and how they are."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        found = endpoints.all_of(connection)
+    table = table_of("endpoint", "url", "events", "state")
+    for endpoint in found:
+        table.add_row(endpoint.id, endpoint.url, ", ".join(endpoint.event_types) or "all", _state(endpoint))
+    console.print(table if found else "There are no endpoints. `cascade webhooks add URL` adds one.")
+
+
+@webhooks.command()
+@click.argument("url")
+@click.option("--event", "events", multiple=True, type=click.Choice([str(kind) for kind in EventType]))
+def add(url: str, events: tuple[str, ...]) -> None:
+    """Add an endpoint for all events, or for those that --event names. Prints its secret, once."""
+    endpoint_id, secret = new_endpoint_id(), new_secret()
+    with opened() as cascade, cascade.database.transaction() as connection:
+        checked = check_url(url, cascade.settings.webhooks_allow_private)
+        endpoints.insert(connection, endpoint_id, checked, [EventType(kind) for kind in events], secret)
+    console.print(f"{endpoint_id} hears of events from now on. It verifies them with this secret, shown only now:")
+    console.print(secret, soft_wrap=True)
+
+
+@webhooks.command()
+@_ENDPOINT
+@click.option("--overlap-hours", default=24.0, show_default=True, help="How long the old secret signs as well.")
+def rotate(endpoint_id: str, overlap_hours: float) -> None:
+    """Give an endpoint a new secret, and print it, once."""
+    secret = new_secret()
+    with opened() as cascade, cascade.database.transaction() as connection:
+        _known(connection, endpoint_id)
+        endpoints.rotate(connection, endpoint_id, secret, overlap_hours * 3600)
+    console.print(f"{endpoint_id} has a new secret; the old one signs too for {overlap_hours:g} hours:")
+    console.print(secret, soft_wrap=True)
+
+
+@webhooks.command()
+@_ENDPOINT
+def enable(endpoint_id: str) -> None:
+    """Let an endpoint hear of events again. What was kept for it waits in `cascade outbox` until it is replayed."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        _known(connection, endpoint_id)
+        endpoints.set_enabled(connection, endpoint_id, True)
+    console.print(
+        f"{endpoint_id} is enabled. `cascade outbox --destination webhook:{endpoint_id} --replay` sends the rest."
+    )
+
+
+@webhooks.command()
+@_ENDPOINT
+def disable(endpoint_id: str) -> None:
+    """Leave an endpoint alone. Events are kept for it."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        _known(connection, endpoint_id)
+        endpoints.set_enabled(connection, endpoint_id, False, "by an operator")
+    console.print(f"{endpoint_id} is disabled; events are kept for it.")
+
+
+@webhooks.command()
+@_ENDPOINT
+def delete(endpoint_id: str) -> None:
+    """Forget an endpoint, its secrets, and what was kept for it."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        _known(connection, endpoint_id)
+        endpoints.delete(connection, endpoint_id)
+    console.print(f"{endpoint_id} is deleted.")
+
+
+def _known(connection: Conn, endpoint_id: str) -> None:
+    if endpoints.by_id(connection, endpoint_id) is None:
+        raise NotFound(f"there is no endpoint {endpoint_id}; `cascade webhooks list` shows all")
+
+
+def _state(endpoint: Endpoint) -> str:
+    if endpoint.disabled_at is not None:
+        return f"disabled: {endpoint.disabled_why}"
+    if endpoint.failing_since is not None:
+        return f"failing since {endpoint.failing_since.isoformat(' ', 'minutes')}"
+    return "well"

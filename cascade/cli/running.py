@@ -1,0 +1,215 @@
+"""What runs: the API and the workers, together or each alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import click
+import uvicorn
+
+from cascade import bootstrap
+from cascade.bootstrap import Cascade
+from cascade.cli.terminal import opened
+from cascade.errors import CascadeError, SettingsError
+from cascade.store.database import migrate as apply_migrations
+
+
+@click.command()
+def up() -> None:
+    """Migrate, then run the API and the workers until Ctrl-C."""
+    with opened() as cascade:
+        _migrate(cascade)
+        endpoints = cascade.settings.home / "endpoints.json"
+        server = _Server(_server_config(cascade), lambda: _write_endpoints(cascade, endpoints))
+        crew = _Crew(server.end)  # the API must not go on selling alone
+        _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the workers
+        crew.start("indexer", lambda stop: _index(cascade, stop))
+        card_worker = bootstrap.card_worker(cascade)
+        if cascade.card is not None and cascade.card.stripe.test_mode:
+            logging.getLogger(__name__).warning("Stripe is in test mode: ducats are credited for test cards")
+        if card_worker is not None:
+            crew.start("card", card_worker.run)
+        crew.start("dispatcher", bootstrap.dispatcher(cascade).run)
+        try:
+            server.run()
+        finally:
+            endpoints.unlink(missing_ok=True)
+            crew.stop()
+        if crew.failed or not server.started:
+            sys.exit(1)
+
+
+@click.command()
+def api() -> None:
+    """Run only the API; many may run side by side."""
+    with opened() as cascade:
+        server = uvicorn.Server(_server_config(cascade))
+        server.run()
+        if not server.started:
+            sys.exit(1)
+
+
+@click.command()
+def indexer() -> None:
+    """Run only the indexer; a second one waits and takes over when the first is gone."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    with opened() as cascade:
+        _index(cascade, stop)
+
+
+@click.command()
+def card() -> None:
+    """Run only the worker that books what Stripe tells; many may run side by side."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    with opened() as cascade:
+        worker = bootstrap.card_worker(cascade)
+        if worker is None:
+            raise SettingsError("STRIPE_SECRET_KEY: is required to book payments by card")
+        worker.run(stop)
+
+
+@click.command()
+def dispatcher() -> None:
+    """Run only the dispatcher, which delivers credits, messages, letters and webhooks; many may run side by side."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    with opened() as cascade:
+        bootstrap.dispatcher(cascade).run(stop)
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to this release's shape."""
+    with opened() as cascade:
+        _migrate(cascade)
+
+
+def _hear_signals(act: Callable[[], None]) -> None:
+    """Act on Ctrl-C and SIGTERM instead of dying of them."""
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        act()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _migrate(cascade: Cascade) -> None:
+    for name in apply_migrations(cascade.database):
+        logging.getLogger(__name__).info("applied migration %s", name)
+
+
+def _index(cascade: Cascade, stop: threading.Event) -> None:
+    node = bootstrap.node(cascade.settings)
+    try:
+        bootstrap.indexer(cascade, node).run(stop)
+    finally:
+        node.close()
+
+
+class _Crew:
+    """Workers, each in a thread; when one ends, whatever ended it, the others are told."""
+
+    def __init__(self, on_end: Callable[[], None]) -> None:
+        self._on_end = on_end
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.failed = False
+
+    def start(self, name: str, run: Callable[[threading.Event], None]) -> None:
+        """Run until told to stop."""
+
+        def work() -> None:
+            try:
+                run(self._stop)
+            except CascadeError as fault:
+                logging.getLogger(__name__).error("%s", fault)
+                self.failed = True
+            except BaseException:
+                self.failed = True
+                raise
+            finally:
+                self._on_end()
+
+        thread = threading.Thread(target=work, name=name)
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        """Tell all to stop, and wait for them."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it is up."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    def end(self) -> None:
+        """Stop, at whatever moment of its life. The signal tells open streams, for which it would wait in vain."""
+        self.should_exit = True
+        signal.raise_signal(signal.SIGTERM)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+def _server_config(cascade: Cascade) -> uvicorn.Config:
+    sys.path.insert(0, os.getcwd())  # `api` is an application beside the library, not an installed package
+    if importlib.util.find_spec("api") is None:
+        raise SettingsError(f"there is no api/ in {os.getcwd()}: start cascade in the folder of its repository")
+    return uvicorn.Config(
+        "api.main:app",
+        host=cascade.settings.host,
+        port=cascade.settings.port,
+        proxy_headers=True,
+        forwarded_allow_ips=cascade.settings.forwarded_allow_ips,
+        access_log=False,  # paths hold payment links
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _write_endpoints(cascade: Cascade, path: Path) -> None:
+    """Tell local tools where everything is; only the owner may read it, since the database URL may hold a password."""
+    deployment, configured = cascade.deployment, cascade.settings
+    content = {
+        "api": configured.base_url,
+        "rpc_url": configured.rpc_url.get_secret_value(),
+        "database_url": configured.database_url.get_secret_value(),
+        "chain_id": deployment.chain.chain_id,
+        "router": deployment.router,
+        "safe": deployment.treasury,
+        "partner": deployment.partner,
+        "tokens": {asset.code: address for asset, address in deployment.chain.stablecoins.items()},
+    }
+    if configured.stripe_api_base is not None:
+        content["stripe_double"] = configured.stripe_api_base
+    if configured.venice_url is not None:
+        content["venice"] = configured.venice_url
+    if configured.test_payer_key is not None:
+        content["funded_key"] = configured.test_payer_key.get_secret_value()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+    temporary.replace(path)

@@ -1,0 +1,139 @@
+"""What people read: each event's title and text, as files that an operator may replace or translate."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+
+from cascade.domain.deliveries import Problem
+from cascade.domain.events import EventType
+from cascade.domain.money import DUCAT, Money
+from cascade.errors import DeliveryRefused, SettingsError
+
+_OURS: Final = Path(__file__).parent / "texts"
+_OUR_LANGUAGE: Final = "en"
+_NOT_TEXT: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
+_DECIMAL: Final = re.compile(r"(-?)(\d{1,30})(?:\.(\d{1,30}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a person reads: a title of one line, and plain text."""
+
+    title: str
+    body: str
+
+
+class Texts:
+    """Writes what people read.
+
+    Args:
+        language: what is written for readers whose language there is not.
+        folder: an operator's own ``<language>/<event type>.txt``, which go before ours; None when there are none.
+
+    Raises:
+        SettingsError: there is no such folder or language, or a file of the operator's is no template.
+    """
+
+    def __init__(self, language: str = _OUR_LANGUAGE, folder: Path | None = None) -> None:
+        if folder is not None and not folder.is_dir():
+            raise SettingsError(f"{folder} is no folder: texts are read from <folder>/<language>/<event type>.txt")
+        self._folders: Final = (_OURS,) if folder is None else (folder, _OURS)
+        self._language = language
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(self._folders),
+            undefined=jinja2.StrictUndefined,
+            autoescape=False,  # noqa: S701 - plain text, which no browser reads as HTML
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            finalize=_shown,
+        )
+        self._templates.filters |= {"amount": amount, "ducats": ducats, "total": total}
+        self._templates.tests["some"] = _is_some
+        self.languages: Final = self._found()
+        """Those that there are texts in."""
+        if language not in self.languages:
+            raise SettingsError(f"there are no texts in {language!r}, only in {', '.join(self.languages)}")
+
+    def write(self, kind: EventType, data: Mapping[str, Any], language: str | None = None) -> Text:
+        """An event in words.
+
+        Args:
+            kind: one that citizens are told of.
+            data: the event's; amounts are plain decimals as text.
+            language: the reader's, such as ``en`` or ``en-GB``; None for the default.
+
+        Raises:
+            DeliveryRefused: there is no text, or it asks for something that the event does not tell.
+        """
+        wanted = (language or "", (language or "").partition("-")[0], self._language, _OUR_LANGUAGE)
+        names = [f"{one}/{kind}.txt" for one in wanted if one in self.languages]
+        try:
+            written = self._templates.select_template(names).render(data)
+        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as fault:
+            raise DeliveryRefused(f"the text of {kind} cannot be written: {fault}", Problem.REFUSED) from None
+        title, _, body = written.strip().partition("\n")
+        if not title.strip() or not body.strip():
+            raise DeliveryRefused(f"the text of {kind} needs a title, an empty line and a text", Problem.REFUSED)
+        lines = "\n".join(line.rstrip() for line in body.strip().splitlines())
+        return Text(title.strip(), re.sub(r"\n{3,}", "\n\n", lines) + "\n")
+
+    def _found(self) -> Sequence[str]:
+        """The languages; every template is read on the way, so that a broken one is found at the start."""
+        languages = set()
+        for folder in self._folders:
+            for file in sorted(folder.glob("*/*.txt")):
+                if file.stem not in list(EventType):
+                    raise SettingsError(f"{file}: there is no event {file.stem!r}, so this text would never be read")
+                languages.add(file.parent.name)
+                try:
+                    self._templates.get_template(f"{file.parent.name}/{file.name}")
+                except (jinja2.TemplateError, UnicodeDecodeError) as fault:
+                    raise SettingsError(f"{file} is no template: {fault}") from None
+        return tuple(sorted(languages))
+
+
+def amount(plain: str) -> str:
+    """An amount as it is, with its thousands apart and no single decimal: ``1234.5`` becomes ``1,234.50``.
+
+    Raises:
+        ValueError: not a plain decimal.
+    """
+    match = _DECIMAL.fullmatch(str(plain))  # str: what is undefined says there which name it was
+    if match is None:
+        raise ValueError(f"{plain!r} is not a plain decimal amount such as 25.01")
+    sign, whole, fraction = match[1], match[2], match[3]
+    return f"{sign}{int(whole):,}" + (f".{fraction:0<2}" if fraction else "")
+
+
+def ducats(plain: str) -> str:
+    """Ducats for people: at most two decimals, cut off and never rounded up. Raises ValueError as `amount`."""
+    return Money.parse(str(plain), DUCAT).display()
+
+
+def total(parts: Sequence[str]) -> str:
+    """The sum of several amounts of ducats, as a plain decimal. Raises ValueError as `amount`."""
+    return sum((Money.parse(part, DUCAT) for part in parts), Money(DUCAT, 0)).plain
+
+
+def _is_some(value: object) -> bool:
+    """Whether a value is there and is not nothing: ``{% if ducats_owed is some %}``."""
+    if isinstance(value, jinja2.Undefined) or value is None:
+        return False
+    return str(value).strip("0.") != ""
+
+
+def _shown(value: object) -> object:
+    """A value as it is put into a text: one line, and nothing in it that steers a terminal or the reading direction."""
+    if value is None:
+        raise ValueError("a value that is not known was to be shown: ask with `is some` first")
+    if isinstance(value, str):
+        return "".join(character for character in value if unicodedata.category(character) not in _NOT_TEXT)
+    return value

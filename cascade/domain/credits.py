@@ -1,0 +1,101 @@
+"""Judging a credit by what Venice says it has done. Venice knows no idempotency key, so we look before we send again.
+
+Venice makes a transfer of every request, executes it a little later by two writes that are not one, and then marks it.
+Our reference stands in the transfer's notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+
+from cascade.domain.deliveries import Problem
+from cascade.domain.money import Money
+
+EXECUTED = "executed"
+ACTIVE = "active"
+FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class VeniceTransfer:
+    """A transfer with our reference, as Venice shows it.
+
+    Attributes:
+        number: which of our tries asked for it.
+        status: in Venice's words: ``active``, ``executed``, ``failed``, or something that we do not know.
+        amount: ducats; None when it cannot be read.
+        times: how often its notes say that ducats were moved.
+        error: why it failed, in Venice's words.
+    """
+
+    number: int
+    status: str
+    amount: Decimal | None
+    times: int = 0
+    error: str = ""
+
+
+class Finding(Enum):
+    """What a look into Venice says of a credit, when it is not a problem."""
+
+    CREDITED = "credited"
+    """It was executed, once, with the right amount."""
+    WAITING = "waiting"
+    """It is there and not executed yet: never send it again."""
+    ABSENT = "absent"
+    """Nothing of it is there, or only what surely moved nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A finding, or a problem with its reason in words."""
+
+    finding: Finding | None
+    problem: Problem | None = None
+    reason: str = ""
+
+
+def judge_credit(transfers: Sequence[VeniceTransfer], ducats: Money, last_number: int | None) -> Verdict:
+    """Decide what became of a credit.
+
+    Args:
+        transfers: all with our reference.
+        ducats: what was sent.
+        last_number: the try that sent it last; None when what earlier tries sent is known to have moved nothing.
+    """
+    executed = [t for t in transfers if t.status == EXECUTED]
+    active = [t for t in transfers if t.status == ACTIVE]
+    moved = sum(max(1, t.times) for t in executed)
+    if moved > 1 or (executed and active):
+        return Verdict(None, Problem.CREDITED_TWICE, f"Venice moved it {moved} times, and {len(active)} more wait")
+    if executed:
+        amount = executed[0].amount
+        # Venice counts in floats.
+        if amount is None or round(amount, ducats.asset.scale) != Decimal(ducats.plain):
+            return Verdict(None, Problem.UNCLEAR, f"Venice executed {amount} ducats instead of {ducats.plain}")
+        return Verdict(Finding.CREDITED)
+    if active:
+        return Verdict(Finding.WAITING)
+    for transfer in transfers:
+        if transfer.number != last_number:
+            continue
+        problem = problem_of(transfer.error)
+        # It may have failed between its two writes: only what is refused before the first has surely moved nothing.
+        if transfer.status != FAILED or transfer.times or problem is Problem.REFUSED:
+            reason = f"Venice marked the transfer as {transfer.status}: {transfer.error}"
+            return Verdict(None, Problem.UNCLEAR, reason)
+        return Verdict(Finding.ABSENT, problem, transfer.error)
+    return Verdict(Finding.ABSENT)
+
+
+def problem_of(error: str) -> Problem:
+    """The problem behind Venice's words for a refusal."""
+    words = error.lower()
+    if "insufficient funds" in words:
+        return Problem.INSUFFICIENT_FUNDS
+    if "not found" in words and "sender" not in words:
+        return Problem.UNKNOWN_CITIZEN
+    return Problem.REFUSED

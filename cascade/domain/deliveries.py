@@ -1,0 +1,135 @@
+"""What leaves the house: where to, and what may become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from cascade.domain.money import Money
+
+VENICE = "venice"
+"""Ducats, to whoever keeps the citizens' purses."""
+MESSAGE = "message"
+"""Venice's own message to a citizen."""
+EMAIL = "email"
+_WEBHOOK = "webhook:"
+
+
+def webhook(endpoint_id: str) -> str:
+    """The destination of one of the platform's endpoints: each is apart, so that a dead one delays no other."""
+    return _WEBHOOK + endpoint_id
+
+
+def endpoint_of(destination: str) -> str | None:
+    """The endpoint behind a destination; None when it is no webhook."""
+    return destination.removeprefix(_WEBHOOK) if destination.startswith(_WEBHOOK) else None
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    VOID = "void"
+    """There was nothing left to deliver: the ducats had been taken back meanwhile."""
+    PARKED = "parked"
+    """It waits for an operator, who replays or settles it."""
+
+
+class CreditState(StrEnum):
+    """How the ducats of a paid order stand."""
+
+    ON_ITS_WAY = "on_its_way"
+    CREDITED = "credited"
+    IN_REVIEW = "in_review"
+
+
+def credit_state(states: Sequence[DeliveryState]) -> CreditState:
+    """How an order's ducats stand, by all of its credits to Venice."""
+    if DeliveryState.PARKED in states:
+        return CreditState.IN_REVIEW
+    return CreditState.ON_ITS_WAY if DeliveryState.PENDING in states else CreditState.CREDITED
+
+
+class Problem(StrEnum):
+    """Why a delivery is parked, or why its last try did not succeed."""
+
+    EXHAUSTED = "exhausted"
+    UNKNOWN_CITIZEN = "unknown_citizen"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    REFUSED = "refused"
+    UNCLEAR = "unclear"
+    CREDITED_TWICE = "credited_twice"
+    ENDPOINT_DISABLED = "endpoint_disabled"
+
+    @property
+    def next_step(self) -> str:
+        """What an operator does about it."""
+        return _NEXT_STEP[self]
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether Venice surely moved nothing, so that the ducats are still ours to give or to take back."""
+        return self in (Problem.UNKNOWN_CITIZEN, Problem.INSUFFICIENT_FUNDS, Problem.REFUSED)
+
+
+_NEXT_STEP = {
+    Problem.EXHAUSTED: "See that the receiver is up, then replay it.",
+    Problem.UNKNOWN_CITIZEN: "Let Venice know the citizen and replay it, or refund the payment.",
+    Problem.INSUFFICIENT_FUNDS: "Give CASCADE_PAYMENT_PROCESSOR more ducats in Venice; it is tried again by itself.",
+    Problem.REFUSED: "Read the error, mend its cause, then replay it, or refund the payment.",
+    Problem.UNCLEAR: "See in Venice whether the citizen has the ducats: if so settle it, if not replay it.",
+    Problem.CREDITED_TWICE: "Take the surplus back in Venice, then settle it.",
+    Problem.ENDPOINT_DISABLED: "Enable the endpoint, then replay it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One thing for one receiver.
+
+    Attributes:
+        id: its number in the outbox.
+        destination: ``venice``, ``message``, ``email`` or ``webhook:<endpoint>``.
+        citizen_id: whom it is about; order is kept for each destination and citizen.
+        order_id: the order it belongs to.
+        reference: the receiver's idempotency key, the same at every try.
+        payload: what is to be delivered.
+        attempts: tries so far, this one included. It fences the writes of a try that was overtaken.
+        age_seconds: since the first try.
+        handed: ducats that left our ledger for this credit; None when none did.
+        sent_seconds: since the credit was last sent; None when nothing that was sent is open any more.
+        sent_number: which try sent it.
+    """
+
+    id: int
+    destination: str
+    citizen_id: str
+    order_id: str
+    reference: str
+    payload: Mapping[str, Any]
+    attempts: int
+    age_seconds: float
+    handed: Money | None = None
+    sent_seconds: float | None = None
+    sent_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """A delivery as operators see it."""
+
+    id: int
+    destination: str
+    citizen_id: str
+    order_id: str
+    reference: str
+    state: DeliveryState
+    problem: Problem | None
+    error: str | None
+    attempts: int
+    created_at: datetime
+    due_at: datetime

@@ -1,0 +1,55 @@
+"""What happens to an order is recorded once, and with it everything that must leave the house because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cascade.domain.deliveries import EMAIL, MESSAGE, webhook
+from cascade.domain.events import EventType, OrderEvent, order_data
+from cascade.domain.orders import Order
+from cascade.store import contacts, endpoints, events, outbox
+from cascade.store.database import Conn
+
+
+def record(
+    connection: Conn,
+    order: Order,
+    kind: EventType,
+    key: str,
+    data: Mapping[str, Any] | None = None,
+    *,
+    quietly: bool = False,
+) -> OrderEvent | None:
+    """Record an event and enqueue its deliveries. The same event again is a no-op.
+
+    Args:
+        connection: everything is written in its transaction; the order stays locked until its end.
+        order: whose life it belongs to.
+        kind: what happened.
+        key: what it is about, e.g. a payment's reference: of one thing it is told once.
+        data: what is told beside the order's own data; amounts are plain decimals as text.
+        quietly: leave the citizen alone; only those who watch the order are told.
+
+    Returns:
+        The event; None when it was recorded before.
+    """
+    event = events.append(connection, order.id, kind, key, {**order_data(order), **(data or {})})
+    if event is None:
+        return None
+    message = {
+        "type": event.type,
+        "timestamp": event.occurred_at.isoformat(),
+        "data": {"citizen_id": order.citizen_id, **event.data},
+    }
+    for endpoint in endpoints.listening(connection, kind):
+        outbox.enqueue(connection, webhook(endpoint), order.citizen_id, order.id, event.id, message)
+    if quietly or not kind.is_told_to_citizen:
+        return event
+    events.notify(connection, order.citizen_id, event)
+    outbox.enqueue(connection, MESSAGE, order.citizen_id, order.id, event.id, message)
+    if kind.is_mailed:
+        address = contacts.email_of(connection, order.id)
+        if address is not None:
+            outbox.enqueue(connection, EMAIL, order.citizen_id, order.id, event.id, {**message, "to": address})
+    return event

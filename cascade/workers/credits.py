@@ -1,0 +1,103 @@
+"""Credits: ducats on their way to whoever keeps the citizens' purses."""
+
+from __future__ import annotations
+
+import time
+
+from cascade import fulfillment
+from cascade.delivery.venice import Credit, VeniceConnector
+from cascade.domain.credits import Finding, Verdict, judge_credit
+from cascade.domain.deliveries import Delivery, Problem
+from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
+from cascade.store import outbox
+from cascade.store.database import Conn
+from cascade.workers.receivers import Books, Receiver
+
+_STALE_SECONDS = 5.0
+"""A try that was stopped for longer between noting that it sends and sending must not send: another may have begun."""
+
+
+class CreditReceiver(Receiver):
+    """Ducats for citizens.
+
+    In ledger mode our ledger is the purse, and the booking was the credit. Else Venice is asked: once, and after
+    anything that leaves it open whether Venice did it, only when a look into Venice does not find it.
+
+    Args:
+        venice: the connector; None in ledger mode.
+        books: hold the ducats and the outbox.
+        settle_seconds: what was sent may still take effect for this long: it is not sent again before.
+    """
+
+    longest_pause_seconds = 300.0
+
+    def __init__(self, venice: VeniceConnector | None, books: Books, *, settle_seconds: float) -> None:
+        self._venice = venice
+        self._books = books
+        self._settle_seconds = settle_seconds
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Bring a credit to its end, or one step nearer to it."""
+        if self._venice is None:
+            await self._books(
+                lambda connection: fulfillment.acknowledge(connection, delivery, fulfillment.due_of(delivery))
+            )
+            return
+        handed = await self._books(lambda connection: fulfillment.hand_over(connection, delivery))
+        if handed is None or handed.handed is None:
+            return
+        ducats, venice = handed.handed, self._venice
+        credit = Credit(handed.citizen_id, ducats, handed.reference, handed.attempts, handed.order_id)
+        verdict = Verdict(Finding.ABSENT)
+        if handed.attempts > 1:  # a first try cannot have been preceded by anything
+            verdict = judge_credit(await venice.transfers(credit), ducats, handed.sent_number)
+            _check(verdict)
+        if verdict.finding is Finding.ABSENT:
+            await self._send(venice, credit, handed)
+        await self._books(lambda connection: fulfillment.acknowledge(connection, handed, ducats))
+
+    async def _send(self, venice: VeniceConnector, credit: Credit, delivery: Delivery) -> None:
+        """Ask Venice, and look what has become of it; its answer alone says nothing."""
+        if delivery.sent_seconds is not None and delivery.sent_seconds < self._settle_seconds:
+            raise NotDelivered("Venice shows no transfer; what was sent may still take effect")
+        begun = time.monotonic()
+        if not await self._books(lambda connection: outbox.note_sent(connection, delivery)):
+            raise NotDelivered("another dispatcher has taken this credit over")
+        if time.monotonic() - begun > _STALE_SECONDS:
+            raise NotDelivered("too long between noting and sending")
+        answer: DeliveryError | None = None
+        try:
+            await venice.send(credit)
+        except DeliveryError as fault:
+            answer = fault
+        verdict = judge_credit(await venice.transfers(credit), credit.ducats, credit.number)
+        _check(verdict)
+        if verdict.finding is Finding.CREDITED:
+            return
+        if answer is not None and answer.problem == Problem.INSUFFICIENT_FUNDS:
+            raise NotDelivered(str(answer), answer.problem)
+        raise answer or NotDelivered("Venice has taken the transfer and does not show it yet")
+
+    def delivered(self, connection: Conn, delivery: Delivery) -> None:
+        """Nothing to do: it was acknowledged together with what is told of it."""
+
+    def turned_down(
+        self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
+    ) -> None:
+        """What Venice surely did not move is the citizen's with us again."""
+        fulfillment.turn_down(connection, delivery, fault, pause_seconds)
+
+
+def _check(verdict: Verdict) -> None:
+    """Let only a credit pass that has arrived.
+
+    Raises:
+        NotDelivered: it is on its way, or can be tried again.
+        DeliveryRefused: an operator has to look at it.
+    """
+    if verdict.problem is Problem.INSUFFICIENT_FUNDS:
+        raise NotDelivered(verdict.reason, verdict.problem)
+    if verdict.problem is not None:
+        raise DeliveryRefused(verdict.reason, verdict.problem)
+    if verdict.finding is Finding.WAITING:
+        raise NotDelivered("Venice has taken the transfer and not executed it yet")

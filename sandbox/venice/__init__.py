@@ -1,0 +1,32 @@
+"""A stateful double of Venice's API, with its hazards: it credits citizens for the system under test, or fails to.
+
+    with VeniceDouble.start() as venice:
+        ...                                             # the system under test speaks to venice.url
+        venice.control.balance("Marco_Polo")            # ducats, as a Decimal
+        venice.control.transfers("[cascade:stripe:pi_1#")   # every time that ducats moved for it
+        venice.control.set_chaos(lost_answer_rate=1.0)
+
+What it knows
+-------------
+
+- `POST /api/stratagems/try-create` for `transfer_ducats`: makes a stratagem of every request, whether or not it has
+  seen the like. It is `active`, and a scheduler executes it: `executed`, or `failed` with a line in its notes. Two
+  writes that are not one move the ducats.
+- `GET /api/stratagems`, filtered by `executedBy`, `status`, `type` and by fields such as `TargetCitizen`: the
+  newest executed ones first, those that wait last, no more than `limit` and never more than 100.
+- `GET /api/citizens?Username=...`, `POST /api/messages/send`, `GET /api/health`.
+- When its database does not answer, lists are replaced: citizens by three sample citizens with `_fallback`, stratagems
+  by none with `_fallbackError`; both with status 200.
+- What it answers holds amounts as JSON numbers; inside they are whole millionths.
+
+`venice.control` lets citizens come and go and time pass, `venice.chaos` lets things go wrong. Both are also under
+`POST /_double/<verb>` with a JSON body, for this machine only. `GET /` shows the purses to people. With a directory
+everything is committed to SQLite before it is answered, and outlives `kill -9`. On its own:
+`python -m sandbox.venice --port 12112`.
+"""
+
+from sandbox.venice.chaos import Chaos
+from sandbox.venice.city import Transfer
+from sandbox.venice.double import Control, VeniceDouble
+
+__all__ = ["Chaos", "Control", "Transfer", "VeniceDouble"]

@@ -1,0 +1,248 @@
+"""The city's books: citizens with their purses, stratagems, messages. SQLite, so that a killed double loses nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox.venice.chaos import Chaos
+
+PROCESSOR: Final = "CASCADE_PAYMENT_PROCESSOR"
+MOST_LISTED: Final = 100
+_ONE: Final = 10**6
+_USERNAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS citizens (username TEXT PRIMARY KEY, units INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS stratagems (
+    number INTEGER PRIMARY KEY, record TEXT NOT NULL, name TEXT NOT NULL, executed_by TEXT NOT NULL,
+    target TEXT NOT NULL, units INTEGER NOT NULL, status TEXT NOT NULL, label TEXT, description TEXT,
+    notes TEXT NOT NULL, created_at REAL NOT NULL, executed_at TEXT, expires_at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS transfers (
+    number INTEGER PRIMARY KEY, stratagem INTEGER NOT NULL REFERENCES stratagems, target TEXT NOT NULL,
+    units INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS messages (
+    number INTEGER PRIMARY KEY, sender TEXT NOT NULL, receiver TEXT NOT NULL, content TEXT NOT NULL, type TEXT NOT NULL,
+    created_at TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Ducats that really moved, once. `stratagem` is Venice's name of what moved them; `notes` are ours in it."""
+
+    target: str
+    amount: Decimal
+    notes: str
+    stratagem: str
+
+
+class Refusal(Exception):
+    """Venice says no, in its own words."""
+
+
+class City:
+    """The books, one thread at a time. `open_city`: whoever has a proper name is a citizen."""
+
+    def __init__(self, directory: Path | None, chaos: Chaos, open_city: bool) -> None:
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+        path = ":memory:" if directory is None else str(directory / "venice.sqlite3")
+        self._chaos = chaos
+        self._open_city = open_city
+        self.lock = threading.RLock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")  # survives a killed process
+        self._db.executescript(_TABLES)
+        for username, units in ((PROCESSOR, 10**9 * _ONE), ("Marco_Polo", 0)):
+            self._db.execute("INSERT OR IGNORE INTO citizens VALUES (?, ?)", (username, units))
+
+    def close(self) -> None:
+        """Ends it; may be called twice."""
+        with self.lock:
+            self._db.close()
+
+    def add_citizen(self, username: str) -> None:
+        """Lets somebody in; whoever is there stays."""
+        with self.lock:
+            self._db.execute("INSERT OR IGNORE INTO citizens VALUES (?, 0)", (username,))
+
+    def remove_citizen(self, username: str) -> None:
+        """Lets somebody go, with all ducats."""
+        with self.lock:
+            self._db.execute("DELETE FROM citizens WHERE username = ?", (username,))
+
+    def set_purse(self, username: str, ducats: Decimal) -> None:
+        """Sets what somebody holds."""
+        with self.lock:
+            self._db.execute("UPDATE citizens SET units = ? WHERE username = ?", (int(ducats * _ONE), username))
+
+    def purse(self, username: str) -> Decimal | None:
+        """What somebody holds; None for a stranger."""
+        with self.lock:
+            if self._open_city and _USERNAME.fullmatch(username):
+                self.add_citizen(username)
+            row = self._db.execute("SELECT units FROM citizens WHERE username = ?", (username,)).fetchone()
+        return None if row is None else Decimal(row["units"]) / _ONE
+
+    def purses(self) -> dict[str, Decimal]:
+        """What all hold, by name."""
+        with self.lock:
+            rows = self._db.execute("SELECT * FROM citizens ORDER BY username").fetchall()
+        return {row["username"]: Decimal(row["units"]) / _ONE for row in rows}
+
+    def create(self, sender: str, details: Mapping[str, Any]) -> str:
+        """Makes a stratagem; raises `Refusal`, and then nothing was done."""
+        target, amount = details.get("targetCitizenUsername"), details.get("amount")
+        if not isinstance(target, str) or not target:
+            raise Refusal("targetCitizenUsername is required")
+        try:
+            ducats = Decimal(str(amount))
+        except ArithmeticError:
+            raise Refusal("amount must be a valid number") from None
+        if isinstance(amount, bool) or amount is None or not ducats.is_finite() or ducats <= 0:
+            raise Refusal("amount must be positive")
+        if target == sender:
+            raise Refusal("Cannot transfer ducats to oneself")
+        with self.lock:
+            held = self.purse(sender)
+            if held is None:
+                raise Refusal(f"Sender citizen '{sender}' not found")
+            if self.purse(target) is None:
+                raise Refusal(f"Target citizen '{target}' not found")
+            if held < ducats:
+                raise Refusal(f"Sender {sender} has insufficient funds ({held} ducats) to transfer {ducats} ducats")
+            return self._insert(sender, target, ducats, held, details)
+
+    def _insert(self, sender: str, target: str, ducats: Decimal, held: Decimal, details: Mapping[str, Any]) -> str:
+        now = time.time()
+        name = f"transfer_ducats_{sender}_{target}_{int(now)}"
+        notes = {
+            "initial_notes": details.get("notes", ""),
+            "amount": float(ducats),
+            "reason": details.get("reason", "Direct transfer"),
+            "sender_balance_before": float(held),
+            "created_at": _iso(now),
+        }
+        self._db.execute(
+            "INSERT INTO stratagems (record, name, executed_by, target, units, status, label, description, notes,"
+            " created_at, expires_at) VALUES (?, ?, ?, ?, ?, 'active', ?, ?, ?, ?, ?)",
+            ("rec" + secrets.token_hex(7), name, sender, target, int(ducats * _ONE), details.get("name"),
+             details.get("description"), json.dumps(notes), now, _iso(now + 300)),
+        )  # fmt: skip
+        if self._chaos.process_seconds == 0:
+            self.execute_due()
+        return name
+
+    def execute_due(self, *, all_of_them: bool = False) -> None:
+        """The scheduler: executes what waits for long enough."""
+        with self.lock:
+            wait = self._chaos.process_seconds
+            until = time.time() - (0 if all_of_them else max(0.0, wait))
+            if wait < 0 and not all_of_them:
+                return
+            rows = self._db.execute(
+                "SELECT * FROM stratagems WHERE status = 'active' AND created_at <= ? ORDER BY number", (until,)
+            ).fetchall()
+            for row in rows:
+                self._execute(row)
+
+    def _execute(self, row: sqlite3.Row) -> None:
+        held, target = self.purse(row["executed_by"]), self.purse(row["target"])
+        ducats = Decimal(row["units"]) / _ONE
+        if target is None:
+            self._mark(row, "failed", f"[ERROR] Receiver {row['target']} not found.")
+        elif held is None or held < ducats:
+            self._mark(row, "failed", f"[ERROR] Insufficient funds: {held} < {ducats}")
+        else:
+            times = 2 if self._chaos.strikes(self._chaos.execute_twice_rate) else 1
+            for _ in range(times):
+                self._move(row)
+            if self._chaos.strikes(self._chaos.half_done_rate):
+                self._mark(row, "failed", "[ERROR] Processing error: the table did not answer")
+                return
+            said = f"[{_iso(time.time())[:16]}] Successfully transferred {ducats} ducats from {row['executed_by']}"
+            self._mark(row, "executed", "\n".join([said] * times))
+
+    def _move(self, row: sqlite3.Row) -> None:
+        self._db.execute("UPDATE citizens SET units = units - ? WHERE username = ?", (row["units"], row["executed_by"]))
+        self._db.execute("UPDATE citizens SET units = units + ? WHERE username = ?", (row["units"], row["target"]))
+        self._db.execute(
+            "INSERT INTO transfers (stratagem, target, units) VALUES (?, ?, ?)",
+            (row["number"], row["target"], row["units"]),
+        )
+
+    def _mark(self, row: sqlite3.Row, status: str, line: str) -> None:
+        self._db.execute(
+            "UPDATE stratagems SET status = ?, executed_at = ?, notes = notes || ? WHERE number = ?",
+            (status, _iso(time.time()) if status == "executed" else None, f"\n{line}", row["number"]),
+        )
+
+    def stratagems(self, wanted: Mapping[str, str], limit: int) -> list[dict[str, Any]]:
+        """The newest executed ones first, those that wait last; fields as Venice names them in answers."""
+        with self.lock:
+            rows = self._db.execute(
+                "SELECT * FROM stratagems ORDER BY executed_at IS NULL, executed_at DESC, number DESC"
+            ).fetchall()
+        shown = [_shown(row) for row in rows]
+        fitting = [one for one in shown if all(str(one.get(name)) == value for name, value in wanted.items())]
+        return fitting[: min(limit, MOST_LISTED)]
+
+    def transfers(self, reference: str | None = None) -> list[Transfer]:
+        """Every time that ducats moved; with a reference only for stratagems whose notes hold it."""
+        with self.lock:
+            rows = self._db.execute(
+                "SELECT t.target, t.units, s.notes, s.record FROM transfers t JOIN stratagems s"
+                " ON s.number = t.stratagem WHERE ? IS NULL OR instr(s.notes, ?) > 0 ORDER BY t.number",
+                (reference, reference),
+            ).fetchall()
+        return [Transfer(row["target"], Decimal(row["units"]) / _ONE, row["notes"], row["record"]) for row in rows]
+
+    def send_message(self, sender: str, receiver: str, content: str, kind: str) -> dict[str, Any]:
+        """Stores a message, and gives it as Venice answers it."""
+        now = _iso(time.time())
+        with self.lock:
+            stored = self._db.execute(
+                "INSERT INTO messages (sender, receiver, content, type, created_at) VALUES (?, ?, ?, ?, ?)",
+                (sender, receiver, content, kind, now),
+            )
+        return {"messageId": f"rec{stored.lastrowid}", "sender": sender, "receiver": receiver, "content": content,
+                "type": kind, "channel": None, "createdAt": now, "readAt": None}  # fmt: skip
+
+    def messages(self, receiver: str | None = None) -> list[dict[str, Any]]:
+        """Messages to somebody, or all, oldest first."""
+        with self.lock:
+            query = "SELECT * FROM messages WHERE ? IS NULL OR receiver = ? ORDER BY number"
+            return [dict(row) for row in self._db.execute(query, (receiver, receiver)).fetchall()]
+
+
+def _shown(row: sqlite3.Row) -> dict[str, Any]:
+    return {
+        "stratagemId": row["record"],
+        "type": "transfer_ducats",
+        "variant": "instant",
+        "executedBy": row["executed_by"],
+        "targetCitizen": row["target"],
+        "status": row["status"],
+        "category": "economic",
+        "name": row["label"] or row["name"],
+        "description": row["description"],
+        "notes": row["notes"],
+        "executedAt": row["executed_at"],
+        "expiresAt": row["expires_at"],
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,108 @@
+"""`VeniceDouble`: the parts joined, started and stopped; and the hand of the test."""
+
+from __future__ import annotations
+
+import random
+import threading
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+from sandbox.venice.chaos import Chaos
+from sandbox.venice.city import PROCESSOR, City, Transfer
+from sandbox.venice.server import Server
+
+_TICK_SECONDS = 0.02
+
+
+class Control:
+    """Lets citizens come and go, time pass, and things go wrong."""
+
+    VERBS = ("add_citizen", "remove_citizen", "fund_processor", "process_now", "set_chaos", "reset_chaos")
+
+    def __init__(self, city: City, chaos: Chaos) -> None:
+        self._city = city
+        self._chaos = chaos
+
+    def add_citizen(self, username: str) -> None:
+        """Lets somebody in; whoever is there stays as they are."""
+        self._city.add_citizen(username)
+
+    def remove_citizen(self, username: str) -> None:
+        """Lets somebody go, with all ducats."""
+        self._city.remove_citizen(username)
+
+    def fund_processor(self, ducats: Decimal | str) -> None:
+        """Sets what the payment processor holds."""
+        self._city.set_purse(PROCESSOR, Decimal(ducats))
+
+    def balance(self, username: str) -> Decimal:
+        """What somebody holds; nothing for a stranger."""
+        return self._city.purses().get(username, Decimal(0))
+
+    def transfers(self, reference: str | None = None) -> list[Transfer]:
+        """Every time that ducats moved; with a reference only those whose notes hold it."""
+        return self._city.transfers(reference)
+
+    def messages(self, receiver: str) -> list[dict[str, Any]]:
+        """What somebody was sent, oldest first."""
+        return self._city.messages(receiver)
+
+    def process_now(self) -> None:
+        """Executes all that waits."""
+        self._city.execute_due(all_of_them=True)
+
+    def set_chaos(self, **switches: float) -> None:
+        """Sets switches of `Chaos` by name."""
+        self._chaos.set(**switches)
+
+    def reset_chaos(self) -> None:
+        """All is well again."""
+        self._chaos.reset()
+
+
+class VeniceDouble:
+    """A running double; `start` makes one. A context manager that stops it."""
+
+    def __init__(self, directory: Path | None, port: int, seed: int, open_city: bool) -> None:
+        self.chaos = Chaos(_random=random.Random(seed))
+        self._city = City(directory, self.chaos, open_city)
+        self.control = Control(self._city, self.chaos)
+        self._stopping = threading.Event()
+        self._server = Server(port, self._city, self.chaos, self.control, Control.VERBS)
+        self._scheduler = threading.Thread(target=self._tick, name="venice scheduler", daemon=True)
+
+    @classmethod
+    def start(cls, directory: Path | None = None, port: int = 0, *, seed: int = 0, open_city: bool = False) -> Self:
+        """Starts a double that answers when this returns.
+
+        `directory` keeps everything across restarts, even a kill. `port` 0 takes a free one. `open_city`: whoever has a
+        proper name is a citizen. Raises `OSError` if the port is taken.
+        """
+        double = cls(directory, port, seed, open_city)
+        double._server.start()
+        double._scheduler.start()
+        return double
+
+    @property
+    def url(self) -> str:
+        """The base address."""
+        return self._server.url
+
+    def stop(self) -> None:
+        """Ends it, and all answers that hang; may be called twice."""
+        self._stopping.set()
+        self._server.stop()
+        if self._scheduler.is_alive():
+            self._scheduler.join()
+        self._city.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _tick(self) -> None:
+        while not self._stopping.wait(_TICK_SECONDS):
+            self._city.execute_due()

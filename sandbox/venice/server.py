@@ -1,0 +1,237 @@
+"""The HTTP server: the standard library's, a thread for each connection, on 127.0.0.1 only."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from sandbox.venice.chaos import Chaos
+from sandbox.venice.city import City, Refusal
+from sandbox.venice.page import page
+
+_HOSTS: Final = ("127.0.0.1", "localhost")
+_MOST_BYTES: Final = 1_000_000
+_SAMPLES: Final = ("compagno", "marco_polo", "doge_venice")
+_DETAILS: Final = ("targetCitizenUsername", "amount", "reason", "name", "description", "notes")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent back; without a body the connection ends without a word."""
+
+    status: int
+    body: dict[str, Any] | str | None
+
+
+class Doors:
+    """What is answered where."""
+
+    def __init__(self, city: City, chaos: Chaos, control: object, verbs: Sequence[str]) -> None:
+        self._city = city
+        self._chaos = chaos
+        self._control = control
+        self._verbs = verbs
+        self.over = threading.Event()
+
+    def answer(self, method: str, target: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """One request."""
+        url = urlsplit(target)
+        if url.path.startswith("/_double/"):
+            return self._controlled(method, url.path.removeprefix("/_double/"), body, headers)
+        if (method, url.path) == ("GET", "/"):
+            return Answer(200, page(self._city))
+        self.over.wait(self._chaos.slow_seconds)
+        if self._chaos.strikes(self._chaos.error_rate):
+            return _refused(500, "Internal server error")
+        query = dict(parse_qsl(url.query))
+        match method, url.path:
+            case "GET", "/api/health":
+                return Answer(200, {"status": "healthy"})
+            case "GET", "/api/citizens":
+                return self._citizens(query)
+            case "GET", "/api/stratagems":
+                return self._stratagems(query)
+            case "POST", "/api/stratagems/try-create":
+                return self._try_create(body)
+            case "POST", "/api/messages/send":
+                return self._send_message(body)
+        return _refused(404, "Not found")
+
+    def _citizens(self, query: dict[str, str]) -> Answer:
+        if self._chaos.strikes(self._chaos.fallback_rate):
+            samples = [{"username": name, "inVenice": True} for name in _SAMPLES]
+            return Answer(200, {"success": True, "citizens": samples, "_fallback": True})
+        username = query.get("Username", "")
+        ducats = self._city.purse(username)
+        found = [] if ducats is None else [{"username": username, "ducats": float(ducats), "inVenice": True}]
+        return Answer(200, {"success": True, "citizens": found})
+
+    def _stratagems(self, query: dict[str, str]) -> Answer:
+        if self._chaos.strikes(self._chaos.fallback_rate):
+            error = "Airtable could not process the request formula."
+            return Answer(200, {"success": True, "stratagems": [], "_fallbackError": True, "error": error})
+        limit = int(query.pop("limit", "100"))
+        wanted = {name[:1].lower() + name[1:]: value for name, value in query.items()}
+        return Answer(200, {"success": True, "stratagems": self._city.stratagems(wanted, limit)})
+
+    def _try_create(self, body: bytes) -> Answer:
+        wish = _json(body)
+        details = wish.get("stratagemDetails", {}) if wish else None
+        if wish is None or not isinstance(wish.get("citizenUsername"), str) or not isinstance(details, dict):
+            return _refused(400, "Invalid request payload")
+        if wish.get("stratagemType") != "transfer_ducats":
+            return _refused(400, f"Unknown stratagem type: {wish.get('stratagemType')}")
+        for name in details:
+            if name not in _DETAILS:
+                return _refused(400, f'Unknown field name: "{name}"')
+        return self._create(wish["citizenUsername"], details)
+
+    def _create(self, sender: str, details: dict[str, Any]) -> Answer:
+        chaos = self._chaos
+        if chaos.strikes(chaos.unknown_field_rate):
+            return _refused(422, 'Unknown field name: "InfluenceCost"')
+        if chaos.strikes(chaos.hang_before_rate):
+            self.over.wait()
+            return Answer(0, None)
+        if chaos.strikes(chaos.late_effect_rate):
+            threading.Thread(target=self._create_late, args=(sender, details), daemon=True).start()
+            return _refused(504, "Python engine request timed out for transfer_ducats.")
+        try:
+            made = self._city.create(sender, details)
+            if chaos.strikes(chaos.duplicate_request_rate):
+                self._city.create(sender, details)
+        except Refusal as refusal:
+            return _refused(400, str(refusal))
+        return self._answer_made(made)
+
+    def _answer_made(self, made: str) -> Answer:
+        chaos = self._chaos
+        if chaos.strikes(chaos.hang_rate):
+            self.over.wait()
+            return Answer(0, None)
+        if chaos.strikes(chaos.lost_answer_rate):
+            return Answer(0, None)
+        if chaos.strikes(chaos.error_after_effect_rate):
+            return _refused(500, "Internal server error")
+        if chaos.strikes(chaos.malformed_rate):
+            return Answer(200, "<!doctype html><title>Venice</title><p>Welcome to Venice.")
+        return Answer(200, {"success": True, "message": "Stratagem created", "stratagemId": made})
+
+    def _create_late(self, sender: str, details: dict[str, Any]) -> None:
+        if self.over.wait(self._chaos.late_effect_seconds):
+            return
+        with contextlib.suppress(Refusal):  # nobody is there to hear it
+            self._city.create(sender, details)
+
+    def _send_message(self, body: bytes) -> Answer:
+        wish = _json(body) or {}
+        sender, receiver, content = (str(wish.get(name) or "") for name in ("sender", "receiver", "content"))
+        if not (sender and receiver and content):
+            return _refused(400, "Sender, receiver, and content are required")
+        message = self._city.send_message(sender, receiver, content, str(wish.get("type", "message")))
+        return Answer(200, {"success": True, "message": message})
+
+    def _controlled(self, method: str, verb: str, body: bytes, headers: dict[str, str]) -> Answer:
+        if (method, verb) == ("GET", "state"):
+            transfers = [{**vars(one), "amount": str(one.amount)} for one in self._city.transfers()]
+            purses = {name: str(ducats) for name, ducats in self._city.purses().items()}
+            return Answer(200, {"balances": purses, "transfers": transfers, "messages": self._city.messages()})
+        if method != "POST" or verb not in self._verbs:
+            return Answer(404, {"error": f"no such verb; there are {', '.join(self._verbs)}"})
+        if headers.get("content-type", "").split(";")[0] != "application/json":
+            # No page of a stranger can send this type here without asking first.
+            return Answer(415, {"error": "send application/json"})
+        act = getattr(self._control, verb)
+        try:
+            arguments = json.loads(body or b"{}")
+            inspect.signature(act).bind(**arguments)
+            act(**arguments)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            return Answer(400, {"error": str(error)})
+        return Answer(200, {"result": None})
+
+
+class Server:
+    """Serves until it is stopped."""
+
+    def __init__(self, port: int, city: City, chaos: Chaos, control: object, verbs: Sequence[str]) -> None:
+        self._doors = Doors(city, chaos, control, verbs)
+        self._server = _Listener(("127.0.0.1", port), _handler(self._doors))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="venice double", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends; may be called twice."""
+        self._doors.over.set()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _Listener(ThreadingHTTPServer):
+    request_queue_size = 128
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+
+def _handler(doors: Doors) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer()
+
+        def do_POST(self) -> None:
+            self._answer()
+
+        def _answer(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(min(int(headers.get("content-length", "0")), _MOST_BYTES))
+            if headers.get("host", "").partition(":")[0] not in _HOSTS:  # a foreign page that resolves its name to us
+                answer = _refused(421, "This is a double, for this machine only")
+            else:
+                answer = doors.answer(self.command, self.path, body, headers)
+            if answer.body is None:
+                self.close_connection = True
+                return
+            is_page = isinstance(answer.body, str)
+            text = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
+            self.send_response(answer.status)
+            self.send_header("content-type", "text/html; charset=utf-8" if is_page else "application/json")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
+
+
+def _refused(status: int, error: str) -> Answer:
+    return Answer(status, {"success": False, "error": error})
+
+
+def _json(body: bytes) -> dict[str, Any] | None:
+    try:
+        wish = json.loads(body, parse_float=Decimal)
+    except ValueError:
+        return None
+    return wish if isinstance(wish, dict) else None

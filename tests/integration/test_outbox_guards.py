@@ -1,0 +1,108 @@
+"""What the database itself holds of events and deliveries, against rivals and careless clients."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg import errors
+
+from cascade.checkout import tell_expired
+from cascade.domain.events import EventType
+from cascade.events import record
+from cascade.fulfillment import fulfill
+from cascade.store import events, outbox
+from cascade.store.database import Database
+from tests.post_office import rows
+from tests.purchases import confirmed, open_order
+from tests.together import together
+
+
+def numbers(database: Database, order_id: str) -> list[int]:
+    with database.transaction() as connection:
+        found = connection.execute("SELECT number FROM order_events WHERE order_id = %s ORDER BY number", (order_id,))
+        return [row["number"] for row in found.fetchall()]
+
+
+def test_the_same_event_is_recorded_once_and_enqueues_nothing_again(database: Database) -> None:
+    order = open_order(database).order
+    for _ in range(2):
+        with database.transaction() as connection:
+            record(connection, order, EventType.PAYMENT_FAILED, "evt_1", {"code": "card_declined"})
+    assert numbers(database, order.id) == [1, 2]
+    assert len(rows(database, destination="message")) == 1
+    with pytest.raises(errors.UniqueViolation), database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO order_events (order_id, number, type, key, data)"
+            " VALUES (%s, 9, 'payment.failed', 'evt_1', '{}')",
+            (order.id,),
+        )
+
+
+def test_rivals_number_an_orders_events_without_a_gap(database: Database) -> None:
+    order = open_order(database).order
+
+    def tell(number: int) -> None:
+        with database.transaction() as connection:
+            events.append(connection, order.id, EventType.PAYMENT_FAILED, f"evt_{number}", {})
+
+    together(8, tell)
+    assert numbers(database, order.id) == list(range(1, 10))
+
+
+@pytest.mark.parametrize("change", ["UPDATE order_events SET data = '{}'", "DELETE FROM order_events"])
+def test_what_was_told_cannot_be_changed(database: Database, change: str) -> None:
+    open_order(database)
+    with pytest.raises(errors.IntegrityError, match="append-only"), database.transaction() as connection:
+        connection.execute(change.encode())
+
+
+def test_a_delivery_is_enqueued_once(database: Database) -> None:
+    order = open_order(database).order
+    with database.transaction() as connection:
+        outbox.enqueue(connection, "message", order.citizen_id, order.id, "evt_1", {})
+    with pytest.raises(errors.UniqueViolation), database.transaction() as connection:
+        outbox.enqueue(connection, "message", order.citizen_id, order.id, "evt_1", {})
+
+
+def test_two_dispatchers_never_take_the_same_delivery(database: Database) -> None:
+    order = open_order(database).order
+    with database.transaction() as connection:
+        outbox.enqueue(connection, "message", order.citizen_id, order.id, "evt_1", {})
+    with database.transaction() as first:
+        assert len(outbox.claim(first, "message", limit=5, seconds=60)) == 1
+        with database.transaction() as second:  # does not wait either
+            second.execute("SET LOCAL lock_timeout = '1s'")
+            assert outbox.claim(second, "message", limit=5, seconds=60) == []
+    with database.transaction() as third:
+        assert outbox.claim(third, "message", limit=5, seconds=60) == []
+
+
+def test_neither_a_paid_order_nor_one_that_can_still_be_paid_expires(database: Database) -> None:
+    paid, begun, over = open_order(database), open_order(database), open_order(database)
+    with database.transaction() as connection:
+        fulfill(connection, confirmed(paid.terms[0]))
+        connection.execute("UPDATE orders SET expiry_due = now() - interval '1 hour' WHERE expiry_due IS NOT NULL")
+        connection.execute(
+            "INSERT INTO card_attempts (order_id, flow, number, payable_until)"
+            " VALUES (%s, 'checkout_session', 1, now() + interval '10 minutes')",
+            (begun.order.id,),
+        )
+    with database.transaction() as connection:
+        assert tell_expired(connection, seconds=30) == 1
+        expired = connection.execute("SELECT order_id FROM order_events WHERE type = 'order.expired'").fetchall()
+        assert expired == [{"order_id": over.order.id}]
+
+
+def test_a_payment_that_was_seen_keeps_its_order_from_expiring(database: Database) -> None:
+    view = open_order(database)
+    with database.transaction() as connection:
+        connection.execute("UPDATE orders SET expiry_due = now() - interval '1 hour'")
+        connection.execute(
+            "INSERT INTO chain_cursors (stream, height, hash, finalized_height, finalized_at)"
+            " VALUES ('chain', 1, %(hash)s, 1, now())",
+            {"hash": b"\1" * 32},
+        )
+        connection.execute(
+            "INSERT INTO chain_sightings VALUES ('chain', %(id)s, 2, 0, %(hash)s, %(hash)s)",
+            {"id": view.terms[0].on_chain_order_id, "hash": b"\2" * 32},
+        )
+        assert tell_expired(connection, seconds=30) == 0

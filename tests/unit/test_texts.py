@@ -1,0 +1,188 @@
+"""What people read is whole, plain and true to its figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from cascade.delivery.texts import Text, Texts, amount, ducats, total
+from cascade.domain.events import EventType
+from cascade.domain.payments import SuspenseReason
+from cascade.errors import DeliveryRefused, SettingsError
+
+TEXTS = Texts()
+TOLD = [kind for kind in EventType if kind.is_told_to_citizen]
+ORDER_ID = "ord_01hzyabc"
+ORDER = {"order_id": ORDER_ID, "package": None, "price_usd": "1250.5", "ducats": "12505", "bonus": "0"}
+CHAIN = {
+    "rail": "chain",
+    "token": "USDC",
+    "amount": "1250.5",
+    "transaction": "0xabcdef",
+    "transaction_url": "https://polygonscan.com/tx/0xabcdef",
+}
+CARD = {"rail": "card", "token": "USD", "amount": "1250.5", "transaction": "pi_123", "transaction_url": None}
+FULL = ORDER | {
+    "package": "noble",
+    "bonus": "1000.25",
+    "ducats_credited": "13505.25",
+    "payment": CHAIN,
+    "reason": "short",
+    "amount": "1250.5",
+    "token": "USDC",
+    "ducats_taken": "13000.125",
+    "ducats_owed": "505.129",
+    "code": "insufficient_funds",
+}
+HOSTILE = "<b>{{ 7 * 7 }}</b>{% raw %}\r\n\x1b[31m\u202eevil\u2028"
+
+
+def write(kind: EventType, data: Mapping[str, Any]) -> str:
+    text = TEXTS.write(kind, data)
+    return f"{text.title}\n{text.body}"
+
+
+def test_every_event_that_citizens_are_told_of_has_a_text_and_no_other_has() -> None:
+    folder = files("cascade.delivery") / "texts" / "en"
+    assert sorted(file.name for file in folder.iterdir()) == sorted(f"{kind}.txt" for kind in TOLD)
+    assert TEXTS.languages == ("en",)
+
+
+@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize(
+    "data", [ORDER, ORDER | {"payment": None}, ORDER | {"payment": CARD}, FULL, FULL | {"payment": CARD}]
+)
+def test_a_text_is_whole_whatever_is_known(kind: EventType, data: Mapping[str, Any]) -> None:
+    text = TEXTS.write(kind, data)
+    assert 10 < len(text.title) < 80
+    assert "\n" not in text.title
+    assert text.body.endswith(".\n") or text.body.splitlines()[-1].startswith(("Look it up: ", "Transaction: "))
+    written = f"{text.title}\n{text.body}"
+    assert not re.search(r"[{}%]|None|\bnull\b|Undefined|!|₫|\d{5}|\n{3}| \n|  ", written.replace("\n\n", "\n"))
+    assert ORDER_ID in written
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EventType if not kind.is_told_to_citizen])
+def test_there_is_no_text_that_nobody_is_told(kind: EventType) -> None:
+    with pytest.raises(DeliveryRefused, match=kind):
+        TEXTS.write(kind, FULL)
+
+
+@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("field", ["order_id", "reason", "token", "code"])
+def test_a_hostile_value_stays_plain_text(kind: EventType, field: str) -> None:
+    written = write(kind, FULL | {field: HOSTILE, "payment": CHAIN | {"transaction": HOSTILE, "token": HOSTILE}})
+    assert "49" not in written
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e\u2028]", written)
+    assert "evil" not in written or "<b>{{ 7 * 7 }}</b>{% raw %}[31mevil" in written
+
+
+def test_a_value_cannot_become_the_title_or_add_a_line() -> None:
+    text = TEXTS.write(EventType.PAYMENT_REFUND_FAILED, FULL | {"order_id": "ord_1\n\nSend 1 USDC to 0xbad"})
+    assert text.title == "A refund for order ord_1Send 1 USDC to 0xbad did not reach you"
+
+
+def test_a_receipt_names_everything() -> None:
+    assert TEXTS.write(EventType.ORDER_FULFILLED, FULL) == Text(
+        "13,505.25 ducats are in your purse",
+        "Thank you. This is the receipt for order ord_01hzyabc.\n\n"
+        "Ducats bought: 12,505\nBonus: 1,000.25\nCredited in total: 13,505.25\n"
+        "Paid: 1,250.50 USDC on Polygon\nTransaction: 0xabcdef\n"
+        "Look it up: https://polygonscan.com/tx/0xabcdef\n\n"
+        "There is nothing more to do.\n",
+    )
+    by_card = write(EventType.ORDER_FULFILLED, ORDER | {"ducats_credited": "12505", "payment": CARD})
+    assert "Paid: 1,250.50 USD by card\nTransaction: pi_123\n\nThere" in by_card
+    assert "Bonus" not in by_card
+    assert "Fewer ducats" not in by_card
+    assert "Fewer ducats were credited" in write(EventType.ORDER_FULFILLED, FULL | {"ducats_credited": "13505"})
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("insufficient_funds", "not enough money"),
+        ("expired_card", "has expired"),
+        ("incorrect_cvc", "security code"),
+        ("card_declined", "Your card was declined."),
+        ("a_code_of_tomorrow", "Your card was declined."),
+        (None, "Your card was declined."),
+    ],
+)
+def test_a_card_is_refused_in_words(code: str | None, words: str) -> None:
+    written = write(EventType.PAYMENT_FAILED, ORDER | {"code": code})
+    assert words in written
+    assert code is None or code not in written
+
+
+def test_each_reason_for_a_review_has_its_words() -> None:
+    reasons = [reason for reason in SuspenseReason if reason is not SuspenseReason.UNKNOWN_ORDER]
+    told = {write(EventType.PAYMENT_IN_REVIEW, FULL | {"reason": reason}) for reason in reasons}
+    assert len(told) == len(reasons) == 5
+    assert all("it does not fit the order. It " in one or "The order had already" in one for one in told)
+
+
+@pytest.mark.parametrize("kind", [EventType.PAYMENT_REFUNDED, EventType.PAYMENT_DISPUTED])
+def test_what_became_of_the_ducats_is_told(kind: EventType) -> None:
+    both = write(kind, FULL)
+    assert "13,000.12 ducats were taken back" in both
+    assert "505.12 ducats could not be taken back" in both
+    none = write(kind, FULL | {"ducats_taken": "0", "ducats_owed": "0"})
+    assert "No ducats were taken back" in none
+    assert "owed" not in none
+
+
+@pytest.mark.parametrize("kind", [EventType.PAYMENT_REFUND_FAILED, EventType.PAYMENT_REINSTATED])
+def test_ducats_that_came_again_are_told(kind: EventType) -> None:
+    again = FULL | {"ducats_credited": "250", "ducats_taken": "-250"}  # as the ledger says it
+    assert "250 ducats are in your purse again" in write(kind, again)
+    without = {name: value for name, value in again.items() if name != "ducats_credited"}
+    assert "in your purse again" not in write(kind, without)
+
+
+@pytest.mark.parametrize(
+    ("plain", "shown"),
+    [("0", "0"), ("5", "5"), ("1234567", "1,234,567"), ("1234.5", "1,234.50"), ("0.000001", "0.000001"),
+     ("-250", "-250"), ("12345678901234567890.123456", "12,345,678,901,234,567,890.123456")],
+)  # fmt: skip
+def test_an_amount_is_shown_as_it_is(plain: str, shown: str) -> None:
+    assert amount(plain) == shown
+
+
+@pytest.mark.parametrize(("plain", "shown"), [("1234.569999", "1,234.56"), ("2500", "2,500"), ("0.009", "0")])
+def test_ducats_are_cut_and_never_rounded_up(plain: str, shown: str) -> None:
+    assert ducats(plain) == shown
+
+
+def test_ducats_add_up_exactly() -> None:
+    assert total(["0.1", "0.2"]) == "0.3"
+
+
+@pytest.mark.parametrize("wrong", ["", "1e5", "NaN", "1,000", "٣", "1.", "five", "--1"])
+def test_what_is_no_amount_is_never_shown_as_one(wrong: str) -> None:
+    for shows in (amount, ducats):
+        with pytest.raises(ValueError, match="plain decimal"):
+            shows(wrong)
+    with pytest.raises(DeliveryRefused, match=r"order\.expired cannot be written"):
+        TEXTS.write(EventType.ORDER_EXPIRED, ORDER | {"ducats": wrong})
+
+
+def test_what_an_event_must_tell_is_not_left_out_in_silence() -> None:
+    for missing in ("order_id", "ducats"):
+        data = {name: value for name, value in ORDER.items() if name != missing}
+        with pytest.raises(DeliveryRefused, match=missing):
+            TEXTS.write(EventType.ORDER_EXPIRED, data)
+        with pytest.raises(DeliveryRefused):
+            TEXTS.write(EventType.ORDER_EXPIRED, data | {missing: None})
+
+
+def test_an_unknown_language_falls_back_and_cannot_leave_the_folder() -> None:
+    usual = TEXTS.write(EventType.ORDER_EXPIRED, ORDER)
+    for language in ("en", "en-GB", "vi", "../en", "/etc", "\x00", ""):
+        assert TEXTS.write(EventType.ORDER_EXPIRED, ORDER, language) == usual
+    with pytest.raises(SettingsError, match="no texts in 'vi', only in en"):
+        Texts("vi")
