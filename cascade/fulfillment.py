@@ -119,6 +119,7 @@ def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
         The delivery with the ducats that it carries: what the citizen still holds of what is due. None when there is
         nothing to send: another try has overtaken this one, or all of it was taken back meanwhile.
     """
+    order = _lock(connection, delivery)
     held = outbox.hold(connection, delivery)
     if held is None or held.handed is not None:
         return held
@@ -126,20 +127,29 @@ def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
     accounts = [(holder, DUCAT.code), (books.venice(held.citizen_id), DUCAT.code)]
     ducats = min(due_of(held), ledger.hold(connection, accounts)[accounts[0]])
     if not ducats.units:
-        outbox.settle(connection, held, DeliveryState.VOID)
+        _conclude(connection, order, held, None)
         return None
     ledger.post(connection, books.handover(held, ducats))
     outbox.note_handed(connection, held, ducats)
     return replace(held, handed=ducats)
 
 
-def acknowledge(connection: Conn, delivery: Delivery, ducats: Money) -> bool:
-    """Note that a citizen has the ducats of a credit, and only now tell of it. False when this try was overtaken."""
+def acknowledge(connection: Conn, delivery: Delivery) -> bool:
+    """Note that a citizen has the ducats of a credit, and only now tell of it.
+
+    Args:
+        connection: everything is written in its transaction.
+        delivery: the credit. What was handed over for it is in Venice; if nothing was, our ledger is the purse, and
+            what was booked is there, less what was taken back meanwhile.
+
+    Returns:
+        False when this try was overtaken: then nothing was changed.
+    """
     order = _lock(connection, delivery)
-    if not outbox.settle(connection, delivery, DeliveryState.DELIVERED):
+    held = outbox.hold(connection, delivery)
+    if held is None:
         return False
-    told = delivery.payload["told"]
-    record(connection, order, EventType(told["type"]), told["key"], told["data"] | {"ducats_credited": ducats.plain})
+    _conclude(connection, order, held, held.handed or _left_of(connection, held))
     return True
 
 
@@ -197,6 +207,27 @@ def _lock(connection: Conn, delivery: Delivery) -> Order:
     order = orders.lock(connection, delivery.order_id)
     assert order is not None  # noqa: S101 - the outbox refers to it
     return order
+
+
+def _left_of(connection: Conn, delivery: Delivery) -> Money | None:
+    """What the ledger holds of a credit, after what was taken back of its payment; None when nothing is left."""
+    taken = sum(r.taken.units for r in reversals.of_payments(connection, [delivery.reference]))
+    left = due_of(delivery).units - taken
+    return Money(DUCAT, left) if left > 0 else None
+
+
+def _conclude(connection: Conn, order: Order, delivery: Delivery, ducats: Money | None) -> None:
+    """Settle a credit and tell of it; without ducats of what is left to tell."""
+    outbox.settle(connection, delivery, DeliveryState.DELIVERED if ducats else DeliveryState.VOID)
+    told = delivery.payload["told"]
+    kind, data = EventType(told["type"]), told["data"]
+    if ducats is not None:
+        record(connection, order, kind, told["key"], data | {"ducats_credited": ducats.plain})
+    elif kind is not EventType.ORDER_FULFILLED:
+        record(connection, order, kind, told["key"], data)
+    elif not any(p.outcome is Outcome.REVERSED for p in payments.of_order(connection, order.id)):
+        # Another order's refund has taken them, and of that the citizen was told.
+        record(connection, order, kind, told["key"], data | {"ducats_credited": "0"}, quietly=True)
 
 
 def _standing(connection: Conn, order: Order, payment: BookedPayment, reversal: Reversal) -> Standing:

@@ -9,7 +9,7 @@ from cascade.delivery.webhooks import check_url, new_endpoint_id, new_secret
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
 from cascade.errors import NotFound
-from cascade.fulfillment import acknowledge, due_of
+from cascade.fulfillment import acknowledge
 from cascade.store import endpoints
 from cascade.store import outbox as store
 from cascade.store.database import Conn
@@ -86,7 +86,7 @@ def settle(number: int) -> None:
         delivery = store.take_parked(connection, number)
         if delivery is None or delivery.destination != "venice":
             raise NotFound(f"no credit {number} is parked")
-        acknowledge(connection, delivery, delivery.handed or due_of(delivery))
+        acknowledge(connection, delivery)
     console.print(f"Delivery {number} is settled, and the citizen is told.")
 
 

@@ -39,9 +39,7 @@ class CreditReceiver(Receiver):
     async def deliver(self, delivery: Delivery) -> None:
         """Bring a credit to its end, or one step nearer to it."""
         if self._venice is None:
-            await self._books(
-                lambda connection: fulfillment.acknowledge(connection, delivery, fulfillment.due_of(delivery))
-            )
+            await self._books(lambda connection: fulfillment.acknowledge(connection, delivery))
             return
         handed = await self._books(lambda connection: fulfillment.hand_over(connection, delivery))
         if handed is None or handed.handed is None:
@@ -54,7 +52,7 @@ class CreditReceiver(Receiver):
             _check(verdict)
         if verdict.finding is Finding.ABSENT:
             await self._send(venice, credit, handed)
-        await self._books(lambda connection: fulfillment.acknowledge(connection, handed, ducats))
+        await self._books(lambda connection: fulfillment.acknowledge(connection, handed))
 
     async def _send(self, venice: VeniceConnector, credit: Credit, delivery: Delivery) -> None:
         """Ask Venice, and look what has become of it; its answer alone says nothing."""

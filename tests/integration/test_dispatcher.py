@@ -93,6 +93,31 @@ def test_money_that_goes_back_is_told_and_what_comes_again_only_when_it_is_credi
     assert types(database, view.order.id)[3:] == ["payment.refunded", "order.reversed", "payment.refund_failed"]
 
 
+@pytest.mark.parametrize(("percent", "credited"), [(50, "2062.5"), (100, "1375")])
+def test_what_was_taken_back_before_it_could_be_told_is_not_told_as_credited(
+    database: Database, percent: int, credited: str
+) -> None:
+    view = open_order(database)
+    payment = confirmed(view.terms[0])
+    with database.transaction() as connection:
+        fulfill(connection, payment)
+        reverse(connection, refund(payment, payment.landed["treasury"] * percent // 100))
+    deliver_all(database, LEDGER_MODE)
+    assert [notice["type"] for notice in told(database)] == ["payment.refunded", "order.fulfilled"]
+    assert told(database)[-1]["data"]["ducats_credited"] == credited
+
+
+def test_of_ducats_that_all_went_back_nobody_is_told_that_they_came(database: Database) -> None:
+    view = open_order(database)
+    payment = confirmed(view.terms[0])
+    with database.transaction() as connection:
+        fulfill(connection, payment)
+        reverse(connection, refund(payment))
+    deliver_all(database, LEDGER_MODE)
+    assert [notice["type"] for notice in told(database)] == ["payment.refunded"]
+    assert types(database, view.order.id)[-1] == "order.reversed"
+
+
 def test_money_in_suspense_is_told_as_waiting_for_review(database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:

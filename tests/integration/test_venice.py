@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cascade.domain.payments import ConfirmedPayment
-from cascade.fulfillment import acknowledge, due_of, fulfill, reverse
+from cascade.fulfillment import acknowledge, fulfill, reverse
 from cascade.store import balances, outbox
 from cascade.store.database import Database
 from cascade.store.outbox import Filter
@@ -227,7 +227,7 @@ def test_what_an_operator_has_to_see_is_parked_with_a_next_step(city: City, swit
         if moved:  # the operator has seen the ducats
             delivery = outbox.take_parked(connection, entry.id)
             assert delivery is not None
-            acknowledge(connection, delivery, delivery.handed or due_of(delivery))
+            acknowledge(connection, delivery)
         else:
             outbox.replay(connection, Filter(id=entry.id))
     city.deliver()
@@ -280,6 +280,37 @@ def test_money_that_comes_again_settles_the_debt_first_and_only_the_rest_goes_to
     city.deliver()
     assert [t.amount for t in city.venice.control.transfers()] == [Decimal(525)]
     assert told(city.database)[-1]["data"]["ducats_credited"] == "525"
+
+
+def test_what_comes_again_before_anything_was_handed_over_is_told_although_there_is_nothing_more_to_send(
+    city: City,
+) -> None:
+    payment = city.buy()
+    back = refund(payment)
+    with city.database.transaction() as connection:
+        reverse(connection, back)
+        reverse(connection, came_again(back))
+    city.deliver()
+    assert [t.amount for t in city.venice.control.transfers()] == [Decimal(525)]
+    assert [row["state"] for row in rows(city.database, destination="venice")] == ["delivered", "void"]
+    types = [notice["type"] for notice in told(city.database)]
+    assert types == ["payment.refunded", "order.fulfilled", "payment.refund_failed"]
+
+
+def test_a_refund_that_took_another_orders_ducats_leaves_that_order_told_and_its_citizen_alone(city: City) -> None:
+    first = city.buy()
+    city.deliver()
+    city.buy()  # on its way when the first one's money goes back
+    with city.database.transaction() as connection:
+        reverse(connection, refund(first))
+    city.deliver()
+    assert [t.amount for t in city.venice.control.transfers()] == [Decimal(525)]
+    assert [notice["type"] for notice in told(city.database)] == ["order.fulfilled", "payment.refunded"]
+    with city.database.transaction() as connection:
+        found = connection.execute(
+            "SELECT data ->> 'ducats_credited' AS ducats FROM order_events WHERE type = 'order.fulfilled' ORDER BY 1"
+        ).fetchall()
+    assert [row["ducats"] for row in found] == ["0", "525"]
 
 
 def test_a_city_that_is_down_delays_and_loses_nothing(city: City) -> None:

@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from cascade.domain.deliveries import Delivery, Problem
-from cascade.domain.money import DUCAT, Money
+from cascade.domain.deliveries import Problem
+from cascade.domain.money import DUCAT
 from cascade.domain.payments import ConfirmedPayment
 from cascade.domain.reversals import Reversal
-from cascade.fulfillment import acknowledge, due_of, fulfill, reverse
+from cascade.fulfillment import acknowledge, fulfill, reverse
 from cascade.store import balances, ledger, outbox
 from cascade.store.database import Database
 from cascade.store.outbox import Filter
@@ -155,7 +155,7 @@ class Credits(RuleBasedStateMachine):
                 if problem in (Problem.UNCLEAR, Problem.CREDITED_TWICE) and arrived:
                     delivery = outbox.take_parked(connection, row["id"])
                     assert delivery is not None
-                    acknowledge(connection, delivery, _ducats(delivery))
+                    acknowledge(connection, delivery)
                 else:
                     outbox.replay(connection, Filter(id=row["id"]))
 
@@ -223,10 +223,6 @@ class Credits(RuleBasedStateMachine):
 
 def _mark(reference: str) -> str:
     return f"[cascade:{reference}#"
-
-
-def _ducats(delivery: Delivery) -> Money:
-    return delivery.handed or due_of(delivery)
 
 
 def _credit_of(database: Database, notice: dict[str, Any]) -> str:
