@@ -187,7 +187,8 @@ class Dispatcher:
 
     async def _do_chores(self) -> None:
         seconds = self._patience.expired_seconds
-        await self._books(lambda connection: tell_expired(connection, seconds=seconds))
+        while await self._books(lambda connection: tell_expired(connection, seconds=seconds)):
+            pass
         await self._books(lambda connection: outbox.prune(connection, _KEEP_DAYS))
 
     async def _listen(self) -> None:

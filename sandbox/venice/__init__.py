@@ -10,17 +10,20 @@ What it knows
 -------------
 
 - `POST /api/stratagems/try-create` for `transfer_ducats`: makes a stratagem of every request, whether or not it has
-  seen the like. It is `active`, and a scheduler executes it: `executed`, or `failed` with a line in its notes. Two
-  writes that are not one move the ducats.
+  seen the like. It is `active`, and a scheduler executes it: `executed`, or `failed` with a line in its notes. That
+  the ducats move and the stratagem fails all the same is a switch (`half_done_rate`).
 - `GET /api/stratagems`, filtered by `executedBy`, `status`, `type` and by fields such as `TargetCitizen`: the
-  newest executed ones first, those that wait last, no more than `limit` and never more than 100.
+  newest executed ones first, those that wait last, no more than `limit` and never more than 100. A filter on a field
+  that the table lacks is answered as if its database did not answer.
 - `GET /api/citizens?Username=...`, `POST /api/messages/send`, `GET /api/health`.
+- Each transfer leaves its receiver a notification, which `venice.control.notifications` shows.
 - When its database does not answer, lists are replaced: citizens by three sample citizens with `_fallback`, stratagems
   by none with `_fallbackError`; both with status 200.
 - What it answers holds amounts as JSON numbers; inside they are whole millionths.
 
 `venice.control` lets citizens come and go and time pass, `venice.chaos` lets things go wrong. Both are also under
-`POST /_double/<verb>` with a JSON body, for this machine only. `GET /` shows the purses to people. With a directory
+`POST /_double/<verb>` with a JSON body, for this machine only; `GET /_double/state` tells another process all that
+there is, amounts as strings. `GET /` shows the purses to people. With a directory
 everything is committed to SQLite before it is answered, and outlives `kill -9`. On its own:
 `python -m sandbox.venice --port 12112`.
 """

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 
@@ -46,12 +48,12 @@ class Chaos:
 
     _random: random.Random = field(default_factory=random.Random, repr=False, compare=False)
 
-    def set(self, **switches: float) -> None:
+    def set(self, **switches: float | Decimal) -> None:
         """Sets switches by name. Raises `ValueError` for a name that there is not, or a rate that is none."""
         for name, value in switches.items():
             if name not in self.switches():
                 raise ValueError(f"there is no switch {name!r}")
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)) or not isfinite(value):
                 raise ValueError(f"{name} cannot be {value!r}")
             if name.endswith("_rate") and not 0 <= value <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {value}")

@@ -8,7 +8,8 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,6 +22,10 @@ PROCESSOR: Final = "CASCADE_PAYMENT_PROCESSOR"
 MOST_LISTED: Final = 100
 _ONE: Final = 10**6
 _USERNAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
+_FIELDS: Final = (
+    "StratagemId", "Type", "Variant", "ExecutedBy", "TargetCitizen", "Status", "Category", "Name", "Description",
+    "Notes", "ExecutedAt", "ExpiresAt",
+)  # fmt: skip
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS citizens (username TEXT PRIMARY KEY, units INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS stratagems (
@@ -32,6 +37,9 @@ CREATE TABLE IF NOT EXISTS transfers (
     units INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS messages (
     number INTEGER PRIMARY KEY, sender TEXT NOT NULL, receiver TEXT NOT NULL, content TEXT NOT NULL, type TEXT NOT NULL,
+    created_at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS notifications (
+    number INTEGER PRIMARY KEY, citizen TEXT NOT NULL, type TEXT NOT NULL, content TEXT NOT NULL,
     created_at TEXT NOT NULL);
 """
 
@@ -73,6 +81,21 @@ class City:
         with self.lock:
             self._db.close()
 
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """One transaction, so that a kill leaves no half of it. One inside another belongs to it."""
+        with self.lock:
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
     def add_citizen(self, username: str) -> None:
         """Lets somebody in; whoever is there stays."""
         with self.lock:
@@ -107,22 +130,25 @@ class City:
         target, amount = details.get("targetCitizenUsername"), details.get("amount")
         if not isinstance(target, str) or not target:
             raise Refusal("targetCitizenUsername is required")
-        try:
-            ducats = Decimal(str(amount))
-        except ArithmeticError:
-            raise Refusal("amount must be a valid number") from None
-        if isinstance(amount, bool) or amount is None or not ducats.is_finite() or ducats <= 0:
+        if isinstance(amount, bool) or not isinstance(amount, (int, Decimal)):  # NaN and its like arrive as floats
+            raise Refusal("amount must be a valid number")
+        ducats = Decimal(amount)
+        if ducats <= 0:
             raise Refusal("amount must be positive")
         if target == sender:
             raise Refusal("Cannot transfer ducats to oneself")
-        with self.lock:
+        with self._all_or_nothing():
             held = self.purse(sender)
             if held is None:
                 raise Refusal(f"Sender citizen '{sender}' not found")
             if self.purse(target) is None:
                 raise Refusal(f"Target citizen '{target}' not found")
             if held < ducats:
-                raise Refusal(f"Sender {sender} has insufficient funds ({held} ducats) to transfer {ducats} ducats")
+                raise Refusal(
+                    f"Sender {sender} has insufficient funds ({float(held)} ducats) to transfer {float(ducats)} ducats"
+                )
+            if int(ducats * _ONE) != ducats * _ONE:  # to cut it would move another amount than was asked for
+                raise Refusal("this double holds nothing smaller than a millionth of a ducat")
             return self._insert(sender, target, ducats, held, details)
 
     def _insert(self, sender: str, target: str, ducats: Decimal, held: Decimal, details: Mapping[str, Any]) -> str:
@@ -155,8 +181,11 @@ class City:
             rows = self._db.execute(
                 "SELECT * FROM stratagems WHERE status = 'active' AND created_at <= ? ORDER BY number", (until,)
             ).fetchall()
-            for row in rows:
-                self._execute(row)
+            if not rows:
+                return
+            with self._all_or_nothing():
+                for row in rows:
+                    self._execute(row)
 
     def _execute(self, row: sqlite3.Row) -> None:
         held, target = self.purse(row["executed_by"]), self.purse(row["target"])
@@ -164,7 +193,7 @@ class City:
         if target is None:
             self._mark(row, "failed", f"[ERROR] Receiver {row['target']} not found.")
         elif held is None or held < ducats:
-            self._mark(row, "failed", f"[ERROR] Insufficient funds: {held} < {ducats}")
+            self._mark(row, "failed", f"[ERROR] Insufficient funds: {float(held or 0)} < {float(ducats)}")
         else:
             times = 2 if self._chaos.strikes(self._chaos.execute_twice_rate) else 1
             for _ in range(times):
@@ -172,8 +201,11 @@ class City:
             if self._chaos.strikes(self._chaos.half_done_rate):
                 self._mark(row, "failed", "[ERROR] Processing error: the table did not answer")
                 return
-            said = f"[{_iso(time.time())[:16]}] Successfully transferred {ducats} ducats from {row['executed_by']}"
+            what, at = f"{ducats} ducats from {row['executed_by']}", datetime.now(UTC)
+            said = f"[{at:%Y-%m-%d %H:%M}] Successfully transferred {what}"
             self._mark(row, "executed", "\n".join([said] * times))
+            for _ in range(times):
+                self._notify(row["target"], f"You received {what}", at.isoformat())
 
     def _move(self, row: sqlite3.Row) -> None:
         self._db.execute("UPDATE citizens SET units = units - ? WHERE username = ?", (row["units"], row["executed_by"]))
@@ -183,6 +215,12 @@ class City:
             (row["number"], row["target"], row["units"]),
         )
 
+    def _notify(self, citizen: str, content: str, now: str) -> None:
+        self._db.execute(
+            "INSERT INTO notifications (citizen, type, content, created_at) VALUES (?, 'payment_received', ?, ?)",
+            (citizen, content, now),
+        )
+
     def _mark(self, row: sqlite3.Row, status: str, line: str) -> None:
         self._db.execute(
             "UPDATE stratagems SET status = ?, executed_at = ?, notes = notes || ? WHERE number = ?",
@@ -190,13 +228,19 @@ class City:
         )
 
     def stratagems(self, wanted: Mapping[str, str], limit: int) -> list[dict[str, Any]]:
-        """The newest executed ones first, those that wait last; fields as Venice names them in answers."""
+        """The newest executed ones first, those that wait last; fields as Venice names them in answers.
+
+        `wanted` are fields as Venice's table names them, such as `TargetCitizen`; raises `Refusal` for one that it
+        does not have. `StratagemId` is the name there, and the record's id in answers.
+        """
+        for field in wanted:
+            if field not in _FIELDS:
+                raise Refusal(f'Unknown field name: "{field}"')
         with self.lock:
             rows = self._db.execute(
                 "SELECT * FROM stratagems ORDER BY executed_at IS NULL, executed_at DESC, number DESC"
             ).fetchall()
-        shown = [_shown(row) for row in rows]
-        fitting = [one for one in shown if all(str(one.get(name)) == value for name, value in wanted.items())]
+        fitting = [shown for row in rows if _fits(row, shown := _shown(row), wanted)]
         return fitting[: min(limit, MOST_LISTED)]
 
     def transfers(self, reference: str | None = None) -> list[Transfer]:
@@ -225,6 +269,17 @@ class City:
         with self.lock:
             query = "SELECT * FROM messages WHERE ? IS NULL OR receiver = ? ORDER BY number"
             return [dict(row) for row in self._db.execute(query, (receiver, receiver)).fetchall()]
+
+    def notifications(self, citizen: str | None = None) -> list[dict[str, Any]]:
+        """What Venice itself told somebody, or all, oldest first."""
+        with self.lock:
+            query = "SELECT * FROM notifications WHERE ? IS NULL OR citizen = ? ORDER BY number"
+            return [dict(row) for row in self._db.execute(query, (citizen, citizen)).fetchall()]
+
+
+def _fits(row: sqlite3.Row, shown: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    fields = {**shown, "stratagemId": row["name"]}
+    return all(str(fields[name[:1].lower() + name[1:]]) == value for name, value in wanted.items())
 
 
 def _shown(row: sqlite3.Row) -> dict[str, Any]:

@@ -18,7 +18,8 @@ _TICK_SECONDS = 0.02
 class Control:
     """Lets citizens come and go, time pass, and things go wrong."""
 
-    VERBS = ("add_citizen", "remove_citizen", "fund_processor", "process_now", "set_chaos", "reset_chaos")
+    VERBS = ("add_citizen", "remove_citizen", "fund_processor", "balance", "transfers", "messages", "notifications",
+             "process_now", "set_chaos", "reset_chaos")  # fmt: skip
 
     def __init__(self, city: City, chaos: Chaos) -> None:
         self._city = city
@@ -48,17 +49,23 @@ class Control:
         """What somebody was sent, oldest first."""
         return self._city.messages(receiver)
 
+    def notifications(self, username: str) -> list[dict[str, Any]]:
+        """What Venice itself told somebody of, oldest first: a `payment_received` for each transfer."""
+        return self._city.notifications(username)
+
     def process_now(self) -> None:
         """Executes all that waits."""
         self._city.execute_due(all_of_them=True)
 
-    def set_chaos(self, **switches: float) -> None:
-        """Sets switches of `Chaos` by name."""
+    def set_chaos(self, **switches: float | Decimal) -> dict[str, Any]:
+        """Sets switches of `Chaos` by name: all of them as they are now."""
         self._chaos.set(**switches)
+        return self._chaos.switches()
 
-    def reset_chaos(self) -> None:
-        """All is well again."""
+    def reset_chaos(self) -> dict[str, Any]:
+        """Turns all switches off."""
         self._chaos.reset()
+        return self._chaos.switches()
 
 
 class VeniceDouble:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import select
+import socket
+import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +17,25 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.venice.chaos import Chaos
-from sandbox.venice.city import City, Refusal
+from sandbox.venice.city import MOST_LISTED, City, Refusal, Transfer
 from sandbox.venice.page import page
 
 _HOSTS: Final = ("127.0.0.1", "localhost")
 _MOST_BYTES: Final = 1_000_000
 _SAMPLES: Final = ("compagno", "marco_polo", "doge_venice")
-_DETAILS: Final = ("targetCitizenUsername", "amount", "reason", "name", "description", "notes")
+_TEXTS: Final = ("reason", "name", "description", "notes")
+_DETAILS: Final = ("targetCitizenUsername", "amount", *_TEXTS)
+_FIELDS: Final = {"executedBy": "ExecutedBy", "type": "Type", "status": "Status"}
+_LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent back; without a body the connection ends without a word."""
+    """What is sent back; without a body the connection ends without a word, if it `hangs` once the client gave up."""
 
     status: int
     body: dict[str, Any] | str | None
+    hangs: bool = False
 
 
 class Doors:
@@ -67,7 +74,7 @@ class Doors:
 
     def _citizens(self, query: dict[str, str]) -> Answer:
         if self._chaos.strikes(self._chaos.fallback_rate):
-            samples = [{"username": name, "inVenice": True} for name in _SAMPLES]
+            samples = [{"username": name, "ducats": 1000.0, "inVenice": True} for name in _SAMPLES]
             return Answer(200, {"success": True, "citizens": samples, "_fallback": True})
         username = query.get("Username", "")
         ducats = self._city.purse(username)
@@ -76,11 +83,15 @@ class Doors:
 
     def _stratagems(self, query: dict[str, str]) -> Answer:
         if self._chaos.strikes(self._chaos.fallback_rate):
-            error = "Airtable could not process the request formula."
-            return Answer(200, {"success": True, "stratagems": [], "_fallbackError": True, "error": error})
-        limit = int(query.pop("limit", "100"))
-        wanted = {name[:1].lower() + name[1:]: value for name, value in query.items()}
-        return Answer(200, {"success": True, "stratagems": self._city.stratagems(wanted, limit)})
+            return _replaced("Airtable could not process the request formula.")
+        limit = query.pop("limit", str(MOST_LISTED))
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
+            return _refused(400, "limit must be a number")
+        wanted = {_FIELDS.get(name, name): value for name, value in query.items()}
+        try:
+            return Answer(200, {"success": True, "stratagems": self._city.stratagems(wanted, int(limit))})
+        except Refusal as refusal:  # a field that its table lacks is to Venice as if the database were down
+            return _replaced(str(refusal))
 
     def _try_create(self, body: bytes) -> Answer:
         wish = _json(body)
@@ -92,6 +103,8 @@ class Doors:
         for name in details:
             if name not in _DETAILS:
                 return _refused(400, f'Unknown field name: "{name}"')
+        if not all(isinstance(details.get(name, ""), str) for name in _TEXTS):
+            return _refused(400, "Invalid request payload")
         return self._create(wish["citizenUsername"], details)
 
     def _create(self, sender: str, details: dict[str, Any]) -> Answer:
@@ -99,8 +112,7 @@ class Doors:
         if chaos.strikes(chaos.unknown_field_rate):
             return _refused(422, 'Unknown field name: "InfluenceCost"')
         if chaos.strikes(chaos.hang_before_rate):
-            self.over.wait()
-            return Answer(0, None)
+            return Answer(0, None, hangs=True)
         if chaos.strikes(chaos.late_effect_rate):
             threading.Thread(target=self._create_late, args=(sender, details), daemon=True).start()
             return _refused(504, "Python engine request timed out for transfer_ducats.")
@@ -115,8 +127,7 @@ class Doors:
     def _answer_made(self, made: str) -> Answer:
         chaos = self._chaos
         if chaos.strikes(chaos.hang_rate):
-            self.over.wait()
-            return Answer(0, None)
+            return Answer(0, None, hangs=True)
         if chaos.strikes(chaos.lost_answer_rate):
             return Answer(0, None)
         if chaos.strikes(chaos.error_after_effect_rate):
@@ -128,7 +139,7 @@ class Doors:
     def _create_late(self, sender: str, details: dict[str, Any]) -> None:
         if self.over.wait(self._chaos.late_effect_seconds):
             return
-        with contextlib.suppress(Refusal):  # nobody is there to hear it
+        with contextlib.suppress(Refusal, sqlite3.ProgrammingError):  # nobody hears it; the books may be closed by now
             self._city.create(sender, details)
 
     def _send_message(self, body: bytes) -> Answer:
@@ -141,9 +152,10 @@ class Doors:
 
     def _controlled(self, method: str, verb: str, body: bytes, headers: dict[str, str]) -> Answer:
         if (method, verb) == ("GET", "state"):
-            transfers = [{**vars(one), "amount": str(one.amount)} for one in self._city.transfers()]
-            purses = {name: str(ducats) for name, ducats in self._city.purses().items()}
-            return Answer(200, {"balances": purses, "transfers": transfers, "messages": self._city.messages()})
+            city = self._city
+            state = {"balances": city.purses(), "transfers": city.transfers(), "messages": city.messages(),
+                     "notifications": city.notifications()}  # fmt: skip
+            return Answer(200, _exact(state))
         if method != "POST" or verb not in self._verbs:
             return Answer(404, {"error": f"no such verb; there are {', '.join(self._verbs)}"})
         if headers.get("content-type", "").split(";")[0] != "application/json":
@@ -151,12 +163,11 @@ class Doors:
             return Answer(415, {"error": "send application/json"})
         act = getattr(self._control, verb)
         try:
-            arguments = json.loads(body or b"{}")
+            arguments = json.loads(body or b"{}", parse_float=Decimal)
             inspect.signature(act).bind(**arguments)
-            act(**arguments)
-        except (TypeError, ValueError, ArithmeticError) as error:
+            return Answer(200, _exact({"result": act(**arguments)}))
+        except (TypeError, ValueError, ArithmeticError, sqlite3.Error) as error:
             return Answer(400, {"error": str(error)})
-        return Answer(200, {"result": None})
 
 
 class Server:
@@ -209,6 +220,8 @@ def _handler(doors: Doors) -> type[BaseHTTPRequestHandler]:
             else:
                 answer = doors.answer(self.command, self.path, body, headers)
             if answer.body is None:
+                while answer.hangs and not doors.over.wait(_LOOK_SECONDS) and not _is_gone(self.connection):
+                    pass
                 self.close_connection = True
                 return
             is_page = isinstance(answer.body, str)
@@ -223,6 +236,27 @@ def _handler(doors: Doors) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+def _is_gone(client: socket.socket) -> bool:
+    try:
+        return bool(select.select([client], [], [], 0)[0]) and not client.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+
+
+def _exact(result: dict[str, Any]) -> dict[str, Any]:
+    """What the hand of the test sees, amounts as strings so that nothing is rounded."""
+
+    def plain(value: object) -> object:
+        return vars(value) if isinstance(value, Transfer) else str(value)
+
+    exact: dict[str, Any] = json.loads(json.dumps(result, default=plain))
+    return exact
+
+
+def _replaced(error: str) -> Answer:
+    return Answer(200, {"success": True, "stratagems": [], "_fallbackError": True, "error": error})
 
 
 def _refused(status: int, error: str) -> Answer:

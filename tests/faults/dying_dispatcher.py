@@ -31,7 +31,7 @@ def dispatch_until_killed(url: str, wishes: Wishes, messages: int | None, wish: 
     else:  # the watcher's own messages would be counted
         die_before(messages, wish)
         threading.Timer(seconds, stop.set).start()
-    wishes.dispatcher(database).run(stop)
+    wishes.dispatcher(database, poll_seconds=0.5).run(stop)  # seldom: looking sends messages too
     if messages is None:
         watcher.join()
     database.close()

@@ -1,0 +1,50 @@
+"""The dispatcher is killed (SIGKILL) before each of its messages to the database, each commit included."""
+
+from __future__ import annotations
+
+import signal
+
+from cascade.fulfillment import fulfill
+from cascade.store import balances
+from cascade.store.database import Database
+from sandbox.venice import VeniceDouble
+from tests.faults.databases import copy_of
+from tests.faults.dying_dispatcher import spawn
+from tests.post_office import Wishes, make_due, rows, told
+from tests.purchases import confirmed, open_order
+
+
+def test_killed_before_any_message_and_started_again_it_credits_once(database: Database, database_url: str) -> None:
+    view = open_order(database, package="explorer")
+    with database.transaction() as connection:
+        fulfill(connection, confirmed(view.terms[0]))
+    killed, finished = 0, False
+    while not finished:
+        with copy_of(database_url) as url, VeniceDouble.start() as venice:
+            wishes = Wishes(venice_url=venice.url, settle_seconds=0.1)
+            first = spawn(url, wishes, killed + 1, signal.SIGKILL, seconds=1.0)
+            first.join(60)
+            assert first.exitcode in (0, -signal.SIGKILL)
+            finished = first.exitcode == 0  # it had less to say than that
+            killed += not finished
+            _deliver_and_check(url, wishes, venice)
+    assert killed > 15  # it was killed inside its work, not only before it
+
+
+def _deliver_and_check(url: str, wishes: Wishes, venice: VeniceDouble) -> None:
+    database = Database(url, connections=1)
+    database.open()
+    try:
+        make_due(database)
+        again = spawn(url, wishes, None, 0)
+        again.join(60)
+        assert again.exitcode == 0
+        assert len(venice.control.transfers()) == 1
+        assert venice.control.balance("Marco_Polo") == 525
+        assert [notice["type"] for notice in told(database)] == ["order.fulfilled"]
+        assert {row["state"] for row in rows(database)} == {"delivered"}
+        with database.transaction() as connection:
+            assert balances.ducats_in_venice(connection, "Marco_Polo").units == 525_000_000
+            assert not any(balances.totals(connection).values())
+    finally:
+        database.close()

@@ -1,0 +1,118 @@
+"""What an operator sees and does about what leaves the house, on the command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook
+
+from cascade.errors import InvalidInput, NotFound
+from cascade.fulfillment import fulfill
+from cascade.store.database import Database
+from sandbox.venice import VeniceDouble
+from tests.integration.test_operators import run
+from tests.post_office import Hearer, Wishes, deliver_all, rows, told
+from tests.purchases import confirmed, open_order
+
+
+@pytest.fixture
+def venice(environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[VeniceDouble]:
+    monkeypatch.setenv("CASCADE_WEBHOOKS_ALLOW_PRIVATE", "true")
+    with VeniceDouble.start() as venice:
+        monkeypatch.setenv("CASCADE_VENICE_URL", venice.url)
+        yield venice
+
+
+def buy(database: Database, citizen: str) -> None:
+    view = open_order(database, citizen=citizen)
+    with database.transaction() as connection:
+        fulfill(connection, confirmed(view.terms[0]))
+
+
+def test_a_parked_credit_is_shown_with_its_next_step_its_tries_and_is_replayed(
+    venice: VeniceDouble, database: Database
+) -> None:
+    assert "Nothing is parked." in run("outbox")
+    wishes = Wishes(venice_url=venice.url)
+    buy(database, "stranger")
+    assert "venice" in run("outbox", "--waiting")
+    deliver_all(database, wishes, destination="venice")
+    shown = run("outbox")
+    for words in ("unknown_citizen", "stranger", "Let Venice know the citizen and replay it, or refund the payment."):
+        assert words in shown
+    (parked,) = rows(database, "parked")
+    assert "Target citizen 'stranger' not found" in run("outbox", "log", str(parked["id"]))
+    assert "To venice: 0 deliveries wait" in run("status")
+    assert "0 deliveries are tried once more" in run("outbox", "--citizen", "somebody else", "--replay")
+    venice.control.add_citizen("stranger")
+    assert "1 deliveries are tried once more" in run("outbox", "--problem", "unknown_citizen", "--replay")
+    deliver_all(database, wishes)
+    assert venice.control.balance("stranger") == 2750
+    assert "Nothing waits." in run("outbox", "--waiting")
+
+
+def test_an_unclear_credit_is_settled_by_an_operators_word_and_only_then_told(
+    venice: VeniceDouble, database: Database
+) -> None:
+    venice.control.set_chaos(half_done_rate=1.0)
+    buy(database, "Marco_Polo")
+    deliver_all(database, Wishes(venice_url=venice.url), destination="venice")
+    (parked,) = rows(database, "parked")
+    assert [notice["type"] for notice in told(database)] == ["credit.in_review"]
+    assert "is settled" in run("outbox", "settle", str(parked["id"]))
+    assert told(database)[-1]["type"] == "order.fulfilled"
+    with pytest.raises(NotFound, match="is parked"):
+        run("outbox", "settle", str(parked["id"]))
+    assert "all postings sum to 0" in run("audit")
+
+
+def test_an_endpoint_is_added_rotated_disabled_enabled_and_deleted(venice: VeniceDouble, database: Database) -> None:
+    assert "There are no endpoints." in run("webhooks", "list")
+    with Hearer.open() as hearer:
+        added = run("webhooks", "add", hearer.url, "--event", "order.opened")
+        endpoint, secret = re.findall(r"(ep_\w+|whsec_\S+)", added)
+        assert secret not in run("webhooks", "list")
+        open_order(database)
+        deliver_all(database, Wishes())
+        Webhook(secret).verify(hearer.heard[0][1], hearer.heard[0][0])
+        (_, newer) = re.findall(r"(ep_\w+|whsec_\S+)", run("webhooks", "rotate", endpoint, "--overlap-hours", "1"))
+        run("webhooks", "disable", endpoint)
+        assert "disabled: by an operator" in run("webhooks", "list")
+        open_order(database)
+        deliver_all(database, Wishes())
+        assert len(hearer.heard) == 1
+        run("webhooks", "enable", endpoint)
+        run("outbox", "--destination", f"webhook:{endpoint}", "--replay")
+        deliver_all(database, Wishes())
+        for one in (secret, newer):
+            Webhook(one).verify(hearer.heard[1][1], hearer.heard[1][0])
+        delivered = rows(database, "delivered", f"webhook:{endpoint}")[0]
+        run("outbox", "redeliver", str(delivered["id"]))
+        deliver_all(database, Wishes())
+        assert hearer.heard[2][0]["webhook-id"] == hearer.heard[0][0]["webhook-id"]
+        run("webhooks", "delete", endpoint)
+        open_order(database)
+        deliver_all(database, Wishes())
+        assert len(hearer.heard) == 3
+    with pytest.raises(NotFound, match="there is no endpoint"):
+        run("webhooks", "rotate", endpoint)
+
+
+def test_what_was_never_delivered_cannot_be_delivered_again(venice: VeniceDouble, database: Database) -> None:
+    buy(database, "Marco_Polo")
+    deliver_all(database, replace(Wishes(), venice_url=venice.url))
+    (credit,) = rows(database, destination="venice")
+    with pytest.raises(NotFound, match="no delivered webhook"):
+        run("outbox", "redeliver", str(credit["id"]))  # a credit is never sent again this way
+    assert len(venice.control.transfers()) == 1
+
+
+def test_an_endpoint_in_the_private_network_is_refused(environment: Path, database: Database) -> None:
+    for url in ("http://127.0.0.1:9/hooks", "https://10.0.0.1/hooks", "https://localhost/hooks"):
+        with pytest.raises(InvalidInput):
+            run("webhooks", "add", url)
+    assert "There are no endpoints." in run("webhooks", "list")
