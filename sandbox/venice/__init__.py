@@ -23,9 +23,8 @@ What it knows
 
 `venice.control` lets citizens come and go and time pass, `venice.chaos` lets things go wrong. Both are also under
 `POST /_double/<verb>` with a JSON body, for this machine only; `GET /_double/state` tells another process all that
-there is, amounts as strings. `GET /` shows the purses to people. With a directory
-everything is committed to SQLite before it is answered, and outlives `kill -9`. On its own:
-`python -m sandbox.venice --port 12112`.
+there is, amounts as strings. `GET /` shows the purses to people. With a directory everything is committed to SQLite
+before it is answered, and outlives `kill -9`. On its own: `python -m sandbox.venice --port 12112`.
 """
 
 from sandbox.venice.chaos import Chaos
