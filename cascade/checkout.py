@@ -186,7 +186,13 @@ class Checkout:
             expires_at=now + timedelta(minutes=self.order_minutes),
         )
         orders.insert(connection, order)
-        record(connection, order, EventType.ORDER_OPENED, order.id, {"expires_at": order.expires_at.isoformat()})
+        record(
+            connection,
+            order,
+            EventType.ORDER_OPENED,
+            order.id,
+            {"expires_at": f"{order.expires_at:%Y-%m-%dT%H:%M:%SZ}"},
+        )
         return OrderView(order, [self.terms(connection, order, token)], OrderStatus.OPEN)
 
     def terms(self, connection: Conn, order: Order, token: str) -> ChainTerms:

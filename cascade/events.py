@@ -39,7 +39,7 @@ def record(
         return None
     message = {
         "type": event.type,
-        "timestamp": event.occurred_at.isoformat(),
+        "timestamp": f"{event.occurred_at:%Y-%m-%dT%H:%M:%S.%fZ}",
         "data": {"citizen_id": order.citizen_id, **event.data},
     }
     for endpoint in endpoints.listening(connection, kind):

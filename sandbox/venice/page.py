@@ -13,7 +13,7 @@ _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#22201c;"
     "background:#fdfaf3}h1{color:#8c1c24}table{border-collapse:collapse;width:100%;margin-bottom:2rem}"
     "td,th{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #d8cdb8;vertical-align:top}"
-    "pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:inherit}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:0;font:inherit}td:first-child pre{white-space:nowrap}"
 )
 
 
