@@ -119,8 +119,7 @@ def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
         The delivery with the ducats that it carries: what the citizen still holds of what is due. None when there is
         nothing to send: another try has overtaken this one, or all of it was taken back meanwhile.
     """
-    order = _lock(connection, delivery)
-    held = outbox.hold(connection, delivery)
+    order, held = _hold(connection, delivery)
     if held is None or held.handed is not None:
         return held
     holder = books.citizen(held.citizen_id)
@@ -145,8 +144,7 @@ def acknowledge(connection: Conn, delivery: Delivery) -> bool:
     Returns:
         False when this try was overtaken: then nothing was changed.
     """
-    order = _lock(connection, delivery)
-    held = outbox.hold(connection, delivery)
+    order, held = _hold(connection, delivery)
     if held is None:
         return False
     _conclude(connection, order, held, held.handed or _left_of(connection, held))
@@ -165,8 +163,7 @@ def turn_down(connection: Conn, delivery: Delivery, fault: DeliveryError, pause_
     Returns:
         False when this try was overtaken: then nothing was changed.
     """
-    order = _lock(connection, delivery)
-    held = outbox.hold(connection, delivery)
+    order, held = _hold(connection, delivery)
     if held is None:
         return False
     problem = Problem(fault.problem) if fault.problem else None
@@ -202,11 +199,14 @@ def _is_late(payment: ConfirmedPayment, expected: _Expected | None) -> bool:
     return payment.paid_at > expected.until
 
 
-def _lock(connection: Conn, delivery: Delivery) -> Order:
-    """A delivery's order. Locked before its row and before any account, as everywhere, against deadlocks."""
+def _hold(connection: Conn, delivery: Delivery) -> tuple[Order, Delivery | None]:
+    """A delivery's order, and the delivery as it stands, None when this try was overtaken.
+
+    The order is locked before the row, and both before any account, as everywhere, against deadlocks.
+    """
     order = orders.lock(connection, delivery.order_id)
     assert order is not None  # noqa: S101 - the outbox refers to it
-    return order
+    return order, outbox.hold(connection, delivery)
 
 
 def _left_of(connection: Conn, delivery: Delivery) -> Money | None:

@@ -28,6 +28,8 @@ class Chaos:
     """The stratagem is made, and the answer never comes."""
     hang_before_rate: float = 0.0
     """Nothing is done, and the answer never comes."""
+    forget_rate: float = 0.0
+    """200, and nothing is done."""
     late_effect_rate: float = 0.0
     """504, and the stratagem is made `late_effect_seconds` later."""
     late_effect_seconds: float = 0.2

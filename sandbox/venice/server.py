@@ -112,6 +112,8 @@ class Doors:
             return _refused(422, 'Unknown field name: "InfluenceCost"')
         if chaos.strikes(chaos.hang_before_rate):
             return Answer(0, None, hangs=True)
+        if chaos.strikes(chaos.forget_rate):
+            return _made("transfer_ducats_forgotten")
         if chaos.strikes(chaos.late_effect_rate):
             threading.Thread(target=self._create_late, args=(sender, details), daemon=True).start()
             return _refused(504, "Python engine request timed out for transfer_ducats.")
@@ -133,7 +135,7 @@ class Doors:
             return _refused(500, "Internal server error")
         if chaos.strikes(chaos.malformed_rate):
             return Answer(200, "<!doctype html><title>Venice</title><p>Welcome to Venice.")
-        return Answer(200, {"success": True, "message": "Stratagem created", "stratagemId": made})
+        return _made(made)
 
     def _create_late(self, sender: str, details: dict[str, Any]) -> None:
         if self.over.wait(self._chaos.late_effect_seconds):
@@ -259,6 +261,10 @@ def _exact(result: dict[str, Any]) -> dict[str, Any]:
 
 def _replaced(error: str) -> Answer:
     return Answer(200, {"success": True, "stratagems": [], "_fallbackError": True, "error": error})
+
+
+def _made(name: str) -> Answer:
+    return Answer(200, {"success": True, "message": "Stratagem created", "stratagemId": name})
 
 
 def _refused(status: int, error: str) -> Answer:

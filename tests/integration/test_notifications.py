@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cascade.fulfillment import fulfill, reverse
+from cascade.store import contacts
 from cascade.store.database import Database
-from tests.post_office import Wishes, deliver_all
+from tests.integration.test_email import serving
+from tests.post_office import Wishes, deliver_all, dispatching, rows, until
 from tests.purchases import confirmed, open_order, refund
 
 KEY = "k" * 32
@@ -134,3 +137,22 @@ def test_an_email_is_taken_only_where_letters_are_sent_and_shown_to_nobody(
     with database.transaction() as connection:
         rows = connection.execute("SELECT * FROM order_contacts").fetchall()
     assert rows == [{"order_id": taken.json()["order_id"], "email": "marco@venice.example"}]
+
+
+def test_a_receipt_goes_to_the_address_that_the_order_named_and_waits_for_a_server_that_is_down(
+    database: Database,
+) -> None:
+    with serving() as post:
+        wishes = Wishes(smtp_url=f"smtp://127.0.0.1:{post.port}")
+        named, unnamed = open_order(database, citizen="Veronica"), open_order(database)
+        with database.transaction() as connection:
+            contacts.insert(connection, named.order.id, "veronica@venice.example")
+            for view in (named, unnamed):
+                fulfill(connection, confirmed(view.terms[0]))
+        with dispatching(database, replace(wishes, smtp_url=None)):
+            until(lambda: rows(database, "pending", "email") and rows(database, "pending", "email")[0]["error"])
+        deliver_all(database, wishes)
+    (letter,) = post.taken
+    assert letter["To"] == "veronica@venice.example"
+    assert letter["Subject"] == "2,750 ducats are in your purse"
+    assert named.order.id in letter.get_content()

@@ -110,7 +110,7 @@ def make_due_again(city: City) -> None:
     make_due(city.database)
 
 
-@pytest.mark.parametrize("switch", ["error_rate", "hang_before_rate"])
+@pytest.mark.parametrize("switch", ["error_rate", "hang_before_rate", "forget_rate"])
 def test_what_did_not_take_effect_is_sent_again_once_it_surely_did_not(city: City, switch: str) -> None:
     payment = city.buy()
     city.venice.control.set_chaos(**{switch: 1.0})

@@ -19,9 +19,9 @@ import pytest
 
 from sandbox.ports import free_port
 from sandbox.venice import Chaos, VeniceDouble
+from tests.conftest import ROOT
 
 PROCESSOR = "CASCADE_PAYMENT_PROCESSOR"
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -211,6 +211,7 @@ def test_messages_are_kept_for_their_receiver(venice: VeniceDouble) -> None:
         ("unknown_field_rate", 422, 0),
         ("error_after_effect_rate", 500, 1),
         ("malformed_rate", 200, 1),
+        ("forget_rate", 200, 0),
         ("execute_twice_rate", 200, 2),
         ("duplicate_request_rate", 200, 2),
         ("half_done_rate", 200, 1),
