@@ -333,14 +333,6 @@ def test_the_scheduler_executes_by_itself_after_its_time(venice: VeniceDouble) -
     assert datetime.fromisoformat(shown["executedAt"]) - made >= timedelta(seconds=0.3)
 
 
-def test_everything_outlives_the_process(tmp_path: Path) -> None:
-    with VeniceDouble.start(tmp_path) as first:
-        create(first)
-    with VeniceDouble.start(tmp_path) as second:
-        assert second.control.balance("Marco_Polo") == Decimal("1.5")
-        assert len(second.control.transfers("[ref]")) == 1
-
-
 def test_everything_outlives_a_kill(tmp_path: Path) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
