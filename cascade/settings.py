@@ -91,9 +91,9 @@ class Settings(BaseSettings):
     """How long a quote is locked and an order payable."""
 
     api_key: SecretStr | None = None
-    """Lets the platform's server read balances (Authorization: Bearer ...); at least 32 characters."""
+    """Lets the platform's server read balances and inboxes (Authorization: Bearer ...); at least 32 characters."""
     public_balances: bool = False
-    """Let anybody read any citizen's balance. For a sandbox."""
+    """Let anybody read any citizen's balance and inbox. For a sandbox."""
     orders_per_minute: Annotated[int, Field(ge=1)] = 60
     """New orders from one address."""
     reads_per_minute: Annotated[int, Field(ge=1)] = 1200
