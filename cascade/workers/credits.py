@@ -85,6 +85,11 @@ class CreditReceiver(Receiver):
         """What Venice surely did not move is the citizen's with us again."""
         fulfillment.turn_down(connection, delivery, fault, pause_seconds)
 
+    async def close(self) -> None:
+        """Close all connections to Venice."""
+        if self._venice is not None:
+            await self._venice.close()
+
 
 def _check(verdict: Verdict) -> None:
     """Let only a credit pass that has arrived.

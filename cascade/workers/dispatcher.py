@@ -215,5 +215,5 @@ class Dispatcher:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for receiver in {id(r): r for r in self._receivers.values()}.values():
+        for receiver in self._receivers.values():
             await receiver.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -46,7 +47,7 @@ class Books:
         return await asyncio.get_running_loop().run_in_executor(self._threads, do)
 
 
-class Receiver:
+class Receiver(ABC):
     """Where deliveries go.
 
     Attributes:
@@ -59,6 +60,7 @@ class Receiver:
     seconds = 30.0
     longest_pause_seconds = 3600.0
 
+    @abstractmethod
     async def deliver(self, delivery: Delivery) -> None:
         """Deliver something.
 
@@ -66,7 +68,6 @@ class Receiver:
             NotDelivered: it is tried again later.
             DeliveryRefused: it waits for an operator.
         """
-        raise NotImplementedError
 
     def delivered(self, connection: Conn, delivery: Delivery) -> None:
         """Note that it arrived."""
@@ -82,6 +83,7 @@ class Receiver:
         else:
             outbox.postpone(connection, delivery, pause_seconds, problem, str(fault))
 
+    @abstractmethod
     async def close(self) -> None:
         """Close all connections."""
 
@@ -107,6 +109,9 @@ class MessageReceiver(Receiver):
         text = write(self._texts, delivery.payload, self._chain)
         await self._venice.message(delivery.citizen_id, f"{text.title}\n\n{text.body}")
 
+    async def close(self) -> None:
+        """Nothing: whoever delivers the credits closes the connector."""
+
 
 class EmailReceiver(Receiver):
     """E-mail.
@@ -129,6 +134,9 @@ class EmailReceiver(Receiver):
         ready = delivery.payload.get("text")
         text = Text(**ready) if ready else write(self._texts, delivery.payload, self._chain)
         await self._mailer.send(delivery.payload["to"], delivery.reference, text)
+
+    async def close(self) -> None:
+        """Nothing: each letter has a connection of its own."""
 
 
 class WebhookReceiver(Receiver):
