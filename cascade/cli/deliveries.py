@@ -86,6 +86,9 @@ def settle(number: int) -> None:
         delivery = store.take_parked(connection, number)
         if delivery is None or delivery.destination != "venice":
             raise NotFound(f"no credit {number} is parked")
+        if cascade.settings.venice_url is not None and delivery.handed is None:
+            # They are in our ledger again: settled, they would be in both, and a refund would take the wrong ones.
+            raise NotFound(f"the ducats of credit {number} surely did not reach Venice: replay it instead")
         acknowledge(connection, delivery)
     console.print(f"Delivery {number} is settled, and the citizen is told.")
 

@@ -47,6 +47,9 @@ def test_a_parked_credit_is_shown_with_its_next_step_its_tries_and_is_replayed(
     (parked,) = rows(database, "parked")
     assert "Target citizen 'stranger' not found" in run("outbox", "log", str(parked["id"]))
     assert "To venice: 0 deliveries wait" in run("status")
+    with pytest.raises(NotFound, match="surely did not reach Venice: replay it instead"):
+        run("outbox", "settle", str(parked["id"]))
+    assert [row["state"] for row in rows(database, destination="venice")] == ["parked"]
     assert "0 deliveries are tried once more" in run("outbox", "--citizen", "somebody else", "--replay")
     venice.control.add_citizen("stranger")
     assert "1 deliveries are tried once more" in run("outbox", "--problem", "unknown_citizen", "--replay")
