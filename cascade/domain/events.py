@@ -89,4 +89,6 @@ def order_data(order: Order) -> dict[str, Any]:
         "price_usd": quote.price.plain,
         "ducats": quote.ducats.plain,
         "bonus": quote.bonus.plain,
+        "usd_per_ducat": str(quote.rate),
+        "rate_tick": f"{quote.tick:%Y-%m-%dT%H:%M:%SZ}" if quote.tick else None,
     }

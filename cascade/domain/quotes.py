@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.money import DUCAT, USD, Asset, Money
@@ -19,6 +20,7 @@ class Quote:
         ducats: ducats sold, without the bonus.
         bonus: ducats granted on top.
         rate: the rate that priced it.
+        tick: the tick of that rate, UTC; None: it was priced before the first one.
     """
 
     package: str | None
@@ -26,6 +28,7 @@ class Quote:
     ducats: Money
     bonus: Money
     rate: Rate
+    tick: datetime | None = None
 
     @property
     def total_ducats(self) -> Money:

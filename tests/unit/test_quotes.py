@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.domain.catalogue import Catalogue
+from cascade.domain.formula import NANO_USD
 from cascade.domain.money import DUCAT, USD, USDC, Money
 from cascade.domain.quotes import quote_custom, quote_package
-from cascade.domain.rates import NANO_USD, START, Rate
+from cascade.domain.rates import START, Rate
 from cascade.errors import InvalidInput, SettingsError
 
 SHIPPED = (files("cascade") / "catalogue.toml").read_text()
