@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from eth_utils.crypto import keccak
@@ -15,10 +16,13 @@ from cascade.checkout import Checkout
 from cascade.delivery.email import Mailer
 from cascade.delivery.texts import Text, Texts
 from cascade.delivery.venice import CitizenRegister, VeniceConnector
+from cascade.delivery.venice_pulse import VenicePulse
 from cascade.delivery.webhooks import Webhooks
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.events import EventType
+from cascade.domain.formula import Formula
+from cascade.domain.rates import Rate
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.rails.node import Node
 from cascade.rails.stripe import Stripe
@@ -28,6 +32,8 @@ from cascade.workers.card import CardWorker
 from cascade.workers.credits import CreditReceiver
 from cascade.workers.dispatcher import WEBHOOKS, Dispatcher, Patience
 from cascade.workers.indexer import Indexer, Router
+from cascade.workers.observer import Observer
+from cascade.workers.rate_keeper import RateKeeper
 from cascade.workers.receivers import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
 
 
@@ -43,6 +49,8 @@ class Cascade:
     """None: no cards are taken here."""
     texts: Texts
     """What citizens are told, in words."""
+    formula: Formula
+    """How the rate moves."""
 
     def write(self, kind: EventType, data: Mapping[str, Any], accept_language: str | None = None) -> Text:
         """The words for an event, in the first language that the reader accepts and that there is."""
@@ -55,11 +63,12 @@ def assemble(settings: Settings) -> Cascade:
     """Build the parts that every process needs.
 
     Raises:
-        SettingsError: the deployment record or the catalogue cannot be used.
+        SettingsError: the deployment record, the catalogue or the formula cannot be used.
     """
+    formula = Formula.from_toml(_data(settings.rate_formula, "formula.toml", "CASCADE_RATE_FORMULA"))
     deployment = Deployment.load(settings.deployment)
     checkout = Checkout(
-        _catalogue(settings),
+        Catalogue.from_toml(_data(settings.catalogue, "catalogue.toml", "CASCADE_CATALOGUE")),
         deployment,
         settings.order_minutes,
         keeps_purses=settings.venice_url is None,
@@ -67,10 +76,11 @@ def assemble(settings: Settings) -> Cascade:
         if settings.venice_url and settings.venice_check_citizens
         else None,
         sends_mail=settings.smtp_url is not None,
+        start=Rate(formula.base_nano_usd),
     )
     database = Database(settings.database_url.get_secret_value())
     texts = Texts(settings.language, settings.texts)
-    return Cascade(settings, database, deployment, checkout, _card(settings, database), texts)
+    return Cascade(settings, database, deployment, checkout, _card(settings, database), texts, formula)
 
 
 def node(settings: Settings) -> Node:
@@ -103,6 +113,19 @@ def card_worker(cascade: Cascade) -> CardWorker | None:
         poll_seconds=cascade.settings.poll_seconds,
         catch_up_seconds=cascade.settings.stripe_catch_up_seconds,
     )
+
+
+def rate_keeper(cascade: Cascade) -> RateKeeper:
+    """The worker that writes the rate's ticks."""
+    return RateKeeper(cascade.database, cascade.formula)
+
+
+def observer(cascade: Cascade) -> Observer | None:
+    """The worker that asks Venice for the city's state; None when there is no Venice to ask."""
+    settings = cascade.settings
+    if settings.venice_url is None:
+        return None
+    return Observer(cascade.database, VenicePulse(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
 
 
 def dispatcher(cascade: Cascade) -> Dispatcher:
@@ -164,10 +187,12 @@ def _card(settings: Settings, database: Database) -> CardCheckout | None:
     return CardCheckout(database, stripe, settings.base_url)
 
 
-def _catalogue(settings: Settings) -> Catalogue:
-    if settings.catalogue is None:
-        return Catalogue.from_toml((files("cascade") / "catalogue.toml").read_text(encoding="utf-8"))
+def _data(path: Path | None, shipped: str, variable: str) -> str:
+    """A file of data: the operator's own, or the one that ships with Cascade."""
+    if path is None:
+        return (files("cascade") / shipped).read_text(encoding="utf-8")
     try:
-        return Catalogue.from_toml(settings.catalogue.read_text(encoding="utf-8"))
-    except OSError as fault:
-        raise SettingsError(f"CASCADE_CATALOGUE: {settings.catalogue}: {fault.strerror}") from None
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else "is no UTF-8 text"
+        raise SettingsError(f"{variable}: {path}: {reason}") from None

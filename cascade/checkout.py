@@ -5,13 +5,12 @@ from __future__ import annotations
 import secrets
 from base64 import b32encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from cascade.chains import Deployment
 from cascade.delivery.email import check_email
 from cascade.delivery.venice import CitizenRegister
-from cascade.domain import rates
 from cascade.domain.card import CardCase, CardIntent, IntentStatus
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import CreditState, credit_state
@@ -20,10 +19,11 @@ from cascade.domain.money import USD, USDC, Asset, Money
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id, check_payable, status_of
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
+from cascade.domain.rates import START, Rate
 from cascade.errors import InvalidInput
 from cascade.events import record
 from cascade.rails.chain import on_chain_order_id
-from cascade.store import card, contacts, cursors, orders, outbox, payments, reversals
+from cascade.store import card, contacts, cursors, orders, outbox, payments, rates, reversals
 from cascade.store.cursors import Sighting
 from cascade.store.database import Conn
 from cascade.store.payments import BookedPayment
@@ -75,6 +75,7 @@ class Checkout:
         keeps_purses: our ledger is where citizens hold their ducats; else it is Venice's.
         register: knows who is a citizen; None: citizens are taken at their word.
         sends_mail: receipts can be sent by e-mail.
+        start: the rate before the first tick.
     """
 
     catalogue: Catalogue
@@ -83,11 +84,12 @@ class Checkout:
     keeps_purses: bool = True
     register: CitizenRegister | None = None
     sends_mail: bool = False
+    start: Rate = START
 
-    @property
-    def rate(self) -> rates.Rate:
-        """The rate of the moment."""
-        return rates.START
+    def rate(self, connection: Conn) -> tuple[Rate, datetime | None]:
+        """The rate of the moment, and its tick, UTC; None before the first one."""
+        current = rates.current(connection)
+        return (current[1], current[0]) if current else (self.start, None)
 
     def stablecoin(self, code: str) -> tuple[Asset, str]:
         """A stablecoin that the router takes, with its address.
@@ -102,21 +104,22 @@ class Checkout:
         known = " or ".join(asset.code for asset in accepted)
         raise InvalidInput("token", f"Pay with {known}; {code!r} is not taken. Bridged USDC.e is not USDC.")
 
-    def quote(self, package: str | None, usd_amount: str | None) -> Quote:
-        """Price a wish: either a package or an amount of dollars.
+    def quote(self, connection: Conn, package: str | None, usd_amount: str | None) -> Quote:
+        """Price a wish at the rate of the moment: either a package or an amount of dollars.
 
         Raises:
             InvalidInput: both or neither, no such package, or an amount outside the catalogue's bounds.
         """
         if (package is None) == (usd_amount is None):
             raise InvalidInput("package", "Give either a package or a usd_amount, not both and not neither.")
+        rate, tick = self.rate(connection)
         if package is not None:
-            return quote_package(self.catalogue, package, self.rate)
+            return replace(quote_package(self.catalogue, package, rate), tick=tick)
         try:
             usd = Money.parse(usd_amount or "", USD)
         except ValueError as fault:
             raise InvalidInput("usd_amount", f"{str(fault).capitalize()}.") from None
-        return quote_custom(self.catalogue, usd, self.rate)
+        return replace(quote_custom(self.catalogue, usd, rate), tick=tick)
 
     def order_to_pay(self, connection: Conn, wish: Wish, token: str = USDC.code) -> OrderView:
         """An order that a payment can be begun for: an open one, on whichever rail it was opened, or a new one.
@@ -174,7 +177,7 @@ class Checkout:
         """
         check_citizen_id(citizen_id)
         self.stablecoin(token)
-        quote = self.quote(package, usd_amount)
+        quote = self.quote(connection, package, usd_amount)
         # The router counts whole seconds, so the order does too.
         now = orders.clock(connection).replace(microsecond=0)
         order = Order(

@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """Ask Venice whether a citizen exists before an order is opened; while it does not answer, orders are taken."""
     venice_settle_seconds: Annotated[float, Field(ge=0, le=86_400)] = 120.0
     """How long a credit that Venice did not answer may still take effect; it is not sent again before."""
+    venice_poll_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """How often Venice is asked for the city's state, which moves the rate."""
     delivery_days: Annotated[float, Field(gt=0, le=30)] = 5.0
     """How long a delivery is tried before it waits for an operator."""
     smtp_url: SecretStr | None = None
@@ -90,6 +92,9 @@ class Settings(BaseSettings):
     order_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
     """How long a quote is locked and an order payable."""
 
+    rate_formula: Path | None = None
+    """How the ducat's rate moves; default: the formula that ships with Cascade."""
+
     api_key: SecretStr | None = None
     """Lets the platform's server read balances and inboxes (Authorization: Bearer ...); at least 32 characters."""
     public_balances: bool = False
@@ -100,8 +105,10 @@ class Settings(BaseSettings):
     """Other requests from one address."""
     webhooks_per_minute: Annotated[int, Field(ge=1)] = 6000
     """Webhooks from one address; what is refused, Stripe sends again."""
+    signals_per_minute: Annotated[int, Field(ge=1)] = 120
+    """Batches of signals from one address."""
     streams: Annotated[int, Field(ge=1)] = 2000
-    """Live streams of orders and notifications that a process of the API has open at once; each is an open file."""
+    """Live streams that a process of the API has open at once; each is an open file."""
     streams_per_address: Annotated[int, Field(ge=1)] = 20
     """Of them, from one address."""
 

@@ -10,7 +10,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from cascade import __version__
-from cascade.cli import books, deliveries, running
+from cascade.cli import books, deliveries, keys, rates, running
 from cascade.errors import CascadeError
 
 
@@ -24,9 +24,9 @@ def cli() -> None:
 
 
 for command in (
-    *(running.up, running.api, running.indexer, running.card, running.dispatcher, running.migrate),
+    *(running.up, running.api, running.indexer, running.card, running.dispatcher, running.rate_keeper, running.migrate),
     *(books.suspense, books.disputes, books.receivables, books.inbox, books.status, books.audit),
-    *(deliveries.outbox, deliveries.webhooks),
+    *(deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys),
 ):
     cli.add_command(command)
 

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from cascade import exchange
 from cascade.cli.terminal import console, opened, table_of
 from cascade.errors import NotFound
 from cascade.store import balances, cursors, payments, reversals
@@ -92,11 +93,12 @@ def inbox(limit: int, retry: bool, ignore: str | None) -> None:
 
 @click.command()
 def status() -> None:
-    """How far each router's and Stripe's payments are booked, and why something stands still."""
+    """How far each router's and Stripe's payments are booked, and why something stands still; the rate."""
     with opened() as cascade, cascade.database.transaction() as connection:
         streams = cursors.health(connection)
         stripe = inbox_store.health(connection)
         destinations = outbox_store.health(connection)
+        rate = exchange.quotation(connection, cascade.formula)
     table = table_of("stream", "height", "behind", "last final block", "led", "alarm")
     for stream in streams:
         table.add_row(
@@ -115,6 +117,9 @@ def status() -> None:
         )
         if stripe.error:
             console.print(f"Stripe: an event cannot be booked, see `cascade inbox`: {stripe.error}")
+    since = f"since {rate.tick.at:%Y-%m-%d %H:%M:%S} UTC" if rate.tick else "before the first tick"
+    late = f"; the next tick is {rate.overdue_seconds} s late" if rate.overdue_seconds else ""
+    console.print(f"Rate: {rate.rate} USD per ducat {since}{late}.")
     for destination in destinations:
         console.print(
             f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"

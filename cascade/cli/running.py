@@ -40,6 +40,7 @@ def up() -> None:
         if card_worker is not None:
             crew.start("card", card_worker.run)
         crew.start("dispatcher", bootstrap.dispatcher(cascade).run)
+        _start_rate(cascade, crew)
         try:
             server.run()
         finally:
@@ -89,6 +90,20 @@ def dispatcher() -> None:
         bootstrap.dispatcher(cascade).run(stop)
 
 
+@click.command("rate-keeper")
+def rate_keeper() -> None:
+    """Run only what moves the rate: asking Venice, and a tick every few minutes; many may run side by side."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    with opened() as cascade:
+        crew = _Crew(stop.set)
+        _start_rate(cascade, crew)
+        stop.wait()
+        crew.stop()
+        if crew.failed:
+            sys.exit(1)
+
+
 @click.command()
 def migrate() -> None:
     """Bring the database to this release's shape."""
@@ -117,6 +132,13 @@ def _index(cascade: Cascade, stop: threading.Event) -> None:
         bootstrap.indexer(cascade, node).run(stop)
     finally:
         node.close()
+
+
+def _start_rate(cascade: Cascade, crew: _Crew) -> None:
+    observer = bootstrap.observer(cascade)
+    if observer is not None:
+        crew.start("observer", observer.run)
+    crew.start("rate keeper", bootstrap.rate_keeper(cascade).run)
 
 
 class _Crew:

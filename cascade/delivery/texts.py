@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +56,7 @@ class Texts:
             auto_reload=False,
             finalize=_shown,
         )
-        self._templates.filters |= {"amount": amount, "ducats": ducats, "total": total}
+        self._templates.filters |= {"amount": amount, "ducats": ducats, "total": total, "moment": moment}
         self._templates.tests["some"] = _is_some
         self.languages: Final = self._found()
         """Those that there are texts in."""
@@ -121,6 +122,11 @@ def ducats(plain: str) -> str:
 def total(parts: Sequence[str]) -> str:
     """The sum of several amounts of ducats, as a plain decimal. Raises ValueError as `amount`."""
     return sum((Money.parse(part, DUCAT) for part in parts), Money(DUCAT, 0)).plain
+
+
+def moment(text: str) -> str:
+    """A time for people: ``2026-11-25T08:35:00Z`` becomes ``2026-11-25 08:35:00 UTC``. Raises ValueError."""
+    return f"{datetime.strptime(str(text), '%Y-%m-%dT%H:%M:%SZ').replace(tzinfo=UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _is_some(value: object) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from cascade.domain.ledger import citizen, venice
+from cascade.domain.ledger import SALES, citizen, venice
 from cascade.domain.money import ASSETS, DUCAT, Money
+from cascade.domain.signals import USUAL, Sold
 from cascade.store.database import Conn
 
 
@@ -53,3 +55,18 @@ def drifts(connection: Conn) -> list[Drift]:
         Drift(r["name"], Money(ASSETS[r["asset"]], int(r["kept"])), Money(ASSETS[r["asset"]], int(r["posted"])))
         for r in rows
     ]
+
+
+def sold(connection: Conn, at: datetime) -> Sold:
+    """What was sold up to a moment, UTC, less what went back; a dollar stablecoin is a dollar."""
+    row = connection.execute(
+        "SELECT coalesce(sum(micro) FILTER (WHERE posted_at > %(day)s), 0)::bigint AS last_day,"
+        " coalesce(sum(micro) FILTER (WHERE posted_at <= %(day)s), 0)::bigint AS week_before,"
+        " min(posted_at) AS first_at FROM ("
+        " SELECT j.posted_at, j.units * 10::numeric ^ (6 - a.scale) AS micro FROM ledger.journal j"
+        " JOIN ledger.assets a ON a.code = j.asset"
+        " WHERE j.account = %(account)s AND j.posted_at > %(start)s AND j.posted_at <= %(at)s) AS moved",
+        {"account": SALES, "at": at, "day": at - timedelta(days=1), "start": at - timedelta(days=1) - USUAL},
+    ).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
+    return Sold(row["last_day"], row["week_before"], row["first_at"])

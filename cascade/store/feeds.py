@@ -7,17 +7,21 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import NamedTuple, Self
 
 from psycopg import AsyncConnection, Notify
 
 from cascade.domain.events import OrderEvent
+from cascade.domain.rates import Rate
+from cascade.store import signals
 from cascade.store.database import Database, Row
 from cascade.store.events import Notification, event_of, notification_of
+from cascade.store.signals import Pulse
 
 log = logging.getLogger(__name__)
 
-ORDER, CITIZEN = "order", "citizen"
+ORDER, CITIZEN, CITY = "order", "citizen", "city"
 MOST = 200
 """Most that is read of one topic at once."""
 _CHANNEL = "cascade_feeds"
@@ -42,10 +46,24 @@ _NOTIFICATIONS = """
     ) n ON true
     LEFT JOIN order_events e ON (e.order_id, e.number) = (n.order_id, n.event_number)
     ORDER BY w.id, n.of_citizen"""
+_NOW = """
+    SELECT clock_timestamp() AS now, t.at, t.nano_usd
+    FROM (SELECT) AS one LEFT JOIN (SELECT at, nano_usd FROM rate_ticks ORDER BY at DESC LIMIT 1) t ON true"""
+_CITY_LOOK_BACK = {**signals.FULL, "usual": timedelta(hours=6)}  # a state needs no week: it is read at every report
+
+
+@dataclass(frozen=True, slots=True)
+class CityNews:
+    """What the city is like now; ``number`` is the time in milliseconds, ``tick`` is None before the first one."""
+
+    number: int
+    pulse: Pulse
+    tick: datetime | None
+    rate: Rate | None
 
 
 class Topic(NamedTuple):
-    """What can be listened to: an order or a citizen."""
+    """What can be listened to: an order, a citizen, or the city, which has no id."""
 
     kind: str
     id: str
@@ -62,7 +80,7 @@ class News:
     """
 
     last: int
-    items: list[OrderEvent | Notification] = field(default_factory=list)
+    items: list[OrderEvent | Notification | CityNews] = field(default_factory=list)
     untold: bool = False
 
     @property
@@ -100,7 +118,8 @@ class Feeds:
             psycopg.Error: the connection is lost, or the database cannot answer.
         """
         events = await self._read(ORDER, _EVENTS, event_of, after)
-        return events | await self._read(CITIZEN, _NOTIFICATIONS, notification_of, after)
+        notifications = await self._read(CITIZEN, _NOTIFICATIONS, notification_of, after)
+        return events | notifications | await self._read_city(after)
 
     def heard(self) -> set[Topic]:
         """The topics that were told of since the last call.
@@ -128,6 +147,20 @@ class Feeds:
             pass
         finally:
             loop.remove_reader(socket)  # psycopg watches the same socket while a query runs
+
+    async def _read_city(self, after: Mapping[Topic, int | None]) -> dict[Topic, News]:
+        """The city as it is: of what it was in between nobody is told."""
+        topic = Topic(CITY, "")
+        if topic not in after:
+            return {}
+        now = await (await self._connection.execute(_NOW)).fetchone()
+        assert now is not None  # noqa: S101 - it joins to one row
+        cursor = await self._connection.execute(signals.PULSE, {"at": now["now"], **_CITY_LOOK_BACK})
+        row = await cursor.fetchone()
+        assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+        rate = None if now["nano_usd"] is None else Rate(now["nano_usd"])
+        number = int(now["now"].timestamp() * 1000)
+        return {topic: News(number, [CityNews(number, signals.pulse_of(row, now["now"]), now["at"], rate)])}
 
     def _note(self, notice: Notify) -> None:
         self._heard.add(_topic(notice.payload))

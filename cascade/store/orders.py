@@ -12,7 +12,8 @@ from cascade.errors import NotFound
 from cascade.store.database import Conn, Row
 
 _COLUMNS = (
-    "id, link_token, citizen_id, package, price_cents, ducat_units, bonus_units, rate_nano_usd, created_at, expires_at"
+    "id, link_token, citizen_id, package, price_cents, ducat_units, bonus_units, rate_nano_usd, rate_tick, created_at,"
+    " expires_at"
 )
 
 
@@ -29,7 +30,7 @@ def insert(connection: Conn, order: Order) -> None:
     quote = order.quote
     connection.execute(
         f"INSERT INTO orders ({_COLUMNS}, expiry_due)"  # noqa: S608 - constant
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             order.id,
             order.link_token,
@@ -39,6 +40,7 @@ def insert(connection: Conn, order: Order) -> None:
             quote.ducats.units,
             quote.bonus.units,
             quote.rate.nano_usd,
+            quote.tick,
             order.created_at,
             order.expires_at,
             order.expires_at,
@@ -138,6 +140,7 @@ def _order(row: Row | None, missing: str) -> Order:
         Money(DUCAT, row["ducat_units"]),
         Money(DUCAT, row["bonus_units"]),
         Rate(row["rate_nano_usd"]),
+        row["rate_tick"],
     )
     return Order(row["id"], row["link_token"], row["citizen_id"], quote, row["created_at"], row["expires_at"])
 

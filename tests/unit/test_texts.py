@@ -37,6 +37,8 @@ FULL = ORDER | {
     "ducats_taken": "13000.125",
     "ducats_owed": "505.129",
     "code": "insufficient_funds",
+    "usd_per_ducat": "0.1041",
+    "rate_tick": "2026-11-25T08:35:00Z",
 }
 HOSTILE = "<b>{{ 7 * 7 }}</b>{% raw %}\r\n\x1b[31m\u202eevil\u2028"
 
@@ -66,6 +68,14 @@ def test_a_text_is_whole_whatever_is_known(kind: EventType, data: Mapping[str, A
     assert ORDER_ID in written
 
 
+def test_a_receipt_says_which_tick_priced_it() -> None:
+    receipt = write(EventType.ORDER_FULFILLED, FULL)
+    assert "\nRate: 0.1041 USD for a ducat, set by the tick of 2026-11-25 08:35:00 UTC\n" in receipt
+    before_the_first = write(EventType.ORDER_FULFILLED, FULL | {"rate_tick": None})
+    assert "\nRate: 0.1041 USD for a ducat\n" in before_the_first
+    assert "Rate:" not in write(EventType.ORDER_FULFILLED, ORDER)  # of an event from before there were ticks
+
+
 @pytest.mark.parametrize("kind", [kind for kind in EventType if not kind.is_told_to_citizen])
 def test_there_is_no_text_that_nobody_is_told(kind: EventType) -> None:
     with pytest.raises(DeliveryRefused, match=kind):
@@ -90,7 +100,8 @@ def test_a_receipt_names_everything() -> None:
     assert TEXTS.write(EventType.ORDER_FULFILLED, FULL) == Text(
         "13,505.25 ducats are in your purse",
         "Thank you. This is the receipt for order ord_01hzyabc.\n\n"
-        "Ducats bought: 12,505\nBonus: 1,000.25\nCredited in total: 13,505.25\n"
+        "Ducats bought: 12,505\nBonus: 1,000.25\n"
+        "Rate: 0.1041 USD for a ducat, set by the tick of 2026-11-25 08:35:00 UTC\nCredited in total: 13,505.25\n"
         "Paid: 1,250.50 USDC on Polygon\nTransaction: 0xabcdef\n"
         "Look it up: https://polygonscan.com/tx/0xabcdef\n\n"
         "There is nothing more to do.\n",
