@@ -27,6 +27,8 @@ LOOK_SECONDS = 2.0
 _MOST_TRANSFERS = 100
 """Venice gives no more in one answer, the newest first. Ours is among the newest: order is kept for each citizen."""
 _MOST_BYTES = 4 * 1024 * 1024
+_NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, ValueError)
+"""The last two: httpx reads where a redirect leads, though it does not go there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class VeniceConnector:
                     text += chunk
                     if len(text) > _MOST_BYTES:
                         raise NotDelivered(f"Venice's answer to {path} has more than {_MOST_BYTES:,} bytes")
-        except httpx.HTTPError as fault:
+        except _NO_ANSWER as fault:
             raise NotDelivered(f"Venice did not answer {path}: {type(fault).__name__}") from None
         return _read(path, response.status_code, text)
 
@@ -159,7 +161,7 @@ class CitizenRegister:
             response = self._client.get("/api/citizens", params={"Username": citizen_id})
             answer = _read("/api/citizens", response.status_code, response.content)
             citizens = _list(answer, "citizens", "_fallback")
-        except (httpx.HTTPError, NotDelivered, DeliveryRefused):
+        except (*_NO_ANSWER, NotDelivered, DeliveryRefused):
             return None
         return any(citizen.get("username") == citizen_id for citizen in citizens)
 
@@ -178,7 +180,7 @@ def _read(path: str, status: int, text: bytes) -> Mapping[str, Any]:
     """
     try:
         answer = json.loads(text, parse_float=Decimal)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or not isinstance(answer.get("success"), bool):
         raise NotDelivered(f"Venice answered {path} with {status} and no JSON that says whether it succeeded")

@@ -16,9 +16,11 @@ What it knows
   newest executed ones first, those that wait last, no more than `limit` and never more than 100. A filter on a field
   that the table lacks is answered as if its database did not answer.
 - `GET /api/citizens?Username=...`, `POST /api/messages/send`, `GET /api/health`.
+- `GET /api/consciousness/metrics`, `.../tessere/network`, `.../cascade/status`: a mood that drifts with time and the
+  seed, or stays where `venice.control.set_mood(level=6.5)` pins it. They have no `success`.
 - Each transfer leaves its receiver a notification, which `venice.control.notifications` shows.
 - When its database does not answer, lists are replaced: citizens by three sample citizens with `_fallback`, stratagems
-  by none with `_fallbackError`; both with status 200.
+  by none with `_fallbackError`, the mood by a middling one with `_fallback`; all with status 200.
 - What it answers holds amounts as JSON numbers; inside they are whole millionths.
 
 `venice.control` lets citizens come and go and time pass, `venice.chaos` lets things go wrong. Both are also under
@@ -30,5 +32,6 @@ before it is answered, and outlives `kill -9`. On its own: `python -m sandbox.ve
 from sandbox.venice.chaos import Chaos
 from sandbox.venice.city import Transfer
 from sandbox.venice.double import Control, VeniceDouble
+from sandbox.venice.mood import Mood
 
-__all__ = ["Chaos", "Control", "Transfer", "VeniceDouble"]
+__all__ = ["Chaos", "Control", "Mood", "Transfer", "VeniceDouble"]

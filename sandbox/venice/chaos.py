@@ -6,6 +6,7 @@ A rate is a share from 0 to 1; what it strikes is drawn with the double's seed.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from math import isfinite
@@ -42,7 +43,9 @@ class Chaos:
     malformed_rate: float = 0.0
     """A page instead of JSON, with status 200, although the stratagem was made."""
     fallback_rate: float = 0.0
-    """Lists are replaced by what stands in for them."""
+    """Lists and the mood are replaced by what stands in for them."""
+    nonsense_rate: float = 0.0
+    """A value of the mood is replaced by what cannot be one, or its answer by a page, with status 200."""
     process_seconds: float = 0.0
     """The scheduler executes a stratagem this late; 0: before the answer; below 0: only when told to."""
     half_done_rate: float = 0.0
@@ -73,3 +76,7 @@ class Chaos:
     def strikes(self, rate: float) -> bool:
         """Whether this one is struck."""
         return rate > 0 and self._random.random() < rate
+
+    def draws(self, choices: Sequence[Any]) -> Any:
+        """One of them."""
+        return self._random.choice(choices)

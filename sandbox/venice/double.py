@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import threading
+import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
 from sandbox.venice.chaos import Chaos
 from sandbox.venice.city import PROCESSOR, City, Transfer
+from sandbox.venice.mood import Mood
 from sandbox.venice.server import Server
 
 _TICK_SECONDS = 0.02
@@ -19,11 +22,12 @@ class Control:
     """Lets citizens come and go, time pass, and things go wrong."""
 
     VERBS = ("add_citizen", "remove_citizen", "fund_processor", "balance", "transfers", "messages", "notifications",
-             "process_now", "set_chaos", "reset_chaos")  # fmt: skip
+             "process_now", "set_chaos", "reset_chaos", "set_mood", "reset_mood")  # fmt: skip
 
-    def __init__(self, city: City, chaos: Chaos) -> None:
+    def __init__(self, city: City, chaos: Chaos, mood: Mood) -> None:
         self._city = city
         self._chaos = chaos
+        self._mood = mood
 
     def add_citizen(self, username: str) -> None:
         """Lets somebody in; whoever is there stays as they are."""
@@ -67,26 +71,51 @@ class Control:
         self._chaos.reset()
         return self._chaos.switches()
 
+    def set_mood(
+        self,
+        level: float | Decimal | None = None,
+        coherence: float | Decimal | None = None,
+        acceleration: float | Decimal | None = None,
+    ) -> None:
+        """Pins a level from 0 to 10, a coherence in percent, an acceleration of either sign; None leaves it."""
+        self._mood.set(level=level, coherence=coherence, acceleration=acceleration)
+
+    def reset_mood(self) -> None:
+        """The mood follows time again."""
+        self._mood.reset()
+
 
 class VeniceDouble:
     """A running double; `start` makes one. A context manager that stops it."""
 
-    def __init__(self, directory: Path | None, port: int, seed: int, open_city: bool) -> None:
+    def __init__(
+        self, directory: Path | None, port: int, seed: int, open_city: bool, clock: Callable[[], float]
+    ) -> None:
         self.chaos = Chaos(_random=random.Random(seed))
+        self.mood = Mood(seed, clock)
         self._city = City(directory, self.chaos, open_city)
-        self.control = Control(self._city, self.chaos)
+        self.control = Control(self._city, self.chaos, self.mood)
         self._stopping = threading.Event()
-        self._server = Server(port, self._city, self.chaos, self.control, Control.VERBS)
+        self._server = Server(port, self._city, self.chaos, self.mood, self.control, Control.VERBS)
         self._scheduler = threading.Thread(target=self._tick, name="venice scheduler", daemon=True)
 
     @classmethod
-    def start(cls, directory: Path | None = None, port: int = 0, *, seed: int = 0, open_city: bool = False) -> Self:
+    def start(
+        cls,
+        directory: Path | None = None,
+        port: int = 0,
+        *,
+        seed: int = 0,
+        open_city: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
         """Starts a double that answers when this returns.
 
         `directory` keeps everything across restarts, even a kill. `port` 0 takes a free one. `open_city`: whoever has a
-        proper name is a citizen. Raises `OSError` if the port is taken.
+        proper name is a citizen. The mood follows `clock`, in seconds since 1970. Raises `OSError` if the port is
+        taken.
         """
-        double = cls(directory, port, seed, open_city)
+        double = cls(directory, port, seed, open_city, clock)
         double._server.start()
         double._scheduler.start()
         return double

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.venice.chaos import Chaos
 from sandbox.venice.city import MOST_LISTED, City, Refusal, Transfer
+from sandbox.venice.mood import PATHS, Mood, told
 from sandbox.venice.page import page
 
 _HOSTS: Final = ("127.0.0.1", "localhost")
@@ -40,9 +41,10 @@ class Answer:
 class Doors:
     """What is answered where."""
 
-    def __init__(self, city: City, chaos: Chaos, control: object, verbs: Sequence[str]) -> None:
+    def __init__(self, city: City, chaos: Chaos, mood: Mood, control: object, verbs: Sequence[str]) -> None:
         self._city = city
         self._chaos = chaos
+        self._mood = mood
         self._control = control
         self._verbs = verbs
         self.over = threading.Event()
@@ -65,6 +67,8 @@ class Doors:
                 return self._citizens(query)
             case "GET", "/api/stratagems":
                 return self._stratagems(query)
+            case "GET", path if path in PATHS:
+                return Answer(200, told(path, self._mood, len(self._city.purses()), self._chaos))
             case "POST", "/api/stratagems/try-create":
                 return self._try_create(body)
             case "POST", "/api/messages/send":
@@ -174,8 +178,8 @@ class Doors:
 class Server:
     """Serves until it is stopped."""
 
-    def __init__(self, port: int, city: City, chaos: Chaos, control: object, verbs: Sequence[str]) -> None:
-        self._doors = Doors(city, chaos, control, verbs)
+    def __init__(self, port: int, city: City, chaos: Chaos, mood: Mood, control: object, verbs: Sequence[str]) -> None:
+        self._doors = Doors(city, chaos, mood, control, verbs)
         self._server = _Listener(("127.0.0.1", port), _handler(self._doors))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(

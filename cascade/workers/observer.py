@@ -1,0 +1,71 @@
+"""Looks at Venice: asks for the city's state once a minute, and stores what it says as signals."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+import psycopg
+
+from cascade.delivery.venice_pulse import VenicePulse
+from cascade.domain.signals import Signal, SignalKind
+from cascade.errors import InvalidInput
+from cascade.store import orders, signals
+from cascade.store.database import Database
+
+log = logging.getLogger(__name__)
+
+VENICE = "venice"
+"""The source of what Venice itself says."""
+
+
+class Observer:
+    """Several may run side by side: of each look the first answer is taken.
+
+    Args:
+        database: where signals are stored.
+        pulse: asks Venice.
+        poll_seconds: how often; also how long one answer stands.
+    """
+
+    def __init__(self, database: Database, pulse: VenicePulse, *, poll_seconds: float) -> None:
+        self._database = database
+        self._pulse = pulse
+        self._poll_seconds = poll_seconds
+        self._faults: Mapping[SignalKind, str] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Look until told to stop. What cannot be read is said once, and fades from the rate by itself."""
+        try:
+            while not stop.is_set():
+                try:
+                    self.look()
+                except psycopg.OperationalError as fault:
+                    log.warning("%s: database", type(fault).__name__)
+                stop.wait(self._poll_seconds)
+        finally:
+            self._pulse.close()
+
+    def look(self) -> int:
+        """Ask once. Returns how many values were stored."""
+        seen = self._pulse.read()
+        self._say(seen.faults)
+        return sum(self._store(kind, micro) for kind, micro in seen.values.items())
+
+    def _store(self, kind: SignalKind, micro: int) -> int:
+        with self._database.transaction() as connection:
+            now = orders.clock(connection)
+            number = int(now.timestamp() // self._poll_seconds)
+            try:
+                return signals.insert(connection, VENICE, [Signal(f"{kind}:{number}", kind, micro, now)]).accepted
+            except InvalidInput:  # another observer was quicker, and was told something else a moment before
+                return 0
+
+    def _say(self, faults: Mapping[SignalKind, str]) -> None:
+        for kind, fault in faults.items():
+            if kind not in self._faults:
+                log.warning("Venice does not tell its %s: %s", kind, fault)
+        for kind in self._faults.keys() - faults.keys():
+            log.info("Venice tells its %s again", kind)
+        self._faults = faults
