@@ -23,6 +23,10 @@ MAX_BODY_BYTES = 16 * 1024
 WEBHOOK_PATH = "/api/payments/webhook"
 CITIZENS_PATH = "/api/citizens/"
 """What is posted there opens no order, and comes from the platform's server alone."""
+CONVERT_PATH = "/api/economics/convert"
+"""Reads, although it is posted."""
+SIGNALS_PATH = "/api/economics/signals"
+MAX_SIGNALS_BYTES = 256 * 1024
 MAX_WEBHOOK_BYTES = 1024 * 1024
 """Stripe names no limit; its largest events have tens of kilobytes."""
 _OTHER_FILES = 256
@@ -34,7 +38,7 @@ class Bounds:
 
     Args:
         app: what is protected. The limits are its settings' (``orders_per_minute``, ``reads_per_minute``,
-            ``webhooks_per_minute``); each process counts for itself.
+            ``webhooks_per_minute``, ``signals_per_minute``); each process counts for itself.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -51,11 +55,7 @@ class Bounds:
         if "\0" in scope["path"]:  # no name of ours, and nothing that PostgreSQL could look up
             await problem(404, "There is nothing at this address.")(scope, receive, send)
             return
-        kind, most_bytes = "read", MAX_BODY_BYTES
-        if scope["path"] == WEBHOOK_PATH:
-            kind, most_bytes = "webhook", MAX_WEBHOOK_BYTES
-        elif request.method == "POST" and not scope["path"].startswith(CITIZENS_PATH):
-            kind = "order"
+        kind, most_bytes = _kind_of(request.method, scope["path"])
         limit = RateLimitItemPerMinute(getattr(settings, f"{kind}s_per_minute"))
         address = address_of(request)
         if not self._limiter.hit(limit, kind, address):
@@ -63,6 +63,16 @@ class Bounds:
             await problem(429, detail, headers={"retry-after": "60"})(scope, receive, send)
             return
         await self._app(scope, _bounded(receive, most_bytes), send)
+
+
+def _kind_of(method: str, path: str) -> tuple[str, int]:
+    """Which limit a request counts for, and how many bytes it may have."""
+    if path == WEBHOOK_PATH:
+        return "webhook", MAX_WEBHOOK_BYTES
+    if path == SIGNALS_PATH:
+        return "signal", MAX_SIGNALS_BYTES
+    opens_order = method == "POST" and path != CONVERT_PATH and not path.startswith(CITIZENS_PATH)
+    return "order" if opens_order else "read", MAX_BODY_BYTES
 
 
 class Room:

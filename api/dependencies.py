@@ -14,6 +14,8 @@ from api.hub import Hub
 from cascade.bootstrap import Cascade
 from cascade.card_checkout import CardCheckout
 from cascade.errors import NotPayable
+from cascade.store import keys
+from cascade.store.keys import Scope
 
 _bearer = HTTPBearer(auto_error=False, description="CASCADE_API_KEY")
 
@@ -67,3 +69,25 @@ def may_ask_for_citizens(
         raise HTTPException(
             401, "This needs the platform's key: Authorization: Bearer ...", {"www-authenticate": "Bearer"}
         )
+
+
+_key = HTTPBearer(auto_error=False, scheme_name="key", description="A key made by `cascade keys add`, by its scope")
+
+
+def _signal_source(cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> str:
+    """The name of the key that reports signals.
+
+    Raises:
+        HTTPException: 401 without a key of that scope.
+    """
+    if credentials is not None:
+        with cascade.database.transaction() as connection:
+            name = keys.holder(connection, credentials.credentials, Scope.SIGNALS)
+        if name is not None:
+            return name
+    raise HTTPException(
+        401, "This needs a key with the scope signals: Authorization: Bearer ...", {"www-authenticate": "Bearer"}
+    )
+
+
+SignalSource = Annotated[str, Depends(_signal_source)]

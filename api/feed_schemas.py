@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from api.economics_schemas import CascadeOut
 from api.schemas import Body
 from cascade.domain.events import EventType, OrderEvent
+from cascade.domain.rates import Rate
+from cascade.exchange import city_state
 from cascade.store.events import Notification
+from cascade.store.feeds import CityNews
 
 RETRY = b"retry: 2000\n\n"
 """After how many milliseconds a reader comes back when a stream has ended."""
@@ -30,8 +34,16 @@ class NotificationEventOut(EventOut):
     read: bool
 
 
-def message(item: OrderEvent | Notification) -> bytes:
-    """An event or a notification as one message. JSON holds no line break, so it is one line of data."""
+def message(item: OrderEvent | Notification | CityNews, start: Rate) -> bytes:
+    """An event, a notification or the city as one message. JSON holds no line break, so it is one line of data.
+
+    Args:
+        item: what is told.
+        start: the rate before the first tick.
+    """
+    if isinstance(item, CityNews):
+        city = CascadeOut.of(city_state(item.pulse), item.rate or start, item.tick)
+        return _message(item.number, "cascade", city)
     if isinstance(item, OrderEvent):
         event, data = item, EventOut(type=item.type, occurred_at=item.occurred_at, data=dict(item.data))
     else:
@@ -43,4 +55,8 @@ def message(item: OrderEvent | Notification) -> bytes:
             number=item.number,
             read=item.read_at is not None,
         )
-    return f"id: {item.number}\nevent: {event.type}\ndata: {data.model_dump_json()}\n\n".encode()
+    return _message(item.number, event.type, data)
+
+
+def _message(number: int, kind: str, data: Body) -> bytes:
+    return f"id: {number}\nevent: {kind}\ndata: {data.model_dump_json()}\n\n".encode()

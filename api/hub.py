@@ -1,4 +1,4 @@
-"""Everybody who listens to an order or a citizen, served by one task over one connection to the database."""
+"""Everybody who listens to an order, a citizen or the city, served by one task over one connection to the database."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from api.feed_schemas import message
+from cascade.domain.rates import START, Rate
 from cascade.errors import NotFound
 from cascade.store.database import Database
 from cascade.store.feeds import Feeds, News, Topic
@@ -117,11 +118,13 @@ class Hub:
 
     Args:
         database: where events and notifications are stored.
+        start: the rate before the first tick.
         poll_seconds: how often everything is read even though the database said nothing.
     """
 
-    def __init__(self, database: Database, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, database: Database, *, start: Rate = START, poll_seconds: float = POLL_SECONDS) -> None:
         self._database = database
+        self._start = start
         self._poll_seconds = poll_seconds
         self._listeners: dict[Topic, set[Listener]] = {}
         self._due: dict[Topic, None] = {}  # a set that keeps its order, so that everybody's turn comes
@@ -133,7 +136,7 @@ class Hub:
         """Listen for the time of the block, which begins when the topic has been read for the first time.
 
         Args:
-            topic: an order or a citizen.
+            topic: an order, a citizen or the city.
             after: tell of larger numbers only; None: of what comes from now on.
 
         Raises:
@@ -217,7 +220,7 @@ class Hub:
             found = await feeds.read({topic: _least(waiting) for topic, waiting in asked.items()})
         for topic, waiting in asked.items():
             news = found.get(topic)
-            messages = [(item.number, message(item)) for item in news.items] if news else []
+            messages = [(item.number, message(item, self._start)) for item in news.items] if news else []
             for listener in waiting:
                 listener.tell(news, messages)
 

@@ -16,6 +16,7 @@ from cascade.domain.deliveries import CreditState
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason
+from cascade.domain.rates import Rate
 from cascade.domain.reversals import ReversalKind
 from cascade.rails.chain import payment_calls
 from cascade.store.reversals import BookedReversal
@@ -32,7 +33,9 @@ class Body(BaseModel):
     """A model whose times are UTC, to the second."""
 
     @field_serializer(
-        *("created_at", "expires_at", "payable_until", "recorded_at", "occurred_at", "read_at"), check_fields=False
+        *("created_at", "expires_at", "payable_until", "recorded_at", "occurred_at", "read_at"),
+        *("at", "tick", "next_tick", "rate_tick", "newest_report", "start", "next"),
+        check_fields=False,
     )
     def _utc(self, value: datetime | None) -> str | None:
         return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -59,6 +62,7 @@ class PricingOut(Body):
     """Everything for sale, at the rate of the moment."""
 
     usd_per_ducat: Plain
+    tick: Annotated[datetime | None, Field(description="Of the rate; null before the first one")]
     packages: list[PackageOut]
     custom: CustomOut
     tokens: list[str]
@@ -66,21 +70,22 @@ class PricingOut(Body):
     quote_minutes: Annotated[int, Field(description="How long an order keeps its price")]
 
     @classmethod
-    def of(cls, checkout: Checkout, card: CardCheckout | None) -> PricingOut:
-        """The price list as it stands."""
+    def of(cls, checkout: Checkout, card: CardCheckout | None, rate: Rate, tick: datetime | None) -> PricingOut:
+        """The price list at a rate."""
         packages = [
             PackageOut(
                 id=package.id,
                 name=package.name,
                 ducats=package.ducats.plain,
                 bonus=package.bonus.plain,
-                price_usd=checkout.rate.price_of(package.ducats).plain,
+                price_usd=rate.price_of(package.ducats).plain,
             )
             for package in checkout.catalogue.packages.values()
         ]
         custom = CustomOut(minimum_usd=checkout.catalogue.minimum.plain, maximum_usd=checkout.catalogue.maximum.plain)
         return PricingOut(
-            usd_per_ducat=str(checkout.rate),
+            usd_per_ducat=str(rate),
+            tick=tick,
             packages=packages,
             custom=custom,
             tokens=[asset.code for asset in checkout.deployment.chain.stablecoins],
@@ -259,6 +264,8 @@ class OrderOut(Body):
     price_usd: Plain
     ducats: Plain
     bonus: Plain
+    usd_per_ducat: Plain
+    rate_tick: Annotated[datetime | None, Field(description="Which tick priced it; null: it was before the first one")]
     created_at: datetime
     expires_at: datetime
     payments: list[PaymentOut]
@@ -312,6 +319,8 @@ class OrderOut(Body):
             price_usd=order.quote.price.plain,
             ducats=order.quote.ducats.plain,
             bonus=order.quote.bonus.plain,
+            usd_per_ducat=str(order.quote.rate),
+            rate_tick=order.quote.tick,
             created_at=order.created_at,
             expires_at=order.expires_at,
             payments=payments + sightings + at_the_bank,
@@ -340,45 +349,6 @@ class BalanceOut(Body):
             in_venice=in_venice.plain,
             in_venice_units=str(in_venice.units),
         )
-
-
-class DestinationOut(Body):
-    """How deliveries to one destination stand."""
-
-    destination: str
-    waiting: int
-    parked: Annotated[int, Field(description="Wait for an operator")]
-    oldest_seconds: int
-    standing_still: Annotated[bool, Field(description="Nobody has tried the next one for too long")]
-
-
-class InboxOut(Body):
-    """How Stripe's events are worked through."""
-
-    waiting: int
-    oldest_seconds: Annotated[int, Field(description="How long the oldest waiting event has waited")]
-    checked_seconds: Annotated[int | None, Field(description="Since Stripe's own list of events was last read")]
-    standing_still: bool
-
-
-class StreamOut(Body):
-    """How far a router's payments are booked."""
-
-    stream: str
-    height: int
-    behind_blocks: int
-    finality_lag_seconds: Annotated[int, Field(description="Age of the last final block that the node told of")]
-    standing_still: bool
-
-
-class HealthOut(Body):
-    """Whether the system works, and how far it has read."""
-
-    status: Literal["ok", "degraded", "down"]
-    database: bool
-    streams: list[StreamOut]
-    card: InboxOut | None = None
-    outbox: list[DestinationOut] = []
 
 
 def calls_of(terms: ChainTerms) -> list[CallOut]:

@@ -27,7 +27,7 @@ _STREAM_SECONDS = 3600.0
 """Then it ends, and its reader comes back, perhaps to a process that has fewer of them."""
 _STALLED_SECONDS = 30.0
 _ORDER_ID = re.compile(r"ord_[a-z2-7]{26}")
-_STREAM: dict[int | str, dict[str, Any]] = {
+STREAM: dict[int | str, dict[str, Any]] = {
     200: {"description": "A stream of events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
 
@@ -38,7 +38,7 @@ class EventStream(Response):
     Args:
         hub: tells what is new.
         room: where streams are counted.
-        topic: an order or a citizen.
+        topic: an order, a citizen or the city.
         after: the last number that the reader has seen; None: only what comes from now on.
     """
 
@@ -108,7 +108,7 @@ router = APIRouter(tags=["streams"])
 @router.get(
     "/api/payments/orders/{order_id}/events",
     response_class=Response,
-    responses=_STREAM | documented(404, 422, 503),
+    responses=STREAM | documented(404, 422, 503),
 )
 async def order_events(order_id: str, seen: Seen, hub: StreamHub, room: StreamRoom) -> Response:
     """An order's life as it happens, from its first event or from the one after `Last-Event-ID` on.
@@ -124,7 +124,7 @@ async def order_events(order_id: str, seen: Seen, hub: StreamHub, room: StreamRo
 @router.get(
     "/api/citizens/{citizen_id}/notifications/events",
     response_class=Response,
-    responses=_STREAM | documented(401, 403, 422, 503),
+    responses=STREAM | documented(401, 403, 422, 503),
     dependencies=[Depends(may_ask_for_citizens)],
     include_in_schema=False,  # it has no end that a test of the whole document could wait for
 )

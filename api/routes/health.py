@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 
 from api.dependencies import System
+from api.health_schemas import DestinationOut, HealthOut, InboxOut, RateOut, StreamOut
 from api.problems import documented
-from api.schemas import DestinationOut, HealthOut, InboxOut, StreamOut
+from cascade import exchange
+from cascade.exchange import Quotation
 from cascade.store import cursors, inbox, outbox
 from cascade.store.inbox import InboxHealth
 from cascade.store.outbox import DestinationHealth
@@ -17,6 +19,8 @@ CARD_ALARM_SECONDS = 900
 """An event that has waited for longer, or a list of events that was not read for longer, is worth an alarm."""
 OUTBOX_ALARM_SECONDS = 900
 """A delivery that is due and that nobody has tried for longer: no dispatcher runs. A receiver that is down is none."""
+RATE_ALARM_SECONDS = 900
+"""A tick that has been missing for longer: no rate keeper runs, and orders are opened at an old rate."""
 
 router = APIRouter(tags=["health"])
 
@@ -31,6 +35,7 @@ def health(cascade: System, response: Response) -> HealthOut:
         streams = cursors.health(connection)
         card = _card(inbox.health(connection)) if cascade.card is not None else None
         destinations = [_destination(destination) for destination in outbox.health(connection)]
+        rate = _rate(exchange.quotation(connection, cascade.formula))
     now = datetime.now(UTC)
     out = [
         StreamOut(
@@ -45,9 +50,11 @@ def health(cascade: System, response: Response) -> HealthOut:
     allowed = cascade.deployment.chain.finality_alarm_seconds
     well = bool(out) and not any(s.standing_still or s.finality_lag_seconds > allowed for s in out)
     well = well and not (card is not None and card.standing_still)
-    well = well and not any(destination.standing_still for destination in destinations)
+    well = well and not any(destination.standing_still for destination in destinations) and not rate.standing_still
     response.status_code = 200 if well else 503
-    return HealthOut(status="ok" if well else "degraded", database=True, streams=out, card=card, outbox=destinations)
+    return HealthOut(
+        status="ok" if well else "degraded", database=True, streams=out, card=card, outbox=destinations, rate=rate
+    )
 
 
 def _card(health: InboxHealth) -> InboxOut:
@@ -67,4 +74,12 @@ def _destination(health: DestinationHealth) -> DestinationOut:
         parked=health.parked,
         oldest_seconds=health.oldest_seconds,
         standing_still=health.overdue_seconds > OUTBOX_ALARM_SECONDS,
+    )
+
+
+def _rate(quotation: Quotation) -> RateOut:
+    return RateOut(
+        tick=quotation.tick.at if quotation.tick else None,
+        overdue_seconds=quotation.overdue_seconds,
+        standing_still=quotation.overdue_seconds > RATE_ALARM_SECONDS,
     )

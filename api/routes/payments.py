@@ -12,10 +12,12 @@ from cascade.store import orders
 router = APIRouter(prefix="/api/payments", tags=["payments"])
 
 
-@router.get("/pricing", responses=documented())
+@router.get("/pricing", responses=documented(503))
 def pricing(cascade: System) -> PricingOut:
     """Packages, bounds of a custom purchase, and the rate of the moment."""
-    return PricingOut.of(cascade.checkout, cascade.card)
+    with cascade.database.transaction() as connection:
+        rate, tick = cascade.checkout.rate(connection)
+    return PricingOut.of(cascade.checkout, cascade.card, rate, tick)
 
 
 @router.post("/crypto-payment-intent", status_code=201, responses=documented(400, 404, 409, 413, 422, 503))

@@ -1,0 +1,114 @@
+"""The ducat's rate: what it is and why, its history, the city behind it, and who may report of the city."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from api.dependencies import SignalSource, StreamHub, StreamRoom, System
+from api.economics_schemas import (
+    CascadeOut,
+    ConvertIn,
+    ConvertOut,
+    ExchangeRateOut,
+    HistoryOut,
+    Moment,
+    SignalsIn,
+    SignalsOut,
+)
+from api.problems import documented
+from api.routes.feeds import STREAM, EventStream
+from cascade import exchange
+from cascade.domain.money import DUCAT, USD, Money
+from cascade.domain.signals import EARLY, USUAL
+from cascade.errors import InvalidInput
+from cascade.store import orders, rates, signals
+from cascade.store.feeds import CITY, Topic
+from cascade.store.rates import Interval
+
+router = APIRouter(prefix="/api/economics", tags=["economics"])
+
+
+@router.get("/exchange-rate", responses=documented(503))
+def exchange_rate(cascade: System) -> ExchangeRateOut:
+    """The rate of the moment, in both directions, and why it is what it is."""
+    with cascade.database.transaction() as connection:
+        return ExchangeRateOut.of(exchange.quotation(connection, cascade.formula))
+
+
+@router.get("/exchange-rate/history", responses=documented(422, 503))
+def history(
+    cascade: System,
+    interval: Annotated[Literal["raw", "hour", "day"], Query(description="Each tick, or hours or days (UTC)")] = "raw",
+    before: Annotated[Moment | None, Query(description="The `next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> HistoryOut:
+    """The rate's history, newest first: each tick, or open, high, low and close of hours or days."""
+    with cascade.database.transaction() as connection:
+        if interval == "raw":
+            ticks = rates.ticks_before(connection, before, limit)
+            return HistoryOut.of_ticks(ticks, more=bool(ticks) and rates.has_before(connection, ticks[-1].at))
+        candles = rates.candles_before(connection, Interval(interval), before, limit)
+        more = bool(candles) and rates.has_before(connection, candles[-1].start)
+        return HistoryOut.of_candles(Interval(interval), candles, more=more)
+
+
+@router.get("/cascade", responses=documented(503))
+def cascade_state(cascade: System) -> CascadeOut:
+    """The city's consciousness, its coherence, and the acceleration of its recognition cascade."""
+    with cascade.database.transaction() as connection:
+        state = exchange.city_state(signals.pulse(connection, orders.clock(connection)))
+        return CascadeOut.of(state, *cascade.checkout.rate(connection))
+
+
+@router.get(
+    "/cascade/events",
+    response_class=Response,
+    responses=STREAM | documented(503),
+    include_in_schema=False,  # it has no end that a test of the whole document could wait for
+)
+async def cascade_events(hub: StreamHub, room: StreamRoom) -> Response:
+    """The same as `/cascade`, now and whenever it changes: messages of the type `cascade`.
+
+    A new `tick` in one says that the rate has moved.
+    """
+    return EventStream(hub, room, Topic(CITY, ""), 0)
+
+
+@router.post("/convert", responses=documented(400, 422, 503))
+def convert(wish: ConvertIn, cascade: System) -> ConvertOut:
+    """What dollars or ducats are worth at the rate of the moment. It moves, locks and counts nothing.
+
+    Dollars are rounded up to the cent and ducats down to the millionth, as when something is bought.
+    """
+    if (wish.usd_amount is None) == (wish.ducats is None):
+        raise InvalidInput("usd_amount", "Give either a usd_amount or ducats, not both and not neither.")
+    with cascade.database.transaction() as connection:
+        rate, tick = cascade.checkout.rate(connection)
+    if wish.usd_amount is not None:
+        usd = Money.parse(format(wish.usd_amount, "f"), USD)
+        ducats = rate.ducats_for(usd)
+    else:
+        ducats = Money.parse(format(wish.ducats, "f"), DUCAT)
+        usd = rate.price_of(ducats)
+    return ConvertOut(usd=usd.plain, ducats=ducats.plain, usd_per_ducat=str(rate), tick=tick)
+
+
+@router.post("/signals", responses=documented(400, 401, 413, 422, 503))
+def report(batch: SignalsIn, cascade: System, source: SignalSource) -> SignalsOut:
+    """Report signals of the city, with a key whose scope is `signals`. All of a batch is taken, or nothing.
+
+    A signal is taken once for its id: send a batch again whenever the answer was lost. Order does not matter, and a
+    late signal counts from the next tick on; ticks that are written never change.
+    """
+    reported = [entry.signal for entry in batch.signals]
+    with cascade.database.transaction() as connection:
+        now = orders.clock(connection)
+        for signal in reported:
+            if signal.occurred_at > now + EARLY:
+                ahead = f"{signal.occurred_at.isoformat()} has not come yet: it is {now.isoformat()} here."
+                raise InvalidInput("occurred_at", f"{signal.id}: {ahead}")
+        taken = signals.insert(connection, source, reported)
+    return SignalsOut.of(taken, sum(signal.occurred_at <= now - USUAL for signal in reported))
