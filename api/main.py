@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from api.bounds import Bounds, Room
 from api.hub import Hub
-from api.routes import card, citizens, feeds, health, pay, payments
+from api.routes import card, citizens, economics, feeds, health, pay, payments, rate
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
@@ -75,7 +75,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     cascade.database.open()
     app.state.cascade = cascade
     app.state.room = Room(cascade.settings.streams, cascade.settings.streams_per_address)
-    hub = app.state.hub = Hub(cascade.database)
+    hub = app.state.hub = Hub(cascade.database, start=cascade.checkout.start)
     serving = asyncio.create_task(hub.run())
     try:
         with _hearing_signals(hub.end):
@@ -124,7 +124,7 @@ def create_app() -> FastAPI:
     app.add_middleware(Bounds)
     app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)
-    for module in (payments, card, citizens, feeds, health, pay):
+    for module in (payments, card, citizens, economics, feeds, health, pay, rate):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -1,0 +1,40 @@
+"""How prices are written: the same in a picture and in the words around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cascade.domain.formula import NANO_USD, Formula
+
+_MINUS = "\N{MINUS SIGN}"
+
+
+class Prices:
+    """Writes rates with as many decimals as a formula's base needs for four digits.
+
+    Args:
+        formula: whose.
+    """
+
+    def __init__(self, formula: Formula) -> None:
+        self._places: int = next((n for n in range(2, 9) if formula.base_nano_usd * 10**n >= 1000 * NANO_USD), 9)
+        self._unit: int = NANO_USD // 10**self._places
+
+    def __call__(self, nano_usd: int) -> str:
+        """A price in billionths of a US dollar, as a decimal."""
+        return self._decimal(self._rounded(nano_usd))
+
+    def parts(self, base_nano_usd: int, parts: Iterable[int]) -> list[str]:
+        """Signed parts; as shown, they add up from the base to the target."""
+        texts, summed = [], base_nano_usd
+        for part in parts:
+            units = self._rounded(summed + part) - self._rounded(summed)
+            summed += part
+            texts.append(f"{'+' if units > 0 else _MINUS}{self._decimal(abs(units))}" if units else "0")
+        return texts
+
+    def _rounded(self, nano_usd: int) -> int:
+        return (2 * nano_usd + self._unit) // (2 * self._unit)
+
+    def _decimal(self, units: int) -> str:
+        return f"{units // 10**self._places}.{units % 10**self._places:0{self._places}d}"
