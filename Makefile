@@ -1,4 +1,4 @@
-# Everything that people run. Needs only make and Python 3.11 or newer; Node comes from PyPI where there is none.
+# Everything that people run. Needs only make and Python 3.11 or 3.12; Node comes from PyPI where there is none.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -72,8 +72,8 @@ clean:           ## Remove everything that was installed or built here, also the
 setup: $(VENV)/.done node_modules/.done
 
 $(VENV)/.done: requirements-dev.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Cascade needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) --version): set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+		echo "Cascade needs Python 3.11 or 3.12, but $(PYTHON) is $$($(PYTHON) --version): set PYTHON=..." >&2; exit 1; }
 	@echo "Installing Python packages ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)

@@ -77,6 +77,7 @@ def _introduce(box: Box) -> None:
     endpoints = box.endpoints
     rows = {
         "API": endpoints["api"],
+        "The ducat's rate": f"{endpoints['api']}/rate",
         "Polygon (local, chain 137)": endpoints["rpc_url"],
         "Stripe": f"{endpoints['stripe_double']}, a double in test mode"
         if "stripe_double" in endpoints

@@ -19,6 +19,7 @@ import psycopg
 
 from sandbox.child_process import Program
 from sandbox.deploy import PAYER, ROOT, deploy_router
+from sandbox.observatory import Observatory
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
 from sandbox.stripe import StripeDouble
@@ -59,7 +60,7 @@ class Box:
         """Starts all parts and returns when the API answers. `rpc_port`, `stripe_port`, `venice_port` 0 take free ones.
 
         A double of Stripe is among them unless STRIPE_SECRET_KEY is set: then it is Stripe itself. So it is with Venice
-        and CASCADE_VENICE_URL.
+        and CASCADE_VENICE_URL; the double's city has an observatory that reports of it.
 
         Raises BoxFailed when a part does not start.
         """
@@ -84,6 +85,8 @@ class Box:
             cascade = _start_cascade(home, environment)
             undo.callback(_stop_cascade, cascade)
             endpoints = _await_up(home, cascade)
+            if "CASCADE_VENICE_URL" not in os.environ:
+                undo.enter_context(Observatory.start(home, endpoints["api"], environment))
             return cls(home, Parts(postgres, polygon, cascade), endpoints, undo.pop_all())
 
     def check(self) -> None:
