@@ -38,9 +38,11 @@ def show() -> None:
     if now.overdue_seconds:
         console.print(f"The next tick is {now.overdue_seconds} s late: does a rate keeper run?")
     table = table_of("input", "state", "sources", "now", "usual", "age", "adds USD")
+    for column in (table.columns[0], table.columns[1], table.columns[-1]):
+        column.no_wrap = True  # in a narrow terminal the names of sources are folded instead
     for contribution, seen in exchange.explained(tick):
         table.add_row(
-            f"{contribution.input} ({contribution.input.unit})",
+            contribution.input,
             contribution.state,
             "\n".join(one.source for one in seen),
             "\n".join(_plain(one.now_micro) for one in seen),

@@ -169,14 +169,16 @@ def candles_before(connection: Conn, interval: Interval, before: datetime | None
 def course(connection: Conn, until: datetime, length: timedelta, points: int) -> list[tuple[datetime, Rate, Rate]]:
     """Time (UTC), rate and target of the ticks in force at evenly spread moments, oldest first, at most ``points``.
 
-    The one at ``until`` is among them. Each moment is looked up by itself, so a history of a tick every second costs no
-    more than any other.
+    The moments go back from ``until`` for a length of time, or to the first tick. Each is looked up by itself, so a
+    history of a tick every second costs no more than any other.
     """
     rows = connection.execute(
-        "SELECT DISTINCT t.at, t.nano_usd, t.target_nano_usd FROM generate_series(0, %(last)s) AS n"
+        "SELECT DISTINCT t.at, t.nano_usd, t.target_nano_usd"
+        " FROM (SELECT least(%(length)s, %(until)s - min(at)) / %(last)s AS step FROM rate_ticks) AS spread"
+        " CROSS JOIN generate_series(0, %(last)s) AS n"
         " CROSS JOIN LATERAL (SELECT at, nano_usd, target_nano_usd FROM rate_ticks"
-        " WHERE at <= %(until)s - n * %(step)s ORDER BY at DESC LIMIT 1) AS t ORDER BY t.at",
-        {"last": points - 1, "until": until, "step": length / (points - 1)},
+        " WHERE at <= %(until)s - n * step ORDER BY at DESC LIMIT 1) AS t ORDER BY t.at",
+        {"last": points - 1, "until": until, "length": length},
     ).fetchall()
     return [(row["at"], Rate(row["nano_usd"]), Rate(row["target_nano_usd"])) for row in rows]
 

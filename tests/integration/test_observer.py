@@ -51,14 +51,11 @@ def test_what_venice_says_is_stored(database: Database, venice: VeniceDouble) ->
 
 
 def test_of_one_look_by_many_the_first_answer_is_taken(database: Database, venice: VeniceDouble) -> None:
-    watchers = [observer(database, venice, 3600) for _ in range(6)]
-
-    def look(number: int) -> int:
-        venice.control.set_mood(level=number)
-        return watchers[number].look()
-
-    assert sum(together(6, look)) == 3
-    assert [len(values) for values in stored(database).values()] == [1, 1, 1]
+    watchers = [observer(database, venice, 86_400) for _ in range(6)]
+    assert sum(together(5, lambda number: watchers[number].look())) == 3
+    venice.control.set_mood(level=1)
+    assert watchers[5].look() == 0
+    assert stored(database)["consciousness"] == [7_250_000]
 
 
 def test_it_looks_again_and_again_and_stops_when_told(database: Database, venice: VeniceDouble) -> None:

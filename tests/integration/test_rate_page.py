@@ -336,3 +336,12 @@ def test_a_long_history_is_thinned_and_ends_with_the_newest_tick(
         assert all(known[at] == (rate, target) for at, rate, target in points)
         assert points[-1][0] == ticks[-1].at
         assert ticks[-1].at - points[0][0] <= span.length + timedelta(minutes=1)
+
+
+def test_a_young_history_is_drawn_from_its_first_tick_on(
+    client: TestClient, write: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = write(4, formula=Formula.from_data({**FORMULA.data, "version": "every-second", "tick_seconds": 1}))
+    drawing = Wrapper(monkeypatch, "history")
+    assert client.get(f"{HISTORY}&range={Span.MONTH}").status_code == 200
+    assert [at for at, _, _ in drawing.calls[-1][0]] == [tick.at for tick in ticks]
