@@ -142,6 +142,11 @@ def quotation(connection: Conn, formula: Formula) -> Quotation:
     return Quotation(tick.rate, tick, formula, hour_ago, day_ago, now)
 
 
+def city_now(connection: Conn) -> CityState:
+    """The city's state at this moment."""
+    return city_state(signals.pulse(connection, orders.clock(connection), signals.RECENT))
+
+
 def city_state(pulse: Pulse) -> CityState:
     """What a pulse tells of the city: of several sources the middle one, so that no single one decides."""
     recent = [r for r in pulse.readings if city.age(r.occurred_at, pulse.at) <= SHOWN_SECONDS]

@@ -59,8 +59,7 @@ def history(
 def cascade_state(cascade: System) -> CascadeOut:
     """The city's consciousness, its coherence, and the acceleration of its recognition cascade."""
     with cascade.database.transaction() as connection:
-        state = exchange.city_state(signals.pulse(connection, orders.clock(connection)))
-        return CascadeOut.of(state, *cascade.checkout.rate(connection))
+        return CascadeOut.of(exchange.city_now(connection), *cascade.checkout.rate(connection))
 
 
 @router.get(

@@ -26,7 +26,7 @@ from cascade.domain.rates import InputState, Rate, Tick
 from cascade.errors import NotFound
 from cascade.exchange import Quotation
 from cascade.pictures import Prices, Size, Theme
-from cascade.store import rates, signals
+from cascade.store import rates
 from cascade.store.database import Conn
 
 MOST_POINTS = 800
@@ -125,7 +125,7 @@ def page(request: Request, cascade: System, span: HowFar = Span.DAY) -> Response
     with cascade.database.transaction() as connection:
         quotation = exchange.quotation(connection, cascade.formula)
         city = CascadeOut.of(
-            exchange.city_state(signals.pulse(connection, quotation.now)),
+            exchange.city_now(connection),
             quotation.rate,
             quotation.tick.at if quotation.tick else None,
         )

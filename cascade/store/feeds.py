@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple, Self
 
 from psycopg import AsyncConnection, Notify
@@ -49,7 +49,6 @@ _NOTIFICATIONS = """
 _NOW = """
     SELECT clock_timestamp() AS now, t.at, t.nano_usd
     FROM (SELECT) AS one LEFT JOIN (SELECT at, nano_usd FROM rate_ticks ORDER BY at DESC LIMIT 1) t ON true"""
-_CITY_LOOK_BACK = {**signals.FULL, "usual": timedelta(hours=6)}  # a state needs no week: it is read at every report
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ class Feeds:
             return {}
         now = await (await self._connection.execute(_NOW)).fetchone()
         assert now is not None  # noqa: S101 - it joins to one row
-        cursor = await self._connection.execute(signals.PULSE, {"at": now["now"], **_CITY_LOOK_BACK})
+        cursor = await self._connection.execute(signals.PULSE, {"at": now["now"], **signals.RECENT})
         row = await cursor.fetchone()
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
         rate = None if now["nano_usd"] is None else Rate(now["nano_usd"])

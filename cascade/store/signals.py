@@ -15,6 +15,8 @@ OLDEST = timedelta(days=30)
 
 FULL: Mapping[str, timedelta] = {"oldest": OLDEST, "hour": HOUR, "usual": USUAL}
 """How far ``PULSE`` looks back for the rule."""
+RECENT: Mapping[str, timedelta] = {**FULL, "usual": 6 * HOUR}
+"""How far it looks back to show the city: it is asked at every report, and by everybody."""
 # What was known at a moment: that it was received by then makes a tick that is caught up see what it would have seen.
 PULSE = """
     SELECT (SELECT coalesce(json_agg(newest), '[]') FROM (
@@ -99,9 +101,9 @@ def insert(connection: Conn, source: str, signals: Sequence[Signal]) -> Taken:
     return Taken(taken, len(signals) - taken)
 
 
-def pulse(connection: Conn, at: datetime) -> Pulse:
+def pulse(connection: Conn, at: datetime, look_back: Mapping[str, timedelta] = FULL) -> Pulse:
     """What was known of the city at a moment, UTC."""
-    row = connection.execute(PULSE, {"at": at, **FULL}).fetchone()
+    row = connection.execute(PULSE, {"at": at, **look_back}).fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return pulse_of(row, at)
 
