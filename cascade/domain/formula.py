@@ -24,6 +24,8 @@ _LEVELS = (Input.CONSCIOUSNESS, Input.COHERENCE)
 _VERSION = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _SECONDS_PER_DAY = 86_400
+_MOST_NANO_USD = 10**6 * NANO_USD
+"""What the database can count with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +109,21 @@ class Formula:
 
 def _formula(data: Mapping[str, Any]) -> Formula:
     _refuse_unknown("", data, {"version", "rule", "usd_per_ducat", "tick_seconds", "pull_ppm", "step_ppm", "inputs"})
-    if data["rule"] != RULE:
+    if type(data["rule"]) is not int or data["rule"] != RULE:
         raise ValueError(f"rule = {data['rule']!r}, but this release follows rule {RULE}: upgrade Cascade")
     if not isinstance(data["version"], str) or not _VERSION.fullmatch(data["version"]):
         raise ValueError(f"version = {data['version']!r} must be lower-case letters, digits, dots, - and _")
     prices = data["usd_per_ducat"]
     _refuse_unknown("usd_per_ducat.", prices, {"base", "floor", "ceiling"})
     floor, base, ceiling = (_scaled(prices, name, NANO_USD) for name in ("floor", "base", "ceiling"))
-    if not 0 < floor <= base <= ceiling:
-        raise ValueError("usd_per_ducat: floor, base and ceiling must be above 0 and in this order")
+    if not 0 < floor <= base <= ceiling <= _MOST_NANO_USD:
+        raise ValueError("usd_per_ducat: floor, base and ceiling must be above 0, in this order, and a million at most")
     tick_seconds = _whole(data, "tick_seconds", 1, 3600)
     if _SECONDS_PER_DAY % tick_seconds:
         raise ValueError(f"tick_seconds = {tick_seconds} must divide a day")
     inputs = data["inputs"]
     _refuse_unknown("inputs.", inputs, set(Input))
-    weighings = {name: _weighing(name, inputs[name]) for name in Input}
+    weighings = {name: _weighing(name, inputs[name.value]) for name in Input}
     weights = sum(weighing.weight_ppm for weighing in weighings.values())
     if weights > PPM:
         raise ValueError(f"the weights sum to {weights:,} ppm, but all together are at most one ({PPM:,} ppm)")
@@ -139,20 +141,24 @@ def _formula(data: Mapping[str, Any]) -> Formula:
 
 
 def _weighing(name: Input, data: Mapping[str, Any]) -> Weighing:
+    where, is_level = f"inputs.{name}.", name in _LEVELS
     common = {"weight_ppm", "fresh_seconds", "stale_seconds"}
-    _refuse_unknown(f"inputs.{name}.", data, common | ({"neutral", "span"} if name in _LEVELS else {"damping"}))
-    fresh = _whole(data, "fresh_seconds", 0, 30 * _SECONDS_PER_DAY)
-    stale = _whole(data, "stale_seconds", 1, 30 * _SECONDS_PER_DAY)
+    _refuse_unknown(where, data, common | ({"neutral", "span"} if is_level else {"damping"}))
+    try:
+        weighing = Weighing(
+            weight_ppm=_whole(data, "weight_ppm", 0, PPM),
+            fresh_seconds=_whole(data, "fresh_seconds", 0, 30 * _SECONDS_PER_DAY),
+            stale_seconds=_whole(data, "stale_seconds", 1, 30 * _SECONDS_PER_DAY),
+            neutral_micro=_scaled(data, "neutral", MICRO) if is_level else 0,
+            span_micro=_positive(data, "span") if is_level else 0,
+            damping_micro=0 if is_level else _positive(data, "damping"),
+        )
+    except ValueError as fault:
+        raise ValueError(f"{where}{fault}") from None
+    fresh, stale = weighing.fresh_seconds, weighing.stale_seconds
     if stale <= fresh:
         raise ValueError(f"inputs.{name}: stale_seconds = {stale} must be above fresh_seconds = {fresh}")
-    weighing = {
-        "weight_ppm": _whole(data, "weight_ppm", 0, PPM),
-        "fresh_seconds": fresh,
-        "stale_seconds": stale,
-    }
-    if name not in _LEVELS:
-        return Weighing(**weighing, damping_micro=_positive(data, "damping"))
-    return Weighing(**weighing, neutral_micro=_scaled(data, "neutral", MICRO), span_micro=_positive(data, "span"))
+    return weighing
 
 
 def _positive(data: Mapping[str, Any], key: str) -> int:
@@ -180,6 +186,8 @@ def _whole(data: Mapping[str, Any], key: str, least: int, most: int) -> int:
 
 
 def _refuse_unknown(where: str, data: Mapping[str, Any], known: set[str] | set[Input]) -> None:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where.rstrip('.') or 'the formula'} must be a table")
     unknown = sorted(set(data) - {str(name) for name in known})
     if unknown:
         raise ValueError(f"there is no {where}{unknown[0]}; there are {', '.join(sorted(known))}")

@@ -150,7 +150,8 @@ def counting(weighing: Weighing, observations: Sequence[Observation]) -> list[Ob
     is_level = weighing.span_micro > 0
     known = [one for one in observations if is_level or one.usual_micro is not None]
     youngest = min((one.age_seconds for one in known), default=0)
-    alive = [one for one in known if one.age_seconds <= youngest + weighing.fresh_seconds]
+    oldest = max(youngest, min(youngest + weighing.fresh_seconds, weighing.stale_seconds))
+    alive = [one for one in known if one.age_seconds <= oldest]
     return sorted(alive, key=lambda one: _raw_pressure(weighing, one))
 
 

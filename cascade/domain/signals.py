@@ -13,6 +13,7 @@ from cascade.errors import InvalidInput
 
 MICRO = 10**6
 """One whole, in the millionths that signals count."""
+_MILLIONTH = Decimal("0.000001")
 HOUR = timedelta(hours=1)
 USUAL = timedelta(days=7)
 """What is usual is the average of the last seven days, or of as much of them as there is."""
@@ -74,10 +75,9 @@ def micro_of(kind: SignalKind, value: Decimal) -> int:
         raise InvalidInput("value", f"{kind} is from {least:,} to {most:,}, not {value}.")
     if kind is SignalKind.RECOGNITION and value != value.to_integral_value():
         raise InvalidInput("value", f"{kind} counts whole events, not {value}.")
-    micro = value * MICRO
-    if micro != micro.to_integral_value():
+    if value != value.quantize(_MILLIONTH):  # nothing may be rounded here, as a multiplication would
         raise InvalidInput("value", f"{kind} has at most six decimals, not {value}.")
-    return int(micro)
+    return int(value * MICRO)
 
 
 class Input(StrEnum):
@@ -161,7 +161,7 @@ class Counted:
         source: who reports.
         last_hour: events in the hour up to its newest report, in whole events.
         hour_before: events in the hour before that.
-        last_week: events in the seven days up to its newest report.
+        last_week: events after its oldest report in those seven days, which counted what had happened before.
         first_at: of the oldest report in those seven days, UTC.
         newest_at: of the newest one.
     """

@@ -25,12 +25,15 @@ PULSE = """
             AND received_at <= %(at)s
         ORDER BY kind, source, occurred_at DESC, id DESC
     ) AS newest) AS readings, (SELECT coalesce(json_agg(counted), '[]') FROM (
-        SELECT source, min(occurred_at) AS first_at, max(newest_at) AS newest_at, sum(micro)::bigint AS last_week,
+        SELECT source, min(first_at) AS first_at, max(newest_at) AS newest_at,
+            coalesce(sum(micro) FILTER (WHERE occurred_at > first_at), 0)::bigint AS last_week,
             coalesce(sum(micro) FILTER (WHERE occurred_at > newest_at - %(hour)s), 0)::bigint AS last_hour,
             coalesce(sum(micro) FILTER (WHERE occurred_at <= newest_at - %(hour)s
                 AND occurred_at > newest_at - 2 * %(hour)s), 0)::bigint AS hour_before
         FROM (
-            SELECT source, micro, occurred_at, max(occurred_at) OVER (PARTITION BY source) AS newest_at FROM signals
+            SELECT source, micro, occurred_at, min(occurred_at) OVER (PARTITION BY source) AS first_at,
+                max(occurred_at) OVER (PARTITION BY source) AS newest_at
+            FROM signals
             WHERE kind = 'recognition' AND occurred_at > %(at)s - %(usual)s AND occurred_at <= %(at)s
                 AND received_at <= %(at)s
         ) AS known

@@ -16,7 +16,7 @@ import pytest
 from cascade import exchange
 from cascade.domain.formula import Formula
 from cascade.domain.rates import InputState, Rate, Tick, next_rate
-from cascade.domain.signals import HOUR, MICRO, Input, Observation, Signal, SignalKind
+from cascade.domain.signals import HOUR, MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind
 from cascade.errors import SettingsError
 from cascade.exchange import TICKS_AT_ONCE, Replayed, observe, replay
 from cascade.store import orders, rates, signals
@@ -190,6 +190,7 @@ def random_reports(start: datetime, end: datetime) -> list[Report]:
 def expected_inputs(reports: Sequence[Report], at: datetime) -> dict[Input, list[Observation]]:
     """What the rule must see at a moment, said once more in the simplest way."""
     seen: dict[Input, list[Observation]] = {name: [] for name in Input}
+    seen[Input.VOLUME].append(Observation(OUR_LEDGER, 0, 0))  # nothing was ever sold
     known = [r for r in reports if r.received_at <= at and r.occurred_at <= at]
     for source in sorted({r.source for r in known}):
         for kind, name in (
@@ -210,7 +211,8 @@ def expected_inputs(reports: Sequence[Report], at: datetime) -> dict[Input, list
             sum(r.micro for r in told if newest - (n + 1) * HOUR < r.occurred_at <= newest - n * HOUR) for n in (0, 1)
         )
         age = int((at - newest).total_seconds())
-        usual = sum(r.micro for r in told) * 3_600 // int((newest - oldest).total_seconds())
+        after = (r.micro for r in told if r.occurred_at > oldest)  # the first report is of what was before
+        usual = sum(after) * 3_600 // int((newest - oldest).total_seconds())
         seen[Input.RECOGNITION].append(Observation(source, last, age, usual))
         seen[Input.ACCELERATION].append(Observation(source, last, age, before))
     return seen

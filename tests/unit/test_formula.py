@@ -103,7 +103,7 @@ PARTS = [
     *(f"inputs.coherence.{name}" for name in ("neutral", "span")),
 ]
 QUOTED = "must be a decimal in quotes"
-ORDER = "usd_per_ducat: floor, base and ceiling must be above 0 and in this order"
+ORDER = "usd_per_ducat: floor, base and ceiling must be above 0, in this order, and a million at most"
 
 REFUSED: list[tuple[Changes, str]] = [
     # Something is missing, at every depth.
@@ -116,7 +116,7 @@ REFUSED: list[tuple[Changes, str]] = [
     ([("inputs.coherence.damping", "20")], r"there is no inputs\.coherence\.damping; .*neutral, span"),
     ([("inputs.volume.neutral", "20")], r"there is no inputs\.volume\.neutral; .*damping, fresh_seconds"),
     # Another rule.
-    *each("rule", [2, 0, "1", None], "rule = .* upgrade Cascade"),
+    *each("rule", [2, 0, "1", None, True, 1.0], "rule = .* upgrade Cascade"),
     # A version is a name.
     *each(
         "version",
@@ -137,7 +137,7 @@ REFUSED: list[tuple[Changes, str]] = [
     # The order of the prices.
     *each("usd_per_ducat.floor", ["0", "0.100000001"], ORDER),
     *each("usd_per_ducat.base", ["0.049999999", "0.500000001"], ORDER),
-    *each("usd_per_ducat.ceiling", ["0.04", "0.099999999"], ORDER),
+    *each("usd_per_ducat.ceiling", ["0.04", "0.099999999", "1000000.000000001", "99999999999"], ORDER),
     # Whole numbers within their bounds.
     *numbers("tick_seconds", 1, 3_600),
     *numbers("pull_ppm", 1, PPM),

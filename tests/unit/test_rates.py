@@ -214,6 +214,8 @@ def test_half_of_a_half_pressure_is_left_in_the_middle_of_fading() -> None:
         ([(10_000_000, 0), (0, 901)], 1_000_000),
         ([(10_000_000, 0), (0, 901), (0, 11_250), (0, 2_000_000)], 1_000_000),
         ([(8_000_000, 800), (0, 1_700), (0, 0), (0, 1_000)], -200_000),
+        # One that is stale does not, however near: 600 of 20,700 seconds are left of the other.
+        ([(10_000_000, 21_000), (0, 21_650)], 28_985),
         # They fade together, with the youngest: half of 0.6, the middle between 1 and 0.2.
         ([(10_000_000, 11_250), (6_000_000, 12_150), (0, 12_151)], 300_000),
         # Rounded once: half of 1.5 millionths is 0.75, which is one.
@@ -304,7 +306,7 @@ def thrown(dice: Iterator[int]) -> Inputs:
     return inputs
 
 
-GOLDEN = "a846f00907669706ea45f06fd1054cb0b4e9a817832bee5308dfae6bf52435b2"
+GOLDEN = "e4cab069f231392a9c5a057bb6448e402f77028dce542e27601d720e6775d811"
 
 
 def test_rule_1_never_changes() -> None:

@@ -94,7 +94,7 @@ def test_recognition_counts_whole_events(value: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [LEVEL, COHERENCE, REPORTED])
-@pytest.mark.parametrize("value", ["5.0000001", "0.0000005", "1.2345678", "1E-7", "1E-999999"])
+@pytest.mark.parametrize("value", ["5.0000001", "0.0000005", "1.2345678", "1E-7", "1E-999999", "5." + "0" * 33 + "1"])
 def test_nothing_is_finer_than_a_millionth(kind: SignalKind, value: str) -> None:
     with pytest.raises(InvalidInput, match=f"{kind} has at most six decimals"):
         micro_of(kind, Decimal(value))
