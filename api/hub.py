@@ -163,20 +163,21 @@ class Hub:
                 del self._listeners[topic]
 
     def end(self) -> None:
-        """End every stream, and open no more."""
+        """End every stream, open no more, and stop serving."""
         self._ended = True
+        self._wake.set()
         for listeners in self._listeners.values():
             for listener in listeners:
                 listener.end()
 
     async def run(self) -> None:
-        """Serve for ever. A lost connection is replaced, and everything read again: nothing that was missed is lost."""
+        """Serve until the end. A lost connection is replaced, and all is read again: nothing is lost."""
         connect = AsyncRetrying(
             retry=retry_if_exception_type(Exception),
             wait=wait_random_exponential(multiplier=2 * _SHORTEST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
             before_sleep=_say_why,
         )
-        while True:
+        while not self._ended:
             await connect(self._serve_once)
             await asyncio.sleep(_SHORTEST_PAUSE_SECONDS)
 
@@ -196,7 +197,7 @@ class Hub:
     async def _serve(self, feeds: Feeds) -> None:
         loop = asyncio.get_running_loop()
         poll_at = loop.time() + self._poll_seconds
-        while True:
+        while not self._ended:
             self._wake.clear()
             for topic in feeds.heard():
                 self._ask(topic)

@@ -81,6 +81,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with _hearing_signals(hub.end):
             yield
     finally:
+        hub.end()
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         cascade.database.close()

@@ -141,7 +141,8 @@ class Feeds:
         loop, socket = asyncio.get_running_loop(), self._connection.fileno()
         loop.add_reader(socket, wake.set)
         try:
-            await asyncio.wait_for(wake.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for would lose a cancellation that comes together with the wake
+                await wake.wait()
         except TimeoutError:
             pass
         finally:
