@@ -125,8 +125,11 @@ class City:
             rows = self._db.execute("SELECT * FROM citizens ORDER BY username").fetchall()
         return {row["username"]: Decimal(row["units"]) / _ONE for row in rows}
 
-    def create(self, sender: str, details: Mapping[str, Any]) -> str:
-        """Makes a stratagem; raises `Refusal`, and then nothing was done."""
+    def create(self, sender: str, details: Mapping[str, Any], times: int = 1) -> str:
+        """Makes a stratagem, or several as far as the purse reaches; raises `Refusal`, and then nothing was done.
+
+        Nobody sees some of them without the others: who looks after an answer that did not come would believe it.
+        """
         target, amount = details.get("targetCitizenUsername"), details.get("amount")
         if not isinstance(target, str) or not target:
             raise Refusal("targetCitizenUsername is required")
@@ -149,7 +152,15 @@ class City:
                 )
             if int(ducats * _ONE) != ducats * _ONE:  # to cut it would move another amount than was asked for
                 raise Refusal("this double holds nothing smaller than a millionth of a ducat")
-            return self._insert(sender, target, ducats, held, details)
+            return self._insert_all(times, sender, target, ducats, details)
+
+    def _insert_all(self, times: int, sender: str, target: str, ducats: Decimal, details: Mapping[str, Any]) -> str:
+        made = ""
+        for _ in range(times):
+            held = self.purse(sender) or Decimal(0)
+            if held >= ducats:
+                made = self._insert(sender, target, ducats, held, details)
+        return made
 
     def _insert(self, sender: str, target: str, ducats: Decimal, held: Decimal, details: Mapping[str, Any]) -> str:
         now = time.time()

@@ -122,9 +122,8 @@ class Doors:
             threading.Thread(target=self._create_late, args=(sender, details), daemon=True).start()
             return _refused(504, "Python engine request timed out for transfer_ducats.")
         try:
-            made = self._city.create(sender, details)
-            if chaos.strikes(chaos.duplicate_request_rate):
-                self._city.create(sender, details)
+            times = 2 if chaos.strikes(chaos.duplicate_request_rate) else 1
+            made = self._city.create(sender, details, times)
         except Refusal as refusal:
             return _refused(400, str(refusal))
         return self._answer_made(made)
