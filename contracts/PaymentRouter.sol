@@ -8,6 +8,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 import {IPaymentRouter, Order, Permit, Role} from "./interfaces/IPaymentRouter.sol";
+import {IERC3009, IPermit2} from "./interfaces/ITokenSignatures.sol";
 
 /// @title PaymentRouter
 /// @notice Stablecoins in, split in two, one event out.
@@ -19,8 +20,13 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
     struct State {
         address partner;
         bool paused;
+        /// @dev Some share may be held in some token: what arrives has to be told from what was there.
+        bool holds;
         uint64 seq;
     }
+
+    /// @dev At the same address on every chain.
+    IPermit2 private constant PERMIT2 = IPermit2(0x000000000022D473030F116dDEE9F6B43aC78BA3);
 
     /// @inheritdoc IPaymentRouter
     address public immutable usdc;
@@ -67,6 +73,36 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
         _split(id, order, msg.sender, partner_);
     }
 
+    /// @inheritdoc IPaymentRouter
+    function payWithAuthorization(Order calldata order, address payer, bytes calldata signature) external nonReentrant {
+        (bytes32 id, address partner_) = _record(order, payer);
+        if (order.token != usdc) revert NoAuthorizations(order.token);
+
+        uint256 before = _balanceBefore(order.token);
+        IERC3009(order.token).receiveWithAuthorization(
+            payer, address(this), order.amount, 0, order.expiresAt, id, signature
+        );
+
+        _deliver(id, order, partner_, before);
+    }
+
+    /// @inheritdoc IPaymentRouter
+    function payWithPermit2(Order calldata order, address payer, bytes calldata signature) external nonReentrant {
+        (bytes32 id, address partner_) = _record(order, payer);
+
+        uint256 before = _balanceBefore(order.token);
+        PERMIT2.permitTransferFrom(
+            IPermit2.PermitTransferFrom(
+                IPermit2.TokenPermissions(order.token, order.amount), uint256(id), order.expiresAt
+            ),
+            IPermit2.SignatureTransferDetails(address(this), order.amount),
+            payer,
+            signature
+        );
+
+        _deliver(id, order, partner_, before);
+    }
+
     /// @dev All checks and all effects of a payment, before any other contract is called: whatever a token does later, the
     /// order is spent and its number is taken, so a payment inside a payment is just the next one. The event belongs here
     /// for the same reason: `seq` stays in order.
@@ -76,7 +112,10 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
         if (order.amount == 0) revert InvalidAmount(0, 1);
         if (block.timestamp >= order.expiresAt) revert OrderExpired(block.timestamp, order.expiresAt);
 
-        uint64 number = ++_state.seq;
+        uint64 number;
+        unchecked {
+            number = ++_state.seq; // 2^64 payments would take longer than there is
+        }
         partner_ = _state.partner;
 
         id = orderId(order);
@@ -108,8 +147,45 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
         IERC20(token).safeTransferFrom(payer, address(this), share);
         uint256 arrived = IERC20(token).balanceOf(address(this)) - before;
 
-        held[token][role] += arrived;
-        emit Held(id, role, token, arrived);
+        _owe(id, token, role, arrived);
+    }
+
+    /// @dev What the router has of a token while it owes some of it; zero while it owes nothing.
+    function _balanceBefore(address token) private view returns (uint256) {
+        return _state.holds ? IERC20(token).balanceOf(address(this)) : 0;
+    }
+
+    /// @dev Sends on what a signature has brought into the router; a share that cannot be delivered is held.
+    ///
+    /// What is held belongs to a side: while there is any, no more is sent on than arrived. While there is none, a share
+    /// that did not arrive cannot be sent, and `_send` refuses to write it down.
+    function _deliver(bytes32 id, Order calldata order, address partner_, uint256 before) private {
+        if (before > 0) {
+            uint256 arrived = IERC20(order.token).balanceOf(address(this)) - before;
+            if (arrived < order.amount) revert InvalidReceipt(arrived, order.amount);
+        }
+
+        uint256 partnerShare = _partnerShare(order.amount);
+        _send(id, order.token, Role.Treasury, treasury, order.amount - partnerShare);
+        if (partnerShare > 0) _send(id, order.token, Role.Partner, partner_, partnerShare);
+    }
+
+    /// @dev A caller cannot choose to hold by starving the transfer of gas: the 1/64 that is left then (EIP-150) is far
+    /// from enough to write a debt down.
+    function _send(bytes32 id, address token, Role role, address to, uint256 share) private {
+        if (IERC20(token).trySafeTransfer(to, share)) return;
+
+        _owe(id, token, role, share);
+        uint256 owed = held[token][Role.Treasury] + held[token][Role.Partner];
+        uint256 balance = IERC20(token).balanceOf(address(this));
+        if (balance < owed) revert InvalidReceipt(balance, owed);
+    }
+
+    /// @dev Writes down what lies in the router for a side.
+    function _owe(bytes32 id, address token, Role role, uint256 amount) private {
+        _state.holds = true;
+        held[token][role] += amount;
+        emit Held(id, role, token, amount);
     }
 
     function _partnerShare(uint256 amount) private pure returns (uint256) {
@@ -124,10 +200,15 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
         if (amount == 0) revert NothingHeld(role, token);
 
         held[token][role] = 0;
+        _state.holds = false;
         address to = role == Role.Treasury ? treasury : partner();
         emit Released(role, token, to, amount);
 
         IERC20(token).safeTransfer(to, amount);
+    }
+
+    function _owes(address token) private view returns (bool) {
+        return held[token][Role.Treasury] > 0 || held[token][Role.Partner] > 0;
     }
 
     /* OWNER */
@@ -151,6 +232,17 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
 
         _state.paused = false;
         emit Unpaused(msg.sender);
+    }
+
+    /// @inheritdoc IPaymentRouter
+    function refund(bytes32 id, address token, address to, uint256 amount) external onlyOwner {
+        if (token != usdc && token != usdt) revert InvalidToken(token, usdc, usdt);
+        if (amount == 0) revert InvalidAmount(0, 1);
+        if (!paid[id]) revert OrderNotPaid(id);
+
+        emit Refunded(id, to, token, amount);
+
+        IERC20(token).safeTransferFrom(msg.sender, to, amount);
     }
 
     /// @inheritdoc IPaymentRouter

@@ -61,6 +61,11 @@ interface IPaymentRouter {
     /// @notice What was held for a role was delivered to the role's present address.
     event Released(Role indexed role, address indexed token, address indexed to, uint256 amount);
 
+    /// @notice The owner gave money of a paid order back.
+    /// @param orderId The order whose payment goes back, in full or in part.
+    /// @param to Who received it.
+    event Refunded(bytes32 indexed orderId, address indexed to, address indexed token, uint256 amount);
+
     /// @notice The partner's address changed.
     event PartnerChanged(address indexed previousPartner, address indexed newPartner);
 
@@ -79,7 +84,7 @@ interface IPaymentRouter {
     /// (0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174 on Polygon) is not USDC.
     error InvalidToken(address token, address usdc, address usdt);
 
-    /// @notice An order of nothing, or a rescue of nothing.
+    /// @notice An order, a refund or a rescue of nothing.
     error InvalidAmount(uint256 amount, uint256 minimum);
 
     /// @notice The order's time is over: `timestamp` is that of the block.
@@ -87,6 +92,15 @@ interface IPaymentRouter {
 
     /// @notice The order has been paid before, by whomever.
     error OrderAlreadyPaid(bytes32 orderId);
+
+    /// @notice The order has not been paid here, so nothing of it can go back.
+    error OrderNotPaid(bytes32 orderId);
+
+    /// @notice Less arrived from the payer than the order asks for, or less is there than is owed to the sides.
+    error InvalidReceipt(uint256 arrived, uint256 amount);
+
+    /// @notice The token knows no EIP-3009 authorizations: pay with `pay`, `payWithPermit` or `payWithPermit2`.
+    error NoAuthorizations(address token);
 
     /// @notice Payments are paused and must not be, or the other way round.
     error InvalidPause(bool paused, bool expected);
@@ -116,6 +130,23 @@ interface IPaymentRouter {
     /// @param permit The caller's signature over a permit of `order.amount` to the router.
     function payWithPermit(Order calldata order, Permit calldata permit) external;
 
+    /// @notice Pays an order with the payer's EIP-3009 authorization. Whoever sends it pays only for the gas.
+    /// @dev The payer signs `ReceiveWithAuthorization(payer, router, order.amount, 0, order.expiresAt, nonce)` with the
+    /// order's id as the nonce. The router alone can use it, and only for the order of that id, so neither the sender nor the
+    /// server can turn it to anything else. USDC only.
+    /// @param order The terms as the server issued them.
+    /// @param payer Whose tokens are spent.
+    /// @param signature The payer's, as USDC takes it: 65 bytes, or what a contract wallet accepts (ERC-1271).
+    function payWithAuthorization(Order calldata order, address payer, bytes calldata signature) external;
+
+    /// @notice Pays an order with the payer's Permit2 signature. Whoever sends it pays only for the gas.
+    /// @dev The payer has allowed Permit2 to spend the token, and signs `PermitTransferFrom((order.token, order.amount),
+    /// router, nonce, order.expiresAt)` with the order's id as the nonce. The same holds as above.
+    /// @param order The terms as the server issued them.
+    /// @param payer Whose tokens are spent.
+    /// @param signature The payer's, as Permit2 takes it.
+    function payWithPermit2(Order calldata order, address payer, bytes calldata signature) external;
+
     /* DELIVERING WHAT WAS HELD */
 
     /// @notice Delivers everything held for a role in a token to the role's present address. Open to all; works while paused.
@@ -132,6 +163,15 @@ interface IPaymentRouter {
 
     /// @notice Resumes payments.
     function unpause() external;
+
+    /// @notice Gives money of a paid order back, from the owner's own allowance to the router, and says so in an event: the
+    /// books follow the event, nobody types a hash. Works while paused.
+    /// @dev Only the owner: an event that anybody could cause by paying himself would take a citizen's ducats.
+    /// @param id The order whose payment goes back, in full or in part.
+    /// @param token USDC or USDT; the one that was paid, unless that one cannot be delivered.
+    /// @param to Who receives it.
+    /// @param amount In the token's smallest unit.
+    function refund(bytes32 id, address token, address to, uint256 amount) external;
 
     /// @notice Gives to `to` what the router has of a token above what it holds for the two sides.
     /// @param token Any ERC-20, accepted or not.

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import ape
+from eth_abi.abi import encode
 from eth_account import Account
+from eth_account.messages import SignableMessage
+from eth_utils.crypto import keccak
 
 _SAFE_PACKAGES = Path(__file__).parents[2] / "node_modules/@safe-global"
 _NO_ONE = "0x" + "00" * 20
@@ -42,6 +45,17 @@ class TreasurySafe:
         )
         signatures = b"".join(account.unsafe_sign_hash(digest).signature for account in accounts)
         return self.contract.execTransaction(*call, signatures, sender=sender)
+
+    def sign_message(self, message: SignableMessage, signers: int) -> bytes:
+        """What the first `signers` owners sign so that the Safe stands by an EIP-712 message (ERC-1271)."""
+        digest = keccak(b"\x19" + message.version + message.header + message.body)
+        handler = _contract("CompatibilityFallbackHandler", "handler/CompatibilityFallbackHandler",
+                            _address("compatibility_fallback_handler"))  # fmt: skip
+        safe_digest = handler.getMessageHashForSafe(self.address, encode(["bytes32"], [digest]))
+        accounts = sorted(
+            (Account.from_key(key) for key in self._keys[:signers]), key=lambda account: int(account.address, 16)
+        )
+        return b"".join(account.unsafe_sign_hash(safe_digest).signature for account in accounts)
 
 
 def _contract(name: str, source: str, address: str) -> Any:
