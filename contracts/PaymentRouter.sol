@@ -200,7 +200,7 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
         if (amount == 0) revert NothingHeld(role, token);
 
         held[token][role] = 0;
-        _state.holds = false;
+        _state.holds = _owes(usdc) || _owes(usdt);
         address to = role == Role.Treasury ? treasury : partner();
         emit Released(role, token, to, amount);
 
