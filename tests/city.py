@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from importlib.resources import files
-from typing import Any
 
 from cascade import exchange
 from cascade.domain.formula import Formula
@@ -15,11 +14,6 @@ from cascade.store import orders, rates
 from cascade.store.database import Conn, Database
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
-
-
-def formula_with(version: str = "test-1", **changes: Any) -> Formula:
-    """The shipped formula under another version, with other constants."""
-    return Formula.from_data({**FORMULA.data, "version": version, **changes})
 
 
 def clock(database: Database) -> datetime:
