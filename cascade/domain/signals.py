@@ -108,6 +108,8 @@ _UNITS = {
     Input.VOLUME: "USD per day",
 }
 
+VENICE = "venice"
+"""The source of what Venice itself says, when it is asked."""
 OUR_LEDGER = "ledger"
 """The source of what we know ourselves."""
 

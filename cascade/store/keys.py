@@ -12,12 +12,13 @@ from enum import StrEnum
 
 from psycopg.errors import UniqueViolation
 
+from cascade.domain.signals import OUR_LEDGER, VENICE
 from cascade.errors import InvalidInput, NotFound
 from cascade.store.database import Conn
 
 _PREFIX = "csk_"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)
-RESERVED = ("venice", "ledger")
+RESERVED = (VENICE, OUR_LEDGER)
 """Sources of our own: no key may speak in their name."""
 
 
@@ -47,7 +48,8 @@ def add(connection: Conn, name: str, scopes: Sequence[Scope]) -> str:
     """
     if not _NAME.fullmatch(name) or name in RESERVED:
         raise InvalidInput(
-            "name", f"{name!r} cannot name a key: use lower-case letters, digits, dots, - and _; {RESERVED} are ours."
+            "name",
+            f"{name!r} cannot name a key: use lower-case letters, digits, dots, - and _, and none of {RESERVED}.",
         )
     key = _PREFIX + secrets.token_urlsafe(32)
     try:

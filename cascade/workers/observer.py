@@ -9,15 +9,12 @@ from collections.abc import Mapping
 import psycopg
 
 from cascade.delivery.venice_pulse import VenicePulse
-from cascade.domain.signals import Signal, SignalKind
+from cascade.domain.signals import VENICE, Signal, SignalKind
 from cascade.errors import InvalidInput
 from cascade.store import orders, signals
 from cascade.store.database import Database
 
 log = logging.getLogger(__name__)
-
-VENICE = "venice"
-"""The source of what Venice itself says."""
 
 
 class Observer:

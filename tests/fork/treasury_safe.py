@@ -40,11 +40,7 @@ class TreasurySafe:
         """Executes a call with the signatures of the first `signers` owners, sent by anybody; returns the receipt."""
         call = (to, 0, data, 0, 0, 0, 0, _NO_ONE, _NO_ONE)
         digest = self.contract.getTransactionHash(*call, self.contract.call_view_method("nonce"))
-        accounts = sorted(
-            (Account.from_key(key) for key in self._keys[:signers]), key=lambda account: int(account.address, 16)
-        )
-        signatures = b"".join(account.unsafe_sign_hash(digest).signature for account in accounts)
-        return self.contract.execTransaction(*call, signatures, sender=sender)
+        return self.contract.execTransaction(*call, self._signatures(digest, signers), sender=sender)
 
     def sign_message(self, message: SignableMessage, signers: int) -> bytes:
         """What the first `signers` owners sign so that the Safe stands by an EIP-712 message (ERC-1271)."""
@@ -52,10 +48,13 @@ class TreasurySafe:
         handler = _contract("CompatibilityFallbackHandler", "handler/CompatibilityFallbackHandler",
                             _address("compatibility_fallback_handler"))  # fmt: skip
         safe_digest = handler.getMessageHashForSafe(self.address, encode(["bytes32"], [digest]))
-        accounts = sorted(
-            (Account.from_key(key) for key in self._keys[:signers]), key=lambda account: int(account.address, 16)
-        )
-        return b"".join(account.unsafe_sign_hash(safe_digest).signature for account in accounts)
+        return self._signatures(safe_digest, signers)
+
+    def _signatures(self, digest: bytes, signers: int) -> bytes:
+        """Those of the first owners, in the order that a Safe asks for: by address."""
+        accounts = (Account.from_key(key) for key in self._keys[:signers])
+        ordered = sorted(accounts, key=lambda account: int(account.address, 16))
+        return b"".join(account.unsafe_sign_hash(digest).signature for account in ordered)
 
 
 def _contract(name: str, source: str, address: str) -> Any:
