@@ -68,9 +68,12 @@ def judge_credit(transfers: Sequence[VeniceTransfer], ducats: Money, last_number
     """
     executed = [t for t in transfers if t.status == EXECUTED]
     active = [t for t in transfers if t.status == ACTIVE]
+    ended = [t for t in transfers if t.status not in (EXECUTED, ACTIVE) and t.number == last_number]
+    doubtful = [t for t in ended if _may_have_moved(t)]
     moved = sum(max(1, t.times) for t in executed)
-    if moved > 1 or (executed and active):
-        return Verdict(None, Problem.CREDITED_TWICE, f"Venice moved it {moved} times, and {len(active)} more wait")
+    if moved > 1 or (executed and (active or doubtful)):
+        reason = f"Venice moved it {moved} times; {len(active)} more wait, and {len(doubtful)} more may have moved it"
+        return Verdict(None, Problem.CREDITED_TWICE, reason)
     if executed:
         amount = executed[0].amount
         # Venice counts in floats.
@@ -79,16 +82,17 @@ def judge_credit(transfers: Sequence[VeniceTransfer], ducats: Money, last_number
         return Verdict(Finding.CREDITED)
     if active:
         return Verdict(Finding.WAITING)
-    for transfer in transfers:
-        if transfer.number != last_number:
-            continue
-        problem = problem_of(transfer.error)
-        # It may have failed between its two writes: only what is refused before the first has surely moved nothing.
-        if transfer.status != FAILED or transfer.times or problem is Problem.REFUSED:
-            reason = f"Venice marked the transfer as {transfer.status}: {transfer.error}"
-            return Verdict(None, Problem.UNCLEAR, reason)
-        return Verdict(Finding.ABSENT, problem, transfer.error)
+    for transfer in doubtful:
+        reason = f"Venice marked the transfer as {transfer.status}: {transfer.error}"
+        return Verdict(None, Problem.UNCLEAR, reason)
+    for transfer in ended:
+        return Verdict(Finding.ABSENT, problem_of(transfer.error), transfer.error)
     return Verdict(Finding.ABSENT)
+
+
+def _may_have_moved(ended: VeniceTransfer) -> bool:
+    """It may have failed between its two writes: only what is refused before the first has surely moved nothing."""
+    return ended.status != FAILED or ended.times > 0 or problem_of(ended.error) is Problem.REFUSED
 
 
 def problem_of(error: str) -> Problem:
