@@ -5,52 +5,44 @@ import {Ownable, Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+import {Create2} from "@openzeppelin/contracts/utils/Create2.sol";
 
-import {IPaymentRouter, Order, Permit, Role} from "./interfaces/IPaymentRouter.sol";
+import {Deposit} from "./Deposit.sol";
+import {Split} from "./Split.sol";
+import {IPaymentRouter, Order, Permit, Role, SignedPayment} from "./interfaces/IPaymentRouter.sol";
 import {IERC3009, IPermit2} from "./interfaces/ITokenSignatures.sol";
 
 /// @title PaymentRouter
 /// @notice Stablecoins in, split in two, one event out.
 /// @dev Every way to pay has the same three beats: record the payment, obtain the right to the tokens, split them.
-contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient {
+contract PaymentRouter is Split, Ownable2Step {
+    using Address for address;
     using SafeERC20 for IERC20;
 
-    /// @dev Everything a payment reads besides its own flag, in one slot.
-    struct State {
-        address partner;
-        bool paused;
-        /// @dev Some share may be held in some token: what arrives has to be told from what was there.
-        bool holds;
-        uint64 seq;
-    }
+    /// @dev What a payer's signature may cost in a batch, so that no payer's code can take the others down. A Safe of ten
+    /// owners needs half of it.
+    uint256 private constant GAS_FOR_SIGNATURE = 300_000;
 
     /// @dev At the same address on every chain.
     IPermit2 private constant PERMIT2 = IPermit2(0x000000000022D473030F116dDEE9F6B43aC78BA3);
 
     /// @inheritdoc IPaymentRouter
-    address public immutable usdc;
-    /// @inheritdoc IPaymentRouter
-    address public immutable usdt;
-    /// @inheritdoc IPaymentRouter
-    address public immutable treasury;
+    bytes32 public immutable depositCodeHash;
 
-    /// @inheritdoc IPaymentRouter
-    mapping(bytes32 id => bool) public paid;
-    /// @inheritdoc IPaymentRouter
-    mapping(address token => mapping(Role role => uint256)) public held;
+    /// @dev Not zero once an order is paid; a whole word, since a smaller part of one would have to be read again.
+    mapping(bytes32 id => uint256) private _spent;
 
-    State private _state;
+    /// @dev What the deposit contract that is being created has to send, and where to.
+    address private transient _depositToken;
+    address private transient _depositTo;
+    uint256 private transient _depositAmount;
 
-    constructor(address usdc_, address usdt_, address treasury_, address partner_, address owner_) Ownable(owner_) {
-        if (usdc_ == usdt_ || usdc_.code.length == 0 || usdt_.code.length == 0) revert InvalidTokenPair(usdc_, usdt_);
-        usdc = usdc_;
-        usdt = usdt_;
-
-        _requireBeneficiary(Role.Treasury, treasury_);
-        treasury = treasury_;
-
-        _setPartner(partner_);
+    constructor(address usdc_, address usdt_, address treasury_, address partner_, address owner_)
+        Split(usdc_, usdt_, treasury_, partner_)
+        Ownable(owner_)
+    {
+        depositCodeHash = keccak256(type(Deposit).creationCode);
     }
 
     /* PAYING */
@@ -59,7 +51,7 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
     function pay(Order calldata order) external {
         (bytes32 id, address partner_) = _record(order, msg.sender);
 
-        _split(id, order, msg.sender, partner_);
+        _pushBoth(id, order.token, order.amount, msg.sender, partner_);
     }
 
     /// @inheritdoc IPaymentRouter
@@ -70,152 +62,200 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
             msg.sender, address(this), order.amount, permit.deadline, permit.v, permit.r, permit.s
         ) {} catch {}
 
-        _split(id, order, msg.sender, partner_);
+        _pushBoth(id, order.token, order.amount, msg.sender, partner_);
     }
 
-    /// @inheritdoc IPaymentRouter
-    function payWithAuthorization(Order calldata order, address payer, bytes calldata signature) external nonReentrant {
-        (bytes32 id, address partner_) = _record(order, payer);
-        if (order.token != usdc) revert NoAuthorizations(order.token);
-
-        uint256 before = _balanceBefore(order.token);
-        IERC3009(order.token).receiveWithAuthorization(
-            payer, address(this), order.amount, 0, order.expiresAt, id, signature
-        );
-
-        _deliver(id, order, partner_, before);
-    }
-
-    /// @inheritdoc IPaymentRouter
-    function payWithPermit2(Order calldata order, address payer, bytes calldata signature) external nonReentrant {
-        (bytes32 id, address partner_) = _record(order, payer);
-
-        uint256 before = _balanceBefore(order.token);
-        PERMIT2.permitTransferFrom(
-            IPermit2.PermitTransferFrom(
-                IPermit2.TokenPermissions(order.token, order.amount), uint256(id), order.expiresAt
-            ),
-            IPermit2.SignatureTransferDetails(address(this), order.amount),
-            payer,
-            signature
-        );
-
-        _deliver(id, order, partner_, before);
-    }
-
-    /// @dev All checks and all effects of a payment, before any other contract is called: whatever a token does later, the
-    /// order is spent and its number is taken, so a payment inside a payment is just the next one. The event belongs here
-    /// for the same reason: `seq` stays in order.
+    /// @dev All checks and all effects of a payment, before any other contract is called: whatever a token does later,
+    /// the order is spent and its number is taken, so a payment inside a payment is just the next one.
     function _record(Order calldata order, address payer) private returns (bytes32 id, address partner_) {
-        if (_state.paused) revert InvalidPause(true, false);
-        if (order.token != usdc && order.token != usdt) revert InvalidToken(order.token, usdc, usdt);
+        if (!_isAccepted(order.token)) revert InvalidToken(order.token, usdc, usdt);
         if (order.amount == 0) revert InvalidAmount(0, 1);
         if (block.timestamp >= order.expiresAt) revert OrderExpired(block.timestamp, order.expiresAt);
 
+        id = orderId(order);
+        if (_spent[id] != 0) revert OrderAlreadyPaid(id);
+        _spent[id] = 1;
+
+        partner_ = _announce(id, payer, order.token, order.amount);
+    }
+
+    /// @dev The one event of every payment, and its number, together: so they stay in order, whatever calls come between.
+    function _announce(bytes32 id, address payer, address token, uint256 amount) private returns (address partner_) {
+        if (_state.paused) revert InvalidPause(true, false);
+
+        partner_ = _state.partner;
         uint64 number;
         unchecked {
-            number = ++_state.seq; // 2^64 payments would take longer than there is
+            number = _state.seq + 1; // 2^64 payments would take longer than there is
         }
-        partner_ = _state.partner;
+        _state.seq = number;
 
-        id = orderId(order);
-        if (paid[id]) revert OrderAlreadyPaid(id);
-        paid[id] = true;
-
-        emit Paid(id, payer, order.token, order.amount, _partnerShare(order.amount), number);
+        emit Paid(id, payer, token, amount, _partnerShare(amount), number);
     }
 
-    function _split(bytes32 id, Order calldata order, address payer, address partner_) private {
-        uint256 partnerShare = _partnerShare(order.amount);
-
-        _push(id, order.token, payer, Role.Treasury, treasury, order.amount - partnerShare);
-        if (partnerShare > 0) _push(id, order.token, payer, Role.Partner, partner_, partnerShare);
-    }
-
-    /// @dev Sends a share straight from the payer to its side; if that fails, holds it for that side.
-    ///
-    /// A caller cannot choose the second by starving the first of gas: a call is given 63/64 of what is left (EIP-150), so a
-    /// push that ran out leaves 1/64 for a pull, which is a transfer of the same token and costs as much.
-    function _push(bytes32 id, address token, address payer, Role role, address to, uint256 share) private {
-        if (!IERC20(token).trySafeTransferFrom(payer, to, share)) _hold(id, token, payer, role, share);
-    }
-
-    /// @dev Like all that moves the router's own balance, not re-entrant: between the two readings of the balance nothing
-    /// else may come or go. It books what arrived, not what was asked for: the router must never owe more than it has.
-    function _hold(bytes32 id, address token, address payer, Role role, uint256 share) private nonReentrant {
-        uint256 before = IERC20(token).balanceOf(address(this));
-        IERC20(token).safeTransferFrom(payer, address(this), share);
-        uint256 arrived = IERC20(token).balanceOf(address(this)) - before;
-
-        _owe(id, token, role, arrived);
-    }
-
-    /// @dev What the router has of a token while it owes some of it; zero while it owes nothing.
-    function _balanceBefore(address token) private view returns (uint256) {
-        return _state.holds ? IERC20(token).balanceOf(address(this)) : 0;
-    }
-
-    /// @dev Sends on what a signature has brought into the router; a share that cannot be delivered is held.
-    ///
-    /// What is held belongs to a side: while there is any, no more is sent on than arrived. While there is none, a share
-    /// that did not arrive cannot be sent, and `_send` refuses to write it down.
-    function _deliver(bytes32 id, Order calldata order, address partner_, uint256 before) private {
-        if (before > 0) {
-            uint256 arrived = IERC20(order.token).balanceOf(address(this)) - before;
-            if (arrived < order.amount) revert InvalidReceipt(arrived, order.amount);
-        }
-
-        uint256 partnerShare = _partnerShare(order.amount);
-        _send(id, order.token, Role.Treasury, treasury, order.amount - partnerShare);
-        if (partnerShare > 0) _send(id, order.token, Role.Partner, partner_, partnerShare);
-    }
-
-    /// @dev A caller cannot choose to hold by starving the transfer of gas: the 1/64 that is left then (EIP-150) is far
-    /// from enough to write a debt down.
-    function _send(bytes32 id, address token, Role role, address to, uint256 share) private {
-        if (IERC20(token).trySafeTransfer(to, share)) return;
-
-        _owe(id, token, role, share);
-        uint256 owed = held[token][Role.Treasury] + held[token][Role.Partner];
-        uint256 balance = IERC20(token).balanceOf(address(this));
-        if (balance < owed) revert InvalidReceipt(balance, owed);
-    }
-
-    /// @dev Writes down what lies in the router for a side.
-    function _owe(bytes32 id, address token, Role role, uint256 amount) private {
-        _state.holds = true;
-        held[token][role] += amount;
-        emit Held(id, role, token, amount);
-    }
-
-    function _partnerShare(uint256 amount) private pure returns (uint256) {
-        return amount / 2;
-    }
-
-    /* DELIVERING WHAT WAS HELD */
+    /* PAYING BY SIGNATURE */
 
     /// @inheritdoc IPaymentRouter
-    function release(address token, Role role) external nonReentrant {
-        uint256 amount = held[token][role];
-        if (amount == 0) revert NothingHeld(role, token);
+    function payWithAuthorization(Order calldata order, address payer, bytes calldata signature) external {
+        if (order.token != usdc) revert NoAuthorizations(order.token);
 
-        held[token][role] = 0;
-        _state.holds = _owes(usdc) || _owes(usdt);
-        address to = role == Role.Treasury ? treasury : partner();
-        emit Released(role, token, to, amount);
-
-        IERC20(token).safeTransfer(to, amount);
+        (bytes32 id,) = _record(order, payer);
+        _payThrough(id, order, usdc, _authorization(id, order, payer, signature));
     }
 
-    function _owes(address token) private view returns (bool) {
-        return held[token][Role.Treasury] > 0 || held[token][Role.Partner] > 0;
+    /// @inheritdoc IPaymentRouter
+    function payWithPermit2(Order calldata order, address payer, bytes calldata signature) external {
+        (bytes32 id,) = _record(order, payer);
+        _payThrough(id, order, address(PERMIT2), _permit2(id, order, payer, signature));
+    }
+
+    function _payThrough(bytes32 id, Order calldata order, address target, bytes memory transfer) private nonReentrant {
+        Delivery memory delivery = _startDelivery(order.token);
+        target.functionCall(transfer);
+        _add(delivery, order.amount);
+        _deliver(id, delivery);
+    }
+
+    /// @inheritdoc IPaymentRouter
+    function payMany(SignedPayment[] calldata payments) external nonReentrant {
+        if (_state.paused) revert InvalidPause(true, false);
+        Delivery memory inUsdc = _startDelivery(usdc);
+        Delivery memory inUsdt = _startDelivery(usdt);
+
+        for (uint256 i = 0; i < payments.length; ++i) {
+            SignedPayment calldata payment = payments[i];
+            address token = payment.order.token;
+            bytes32 id = orderId(payment.order);
+
+            bool done = token == usdc
+                ? _tryToPay(id, payment, inUsdc)
+                : token == usdt && _tryToPay(id, payment, inUsdt);
+            if (!done) emit PaymentSkipped(id, payment.payer);
+        }
+
+        _deliver(0, inUsdc);
+        _deliver(0, inUsdt);
+    }
+
+    /// @dev The order is spent before its payer's code runs, and given back if nothing came of it.
+    function _tryToPay(bytes32 id, SignedPayment calldata payment, Delivery memory delivery)
+        private
+        returns (bool done)
+    {
+        Order calldata order = payment.order;
+        (address payer, uint256 amount) = (payment.payer, order.amount);
+        if (amount == 0 || block.timestamp >= order.expiresAt || _spent[id] != 0) return false;
+        _spent[id] = 1;
+
+        (address target, bytes memory transfer) = delivery.token == usdc
+            ? (usdc, _authorization(id, order, payer, payment.signature))
+            : (address(PERMIT2), _permit2(id, order, payer, payment.signature));
+        (done,) = target.call{gas: GAS_FOR_SIGNATURE}(transfer);
+
+        if (done) {
+            _announce(id, payer, delivery.token, amount);
+            _add(delivery, amount);
+        } else {
+            _spent[id] = 0;
+        }
+    }
+
+    function _authorization(bytes32 id, Order calldata order, address payer, bytes calldata signature)
+        private
+        view
+        returns (bytes memory)
+    {
+        return abi.encodeCall(
+            IERC3009.receiveWithAuthorization,
+            (payer, address(this), order.amount, 0, order.expiresAt, id, signature)
+        );
+    }
+
+    function _permit2(bytes32 id, Order calldata order, address payer, bytes calldata signature)
+        private
+        view
+        returns (bytes memory)
+    {
+        return abi.encodeCall(
+            IPermit2.permitTransferFrom,
+            (
+                IPermit2.PermitTransferFrom(
+                    IPermit2.TokenPermissions(order.token, order.amount), uint256(id), order.expiresAt
+                ),
+                IPermit2.SignatureTransferDetails(address(this), order.amount),
+                payer,
+                signature
+            )
+        );
+    }
+
+    /* COLLECTING PLAIN TRANSFERS */
+
+    /// @inheritdoc IPaymentRouter
+    function collect(bytes32 id, address token) external nonReentrant {
+        Delivery memory delivery = _startDelivery(token);
+
+        _collect(id, delivery);
+        if (delivery.amount == 0) revert NothingToCollect(depositAddress(id), token);
+
+        _deliver(id, delivery);
+    }
+
+    /// @inheritdoc IPaymentRouter
+    function collectMany(bytes32[] calldata ids, address token) external nonReentrant {
+        Delivery memory delivery = _startDelivery(token);
+
+        for (uint256 i = 0; i < ids.length; ++i) {
+            _collect(ids[i], delivery);
+        }
+
+        _deliver(0, delivery);
+    }
+
+    /// @inheritdoc IPaymentRouter
+    function recover(bytes32 id, address token) external nonReentrant {
+        if (_isAccepted(token)) revert InvalidToken(token, usdc, usdt);
+        (address deposit, uint256 amount) = _deposited(id, token);
+        if (amount == 0) revert NothingToCollect(deposit, token);
+
+        emit Recovered(id, token, amount);
+
+        _empty(id, token, amount, treasury);
+    }
+
+    /// @inheritdoc IPaymentRouter
+    function depositing() external view returns (address token, address to, uint256 amount) {
+        return (_depositToken, _depositTo, _depositAmount);
+    }
+
+    function _collect(bytes32 id, Delivery memory delivery) private {
+        address token = delivery.token;
+        if (!_isAccepted(token)) revert InvalidToken(token, usdc, usdt);
+        (address deposit, uint256 amount) = _deposited(id, token);
+        if (amount == 0) return;
+
+        _announce(id, deposit, token, amount);
+
+        _empty(id, token, amount, address(this));
+        _add(delivery, amount);
+    }
+
+    function _deposited(bytes32 id, address token) private view returns (address deposit, uint256 amount) {
+        deposit = depositAddress(id);
+        amount = IERC20(token).balanceOf(deposit);
+    }
+
+    /// @dev Creates the contract at an order's deposit address for as long as it takes to send what lies there.
+    function _empty(bytes32 id, address token, uint256 amount, address to) private {
+        (_depositToken, _depositTo, _depositAmount) = (token, to, amount);
+        new Deposit{salt: id}();
     }
 
     /* OWNER */
 
     /// @inheritdoc IPaymentRouter
     function setPartner(address newPartner) external onlyOwner {
-        _setPartner(newPartner);
+        _changePartner(newPartner);
     }
 
     /// @inheritdoc IPaymentRouter
@@ -236,9 +276,8 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
 
     /// @inheritdoc IPaymentRouter
     function refund(bytes32 id, address token, address to, uint256 amount) external onlyOwner {
-        if (token != usdc && token != usdt) revert InvalidToken(token, usdc, usdt);
+        if (!_isAccepted(token)) revert InvalidToken(token, usdc, usdt);
         if (amount == 0) revert InvalidAmount(0, 1);
-        if (!paid[id]) revert OrderNotPaid(id);
 
         emit Refunded(id, to, token, amount);
 
@@ -247,8 +286,7 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
 
     /// @inheritdoc IPaymentRouter
     function rescue(address token, address to) external onlyOwner nonReentrant {
-        uint256 owed = held[token][Role.Treasury] + held[token][Role.Partner];
-        uint256 surplus = IERC20(token).balanceOf(address(this)) - owed;
+        uint256 surplus = IERC20(token).balanceOf(address(this)) - _owed(token);
         if (surplus == 0) revert InvalidAmount(0, 1);
 
         emit Rescued(token, to, surplus);
@@ -261,20 +299,6 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
         revert OwnershipIsNotRenounceable(owner());
     }
 
-    function _setPartner(address newPartner) private {
-        _requireBeneficiary(Role.Partner, newPartner);
-        if (newPartner == treasury) revert InvalidBeneficiary(Role.Partner, newPartner);
-
-        emit PartnerChanged(_state.partner, newPartner);
-        _state.partner = newPartner;
-    }
-
-    function _requireBeneficiary(Role role, address beneficiary) private view {
-        if (
-            beneficiary == address(0) || beneficiary == address(this) || beneficiary == usdc || beneficiary == usdt
-        ) revert InvalidBeneficiary(role, beneficiary);
-    }
-
     /* READING */
 
     /// @inheritdoc IPaymentRouter
@@ -283,8 +307,13 @@ contract PaymentRouter is IPaymentRouter, Ownable2Step, ReentrancyGuardTransient
     }
 
     /// @inheritdoc IPaymentRouter
-    function partner() public view returns (address) {
-        return _state.partner;
+    function depositAddress(bytes32 id) public view returns (address) {
+        return Create2.computeAddress(id, depositCodeHash);
+    }
+
+    /// @inheritdoc IPaymentRouter
+    function paid(bytes32 id) external view returns (bool) {
+        return _spent[id] != 0;
     }
 
     /// @inheritdoc IPaymentRouter

@@ -28,6 +28,15 @@ struct Permit {
     bytes32 s;
 }
 
+/// @notice A payment that its payer signed and somebody else sends: USDC by EIP-3009, USDT by Permit2.
+struct SignedPayment {
+    Order order;
+    /// @dev Whose tokens are spent.
+    address payer;
+    /// @dev As for `payWithAuthorization` or `payWithPermit2`.
+    bytes signature;
+}
+
 /// @title IPaymentRouter
 /// @notice Takes payments of orders in stablecoins and splits each in two, in the transaction that brings it.
 ///
@@ -41,9 +50,10 @@ interface IPaymentRouter {
 
     /// @notice An order was paid. The only payment event.
     /// @param orderId The id of the order, see `orderId`.
-    /// @param payer The account whose tokens were spent.
-    /// @param token The token paid.
-    /// @param amount What left the payer, in the token's smallest unit.
+    /// @param payer The account whose tokens were spent; the order's deposit address when a plain transfer was collected.
+    /// @param token The token paid; when collected it can be another than the order's.
+    /// @param amount What left the payer, in the token's smallest unit; when collected it can be any, also after the order's
+    /// time, and more than once for an order.
     /// @param partnerShare The partner's part of `amount`: half of it, rounded down. The rest is the treasury's.
     /// @param seq Number of this payment, counted from 1 without a gap: a reader who sees 7 and 9 knows that 8 is missing.
     event Paid(
@@ -55,13 +65,20 @@ interface IPaymentRouter {
         uint64 seq
     );
 
+    /// @notice A payment of a batch was left out: nothing of it happened, and it can be tried again. Anybody can cause one.
+    event PaymentSkipped(bytes32 indexed orderId, address indexed payer);
+
+    /// @notice A token that is not accepted lay at an order's deposit address and went to the treasury.
+    event Recovered(bytes32 indexed orderId, address indexed token, uint256 amount);
+
     /// @notice A share could not be delivered and lies in the router for its role.
+    /// @param orderId The order; zero for the shares of a batch together.
     event Held(bytes32 indexed orderId, Role indexed role, address indexed token, uint256 amount);
 
     /// @notice What was held for a role was delivered to the role's present address.
     event Released(Role indexed role, address indexed token, address indexed to, uint256 amount);
 
-    /// @notice The owner gave money of a paid order back.
+    /// @notice The owner gave money of an order back.
     /// @param orderId The order whose payment goes back, in full or in part.
     /// @param to Who received it.
     event Refunded(bytes32 indexed orderId, address indexed to, address indexed token, uint256 amount);
@@ -84,6 +101,9 @@ interface IPaymentRouter {
     /// (0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174 on Polygon) is not USDC.
     error InvalidToken(address token, address usdc, address usdt);
 
+    /// @notice Nothing of this token lies at the deposit address.
+    error NothingToCollect(address deposit, address token);
+
     /// @notice An order, a refund or a rescue of nothing.
     error InvalidAmount(uint256 amount, uint256 minimum);
 
@@ -92,9 +112,6 @@ interface IPaymentRouter {
 
     /// @notice The order has been paid before, by whomever.
     error OrderAlreadyPaid(bytes32 orderId);
-
-    /// @notice The order has not been paid here, so nothing of it can go back.
-    error OrderNotPaid(bytes32 orderId);
 
     /// @notice Less arrived from the payer than the order asks for, or less is there than is owed to the sides.
     error InvalidReceipt(uint256 arrived, uint256 amount);
@@ -147,6 +164,32 @@ interface IPaymentRouter {
     /// @param signature The payer's, as Permit2 takes it.
     function payWithPermit2(Order calldata order, address payer, bytes calldata signature) external;
 
+    /// @notice Pays many orders with their payers' signatures: USDC by EIP-3009, USDT by Permit2. One that fails is left
+    /// out with `PaymentSkipped`; calling it alone tells why.
+    /// @dev Each signature may use 300,000 gas, or 63/64 of what is left when a transaction brings too little.
+    function payMany(SignedPayment[] calldata payments) external;
+
+    /* COLLECTING PLAIN TRANSFERS */
+
+    /// @notice Settles everything that was sent to an order's deposit address. Open to all, at any time, again and again;
+    /// not while paused.
+    /// @dev Whatever lies there is settled: `Paid` says how much, and whoever reads it decides what it is worth. It does not
+    /// spend the order: else its id could be burned for less than its price.
+    /// @param id The order's id.
+    /// @param token USDC or USDT, whichever lies there.
+    function collect(bytes32 id, address token) external;
+
+    /// @notice `collect` for many orders in one token; those with nothing at their address are passed over. One whose
+    /// address the token has blocked makes the whole call fail: leave it out.
+    function collectMany(bytes32[] calldata ids, address token) external;
+
+    /// @notice Sends to the treasury what lies at an order's deposit address of a token that is not accepted, such as
+    /// bridged USDC.e, so that it can be given back by hand. Open to all.
+    function recover(bytes32 id, address token) external;
+
+    /// @notice For the deposit contract that is just being created: what it has to send, and where to.
+    function depositing() external view returns (address token, address to, uint256 amount);
+
     /* DELIVERING WHAT WAS HELD */
 
     /// @notice Delivers everything held for a role in a token to the role's present address. Open to all; works while paused.
@@ -164,7 +207,7 @@ interface IPaymentRouter {
     /// @notice Resumes payments.
     function unpause() external;
 
-    /// @notice Gives money of a paid order back, from the owner's own allowance to the router, and says so in an event: the
+    /// @notice Gives money of an order back, from the owner's own allowance to the router, and says so in an event: the
     /// books follow the event, nobody types a hash. Works while paused.
     /// @dev Only the owner: an event that anybody could cause by paying himself would take a citizen's ducats.
     /// @param id The order whose payment goes back, in full or in part.
@@ -182,6 +225,13 @@ interface IPaymentRouter {
     /// @notice The id of an order on this chain and this router:
     /// `keccak256(abi.encode(block.chainid, address(this), order))`.
     function orderId(Order calldata order) external view returns (bytes32);
+
+    /// @notice Where an order can be paid by a plain transfer of USDC or USDT, from any wallet or exchange.
+    function depositAddress(bytes32 id) external view returns (address);
+
+    /// @notice Keccak-256 of the code that is created at deposit addresses: with it an address is computed without a node
+    /// (CREATE2: deployer the router, salt the order's id).
+    function depositCodeHash() external view returns (bytes32);
 
     /// @notice Whether the order of this id has been paid.
     function paid(bytes32 id) external view returns (bool);

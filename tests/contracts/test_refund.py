@@ -51,12 +51,6 @@ def test_nobody_but_the_owner_refunds(router, usdc, payer, paid_id):
         router.refund(paid_id, usdc, payer, AMOUNT, sender=payer)
 
 
-def test_an_order_that_was_not_paid_is_not_refunded(router, usdc, owner, payer, new_order, paid_id):
-    unpaid = router.orderId(new_order())
-    with refuses(router.OrderNotPaid, orderId=unpaid):
-        router.refund(unpaid, usdc, payer, AMOUNT, sender=owner)
-
-
 def test_no_other_token_and_not_nothing(router, usdc, owner, payer, stranger, paid_id):
     with refuses(router.InvalidToken, token=stranger.address):
         router.refund(paid_id, stranger, payer, AMOUNT, sender=owner)
