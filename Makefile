@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV   := .venv
+ANALYSERS := .analysis
 BIN    := $(CURDIR)/$(VENV)/bin
 UV     := 0.13.9
 NODE   := 22.20.0
@@ -21,7 +22,7 @@ run: setup       ## Start the whole system on an embedded default; Ctrl-C stops 
 demo: setup      ## Buy twice with real transactions on free ports in a temporary folder; exit 0 when all is well.
 	@exec $(BIN)/python -m sandbox demo
 
-test: setup check contracts fork system browser  ## Everything, as CI runs it.
+test: setup check contracts analysis fork system browser  ## Everything, as CI runs it.
 
 check: setup     ## Format, lint, types, import rules, unit tests: under 30 seconds.
 	$(BIN)/ruff format --check --quiet
@@ -36,6 +37,10 @@ unit: setup
 contracts: setup ## The router on py-evm.
 	$(BIN)/ape test tests/contracts --network polygon:local:test -q
 
+analysis: setup $(ANALYSERS)/.done ## What slither finds in the contracts, and what halmos proves of them.
+	$(ANALYSERS)/bin/python -m tests.analysis.findings
+	cd tests/analysis/halmos && $(CURDIR)/$(ANALYSERS)/bin/halmos --forge-build-out ../../../.build/halmos/out
+
 fork: setup      ## The router against real tokens: a local Polygon, or a true one named by WEB3_PROVIDER_URI.
 	$(BIN)/ape test tests/fork --network polygon:mainnet-fork:foundry -q
 
@@ -49,7 +54,10 @@ browser: setup   ## The payment page in a real Chromium.
 mutants: setup   ## Take each guard away and see its test fail; a quarter of an hour, not part of CI.
 	$(BIN)/python -m tests.mutants
 
-.PHONY: chromium mutants
+contract-mutants: setup $(ANALYSERS)/.done ## Let the tests kill slither's mutants of the contracts; two hours, not part of CI.
+	$(ANALYSERS)/bin/python -m tests.analysis.mutants
+
+.PHONY: chromium mutants contract-mutants analysis
 chromium:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq chromium; \
@@ -64,10 +72,11 @@ format: setup    ## Put the code into its one format.
 lock: setup      ## Choose dependency versions anew. Locks hold hashes and no host.
 	$(BIN)/uv pip compile $(LOCK) --group dev -o requirements-dev.lock
 	$(BIN)/uv pip compile $(LOCK) -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile $(subst pyproject.toml,tests/analysis/requirements.in,$(LOCK)) -o tests/analysis/requirements.lock
 LOCK := -q pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:           ## Remove everything that was installed or built here, also the state of `make run`.
-	rm -rf $(VENV) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ANALYSERS) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 setup: $(VENV)/.done node_modules/.done
 
@@ -79,6 +88,13 @@ $(VENV)/.done: requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+# slither and halmos, whose versions and licence are kept apart from ours.
+$(ANALYSERS)/.done: tests/analysis/requirements.lock $(VENV)/.done
+	@echo "Installing analysers ..."
+	@test -x $(ANALYSERS)/bin/python || $(PYTHON) -m venv $(ANALYSERS)
+	@$(BIN)/uv pip sync --quiet --python $(ANALYSERS)/bin/python tests/analysis/requirements.lock
 	@touch $@
 
 node_modules/.done: package-lock.json $(VENV)/.done

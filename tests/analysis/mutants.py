@@ -1,0 +1,131 @@
+"""Makes slither's mutants of the contracts and lets the tests kill them. Every survivor has its reason in survivors.toml.
+
+.analysis/bin/python -m tests.analysis.mutants [--part K/N]    an hour and a half on one core; --part runs every Nth from K
+
+slither-mutate itself can only compile what a framework has laid out, so its mutators are used as the library that they are.
+RR (revert instead of a statement) is what coverage shows; FHR (another visibility) is what the interface refuses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import Progress
+from slither.tools.mutator.mutators import all_mutators
+from slither.tools.mutator.mutators.abstract_mutator import AbstractMutator
+
+from tests.analysis.source import CONTRACTS, ROOT, read
+
+SURVIVORS = Path(__file__).with_name("survivors.toml")
+LEFT_OUT = ("RR", "FHR")
+PATIENCE_SECONDS = 900
+LINKED = (".venv", "node_modules", ".analysis")
+BIN = ROOT / ".venv/bin"
+KILLERS = (
+    ("compiler", [str(BIN / "ape"), "compile", "PaymentRouter.sol"]),
+    ("contracts", [str(BIN / "ape"), "test", "tests/contracts", "--network", "polygon:local:test", "-q", "-x"]),
+    ("fork", [str(BIN / "ape"), "test", "tests/fork", "--network", "polygon:mainnet-fork:foundry", "-q", "-x"]),
+)
+"""In this order, the quick ones first; a mutant that does not compile is none."""
+
+
+class Mutant(NamedTuple):
+    """One change of one place; `start` and `end` count bytes."""
+
+    file: str
+    line: int
+    mutator: str
+    start: int
+    end: int
+    old: str
+    new: str
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What it is called in survivors.toml: lines move, this does not."""
+        return Path(self.file).name, " ".join(self.old.split()), " ".join(self.new.split())
+
+
+def mutants() -> Iterator[Mutant]:
+    """All that slither's mutators can think of in our contracts, in order of place."""
+    mutators = [
+        member
+        for _, member in inspect.getmembers(all_mutators, inspect.isclass)
+        if issubclass(member, AbstractMutator) and member is not AbstractMutator and member.NAME not in LEFT_OUT
+    ]
+    seen = set()
+    (unit,) = read().compilation_units
+    for name in CONTRACTS:
+        (contract,) = (contract for contract in unit.contracts if contract.name == name)
+        for mutator in mutators:
+            made = mutator(unit, 1, "", "", contract, None, False, Path(tempfile.gettempdir()), [])
+            for file, patches in made._mutate().get("patches", {}).items():
+                for patch in sorted(patches, key=lambda p: p["start"]):
+                    place = (file, patch["start"], patch["end"], patch["new_string"])
+                    if place not in seen:
+                        seen.add(place)
+                        yield Mutant(
+                            os.path.relpath(file, ROOT), patch["line_number"], mutator.NAME, patch["start"],
+                            patch["end"], patch["old_string"], patch["new_string"],
+                        )  # fmt: skip
+
+
+def killer_of(mutant: Mutant, copy: Path) -> str | None:
+    """Which of the killers noticed; None when the mutant survives them all."""
+    mutated = copy / mutant.file
+    genuine = mutated.read_bytes()
+    mutated.write_bytes(genuine[: mutant.start] + mutant.new.encode() + genuine[mutant.end :])
+    try:
+        for name, command in KILLERS:
+            try:
+                done = subprocess.run(command, cwd=copy, capture_output=True, timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                return name
+            if done.returncode:
+                return name
+        return None
+    finally:
+        mutated.write_bytes(genuine)
+
+
+def main() -> None:
+    """Exit 1 when a mutant survives for no stated reason."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--part", default="1/1")
+    part, parts = (int(number) for number in options.parse_args().part.split("/"))
+    os.chdir(ROOT)
+    logging.disable(logging.WARNING)
+    os.environ["PATH"] = f"{ROOT / 'sandbox/polygon/bin'}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}"
+    os.environ["SOLCX_BINARY_PATH"] = str(ROOT / "sandbox/polygon/solc")
+    explained = {(s["file"], s["old"], s["new"]) for s in tomllib.loads(SURVIVORS.read_text())["survivor"]}
+    chosen = list(mutants())[part - 1 :: parts]
+    unexplained, counts = 0, dict.fromkeys(("compiler", "contracts", "fork", "survived"), 0)
+    with tempfile.TemporaryDirectory() as folder, Progress(console=Console(soft_wrap=True)) as progress:
+        copy = Path(folder) / "copy"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".cascade", "__pycache__", *LINKED))
+        for name in LINKED:
+            (copy / name).symlink_to(ROOT / name)
+        for mutant in progress.track(chosen, description="Mutants"):
+            killer = killer_of(mutant, copy)
+            counts[killer or "survived"] += 1
+            if killer is None and mutant.name not in explained:
+                unexplained += 1
+                progress.console.print(f"survived: {mutant.file}:{mutant.line} {mutant.mutator} {mutant.name}")
+    print(", ".join(f"{count} {name}" for name, count in counts.items()), f"({unexplained} of them unexplained)")
+    sys.exit(1 if unexplained else 0)
+
+
+if __name__ == "__main__":
+    main()
