@@ -92,9 +92,11 @@ contract PaymentRouterProofs {
         assert(_router.seq() <= 1);
     }
 
-    function check_noOtherTokenIsTaken(address payer, address token, uint256 amount, uint64 expiresAt) public {
-        VM.assume(token != address(_usdc) && token != address(_usdt));
-        assert(!_pay(payer, Order(token, amount, expiresAt, 0)));
+    /// @dev The other token would work: the payer has it and has allowed it.
+    function check_noOtherTokenIsTaken(address payer, uint256 amount, uint64 expiresAt, bytes32 salt) public {
+        Stablecoin other = new Stablecoin("USD Coin (PoS)", "USDC.e");
+        _fundWith(other, payer, amount);
+        assert(!_pay(payer, Order(address(other), amount, expiresAt, salt)));
     }
 
     function check_nothingIsPaidLate(address payer, uint256 amount, uint64 expiresAt) public {
@@ -164,12 +166,16 @@ contract PaymentRouterProofs {
     }
 
     function _fund(address account, uint256 amount) private {
+        _fundWith(_usdc, account, amount);
+    }
+
+    function _fundWith(Stablecoin token, address account, uint256 amount) private {
         VM.assume(account != address(0) && account != address(_router));
         VM.assume(account != TREASURY && account != PARTNER);
         VM.assume(amount < 2 ** 128); // more than there are dollars
-        _usdc.mint(account, amount);
+        token.mint(account, amount);
         VM.prank(account);
-        _usdc.approve(address(_router), type(uint256).max);
+        token.approve(address(_router), type(uint256).max);
     }
 
     function _pay(address payer, Order memory order) private returns (bool done) {
