@@ -1,54 +1,52 @@
-"""What a payment costs, in gas: the real tokens, sides that have held them before, an allowance that is not used up.
+"""What the router's verbs cost, in gas, held to tests/fork/gas.json: no more than its ceiling, and what was committed.
 
-Shown with `-s`. An allowance that the payment uses up exactly costs 4,800 less.
+The same code measures as for `make bench-gas`, which refreshes the file. Shown with `-s`.
 """
 
 from typing import Any
 
+import ape
 import click
 import pytest
 
-from tests.contracts.orders import PERMIT2, sign_authorization, sign_permit, sign_permit2
-from tests.fork.conftest import key_of
-from tests.fork.tokens import AMOUNT, USDC_DOMAIN, USDT_DOMAIN
+from benchmarks.gas import snapshot
+from benchmarks.gas.scene import Scene
+from sandbox.polygon.rpc import Rpc
 
-CEILINGS = {
-    ("pay", "usdc"): 99_700,
-    ("pay", "usdt"): 99_700,
-    ("payWithPermit", "usdc"): 120_000,
-    ("payWithPermit", "usdt"): 115_000,
-    ("payWithAuthorization", "usdc"): 140_000,
-    ("payWithPermit2", "usdc"): 144_000,
-    ("payWithPermit2", "usdt"): 144_000,
-}
-DOMAINS = {"usdc": USDC_DOMAIN, "usdt": USDT_DOMAIN}
+ROWS = [row for row in snapshot.load() if row.payments == 1]
 
 
-@pytest.mark.parametrize(("verb", "token_name"), CEILINGS)
-def test_stays_below_its_ceiling(request, chain, router, new_order, verb, token_name):
-    token, key = request.getfixturevalue(token_name), key_of("payer")
-    payer = request.getfixturevalue(f"{token_name}_payer")
-    if verb == "payWithPermit":
-        token.approve(router, 0, sender=payer)
-    if verb == "payWithPermit2":
-        token.approve(PERMIT2, 2**256 - 1, sender=payer)
+@pytest.fixture(scope="module")
+def scene() -> Any:
+    return Scene(Rpc(ape.networks.provider.uri))
 
-    def arguments(order: Any) -> tuple[Any, ...]:
-        if verb == "pay":
-            return (order,)
-        if verb == "payWithPermit":
-            nonce, deadline = token.nonces(payer), chain.pending_timestamp + 3600
-            return order, sign_permit(key, DOMAINS[token_name], router.address, AMOUNT, nonce, deadline)
-        terms = (router.address, order, router.orderId(order))
-        if verb == "payWithAuthorization":
-            return order, payer, sign_authorization(key, USDC_DOMAIN, *terms)
-        return order, payer, sign_permit2(key, 137, *terms)
 
-    def pay() -> Any:
-        return getattr(router, verb)(*arguments(new_order(token)), sender=payer)
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_costs_what_was_committed(scene, row):
+    if row.token and row.token not in [token.symbol for token in scene.tokens]:
+        pytest.skip(f"nobody can be given {row.token} on this fork; run against the local Polygon")
 
-    pay()  # the first one of all opens storage that every later one finds open
-    used = pay().gas_used
+    measured = snapshot.measure_again(scene, row)
 
-    click.echo(f"\n{verb:20} {token_name}: {used:7,} of {CEILINGS[verb, token_name]:,}")
-    assert used <= CEILINGS[verb, token_name]
+    click.echo(f"\n{row!s:45} {measured:9,} of {row.ceiling:9,}")
+    assert row.complaint(measured, exact=scene.is_local_polygon) is None
+
+
+def test_a_row_above_its_ceiling_is_refused():
+    row = ROWS[0]
+
+    assert "its ceiling is" in str(row.complaint(row.ceiling + 1, exact=True))
+    assert "its ceiling is" in str(row.complaint(row.ceiling + 1, exact=False))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_snapshot_that_is_not_true_is_refused(change):
+    row = snapshot.Row("pay", "USDC", 1, gas=90_000, ceiling=100_000)
+
+    assert row.complaint(90_000 + change * snapshot.TOLERANCE, exact=True) is None
+    assert snapshot.REFRESH in str(row.complaint(90_000 + change * (snapshot.TOLERANCE + 1), exact=True))
+    assert row.complaint(90_000 + change * (snapshot.TOLERANCE + 1), exact=False) is None
+
+
+def test_every_verb_has_a_row():
+    assert {(row.verb, row.token, row.payments) for row in snapshot.load()} == snapshot.expected()

@@ -1,68 +1,29 @@
-"""What payments cost that come through the router: plain transfers that are collected, and many at once.
-
-Shown with `-s`; per payment. All payers are strangers to each other, as they are in life.
-"""
+"""What payments cost that come many at once, held to tests/fork/gas.json as in test_gas.py. Per payment."""
 
 from typing import Any
 
+import ape
 import click
 import pytest
 
-from tests.contracts.orders import sign_authorization
-from tests.fork.conftest import key_of, person
-from tests.fork.tokens import AMOUNT, USDC_DOMAIN, fund_usdc
+from benchmarks.gas import snapshot
+from benchmarks.gas.scene import Scene
+from sandbox.polygon.rpc import Rpc
 
-CEILINGS = {
-    ("payMany", 20): 78_300,
-    ("payMany", 50): 76_300,
-    ("collect", 1): 113_000,
-    ("collectMany", 20): 54_000,
-}
+ROWS = [row for row in snapshot.load() if row.payments > 1]
 
 
-def check(verb: str, count: int, used: int) -> None:
-    click.echo(f"\n{verb:12} {count:3}: {used // count:7,} of {CEILINGS[verb, count]:,}")
-    assert used // count <= CEILINGS[verb, count]
+@pytest.fixture(scope="module")
+def scene() -> Any:
+    return Scene(Rpc(ape.networks.provider.uri))
 
 
-@pytest.mark.parametrize("count", [20, 50])
-def test_many_authorizations_stay_below_their_ceiling(router, usdc, new_order, stranger, count):
-    def batch(turn: int) -> list[Any]:
-        payments = []
-        for number in range(count):
-            order = new_order(usdc)
-            key = key_of(f"payer {number}")
-            signature = sign_authorization(key, USDC_DOMAIN, router.address, order, router.orderId(order))
-            payments.append((order, person(f"payer {number}"), signature))
-        return payments
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_costs_what_was_committed(scene, row):
+    if row.token not in [token.symbol for token in scene.tokens]:
+        pytest.skip(f"nobody can be given {row.token} on this fork; run against the local Polygon")
 
-    for number in range(count):
-        fund_usdc(usdc, person(f"payer {number}").address)
-    router.payMany(batch(0)[:1], sender=stranger)
+    measured = snapshot.measure_again(scene, row)
 
-    receipt = router.payMany(batch(1), sender=stranger)
-
-    assert router.seq() == count + 1
-    check("payMany", count, receipt.gas_used)
-
-
-def test_collecting_stays_below_its_ceiling(router, usdc, new_order, stranger, usdc_payer):
-    id_ = router.orderId(new_order(usdc))
-    for _ in range(2):
-        usdc.transfer(router.depositAddress(id_), AMOUNT, sender=usdc_payer)
-        receipt = router.collect(id_, usdc, sender=stranger)
-
-    assert router.seq() == 2
-    check("collect", 1, receipt.gas_used)
-
-
-def test_collecting_many_stays_below_its_ceiling(router, usdc, new_order, stranger, usdc_payer):
-    ids = [router.orderId(new_order(usdc)) for _ in range(21)]
-    for id_ in ids:
-        usdc.transfer(router.depositAddress(id_), AMOUNT, sender=usdc_payer)
-    router.collect(ids.pop(), usdc, sender=stranger)
-
-    receipt = router.collectMany(ids, usdc, sender=stranger)
-
-    assert router.seq() == 21
-    check("collectMany", 20, receipt.gas_used)
+    click.echo(f"\n{row!s:45} {measured:9,} of {row.ceiling:9,}")
+    assert row.complaint(measured, exact=scene.is_local_polygon) is None
