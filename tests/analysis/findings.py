@@ -30,7 +30,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     slither = read()
     detectors = [
-        member for _, member in inspect.getmembers(all_detectors, inspect.isclass) if issubclass(member, AbstractDetector)
+        member
+        for _, member in inspect.getmembers(all_detectors, inspect.isclass)
+        if issubclass(member, AbstractDetector)
     ]
     for detector in detectors:
         slither.register_detector(detector)
@@ -42,7 +44,8 @@ def main() -> None:
         print(f"no answer in {ANSWERS.name}: {detector} at {at}")
     for detector, at in sorted(set(answered) - ours):
         print(f"answered in {ANSWERS.name}, but not found any more: {detector} at {at}")
-    print(f"slither: {len(detectors)} detectors, {sum(found[finding] for finding in ours)} findings, {len(answered)} answers")
+    count = sum(found[finding] for finding in ours)
+    print(f"slither: {len(detectors)} detectors, {count} findings, {len(answered)} answers")
     sys.exit(ours != set(answered) or max(answered.values(), default=1) > 1)
 
 

@@ -1,8 +1,8 @@
-"""Makes slither's mutants of the contracts and lets the tests kill them. Every survivor has its reason in survivors.toml.
+"""Makes slither's mutants of the contracts and lets the tests kill them; survivors.toml says why some may live.
 
-.analysis/bin/python -m tests.analysis.mutants [--part K/N]    an hour and a half on one core; --part runs every Nth from K
+.analysis/bin/python -m tests.analysis.mutants [--part K/N]     an hour on one core; --part takes every Nth from the Kth
 
-slither-mutate itself can only compile what a framework has laid out, so its mutators are used as the library that they are.
+slither-mutate itself can only compile what a framework has laid out, so its mutators are used as a library.
 RR (revert instead of a statement) is what coverage shows; FHR (another visibility) is what the interface refuses.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import logging
 import os
 import shutil
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,19 +28,22 @@ from rich.progress import Progress
 from slither.tools.mutator.mutators import all_mutators
 from slither.tools.mutator.mutators.abstract_mutator import AbstractMutator
 
-from tests.analysis.source import CONTRACTS, ROOT, read
+from tests.analysis.source import CONTRACTS, ROOT, compiles, read
 
 SURVIVORS = Path(__file__).with_name("survivors.toml")
+RESULTS = ROOT / ".build/contract-mutants.jsonl"
+"""What became of each, so that a campaign can be stopped and taken up again; delete it after a change of the tests."""
 LEFT_OUT = ("RR", "FHR")
 PATIENCE_SECONDS = 900
 LINKED = (".venv", "node_modules", ".analysis")
-BIN = ROOT / ".venv/bin"
+FORGE = {"FOUNDRY_CONFIG": "tests/forge/foundry.toml", "FOUNDRY_PROFILE": "coverage"}
+"""The profile that compiles fastest, and runs each test a few times."""
 KILLERS = (
-    ("compiler", [str(BIN / "ape"), "compile", "PaymentRouter.sol"]),
-    ("contracts", [str(BIN / "ape"), "test", "tests/contracts", "--network", "polygon:local:test", "-q", "-x"]),
-    ("fork", [str(BIN / "ape"), "test", "tests/fork", "--network", "polygon:mainnet-fork:foundry", "-q", "-x"]),
+    ("forge", ["forge", "test", "--fail-fast"]),
+    ("contracts", ["ape", "test", "tests/contracts", "--network", "polygon:local:test", "-q", "-x"]),
+    ("fork", ["ape", "test", "tests/fork", "--network", "polygon:mainnet-fork:foundry", "-q", "-x"]),
 )
-"""In this order, the quick ones first; a mutant that does not compile is none."""
+"""In this order, the quick ones first."""
 
 
 class Mutant(NamedTuple):
@@ -82,12 +87,19 @@ def mutants() -> Iterator[Mutant]:
                         )  # fmt: skip
 
 
+def digest(mutant: Mutant) -> str:
+    """Names a mutant together with the file that it was made of."""
+    return sha256(f"{mutant}{(ROOT / mutant.file).read_text()}".encode()).hexdigest()
+
+
 def killer_of(mutant: Mutant, copy: Path) -> str | None:
-    """Which of the killers noticed; None when the mutant survives them all."""
+    """Which of the killers noticed, the compiler before all; None when the mutant survives them."""
     mutated = copy / mutant.file
     genuine = mutated.read_bytes()
     mutated.write_bytes(genuine[: mutant.start] + mutant.new.encode() + genuine[mutant.end :])
     try:
+        if not compiles(copy):
+            return "compiler"
         for name, command in KILLERS:
             try:
                 done = subprocess.run(command, cwd=copy, capture_output=True, timeout=PATIENCE_SECONDS)
@@ -107,18 +119,29 @@ def main() -> None:
     part, parts = (int(number) for number in options.parse_args().part.split("/"))
     os.chdir(ROOT)
     logging.disable(logging.WARNING)
-    os.environ["PATH"] = f"{ROOT / 'sandbox/polygon/bin'}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PATH"] = (
+        f"{ROOT / 'sandbox/polygon/bin'}{os.pathsep}{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"
+    )
     os.environ["SOLCX_BINARY_PATH"] = str(ROOT / "sandbox/polygon/solc")
+    os.environ |= FORGE
     explained = {(s["file"], s["old"], s["new"]) for s in tomllib.loads(SURVIVORS.read_text())["survivor"]}
     chosen = list(mutants())[part - 1 :: parts]
-    unexplained, counts = 0, dict.fromkeys(("compiler", "contracts", "fork", "survived"), 0)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.touch()
+    verdicts = dict(json.loads(line) for line in RESULTS.read_text().splitlines())
+    unexplained, counts = 0, dict.fromkeys(("compiler", *dict(KILLERS), "survived"), 0)
     with tempfile.TemporaryDirectory() as folder, Progress(console=Console(soft_wrap=True)) as progress:
         copy = Path(folder) / "copy"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".cascade", "__pycache__", *LINKED))
         for name in LINKED:
             (copy / name).symlink_to(ROOT / name)
         for mutant in progress.track(chosen, description="Mutants"):
-            killer = killer_of(mutant, copy)
+            key = digest(mutant)
+            if key not in verdicts:
+                verdicts[key] = killer_of(mutant, copy)
+                with RESULTS.open("a") as results:
+                    results.write(json.dumps([key, verdicts[key]]) + "\n")
+            killer = verdicts[key]
             counts[killer or "survived"] += 1
             if killer is None and mutant.name not in explained:
                 unexplained += 1

@@ -30,13 +30,11 @@ def standard_json(root: Path, *outputs: str) -> dict[str, object]:
 
 
 def read() -> Slither:
-    """The contracts in slither's eyes. The working directory must be the repository's root: sources are named from it."""
+    """The contracts in slither's eyes. The working directory must be the root: sources are named from it."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(standard_json(ROOT, *OUTPUTS), file)
         file.flush()
-        return Slither(
-            file.name, compile_force_framework="solc-json", solc=str(SOLC), solc_disable_warnings=True
-        )
+        return Slither(file.name, compile_force_framework="solc-json", solc=str(SOLC), solc_disable_warnings=True)
 
 
 def compiles(root: Path) -> bool:
