@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 ANALYSERS := .analysis
+PEERS  := benchmarks/gas/node_modules
 BIN    := $(CURDIR)/$(VENV)/bin
 UV     := 0.13.9
 NODE   := 22.20.0
@@ -14,7 +15,7 @@ export PYTHONUNBUFFERED := 1
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
 
-.PHONY: run demo test check format lock clean setup unit contracts fork system browser
+.PHONY: run demo test check format lock clean setup unit contracts forge fuzz fork system browser
 
 run: setup       ## Start the whole system on an embedded default; Ctrl-C stops it.
 	@exec $(BIN)/python -m sandbox run
@@ -22,7 +23,7 @@ run: setup       ## Start the whole system on an embedded default; Ctrl-C stops 
 demo: setup      ## Buy twice with real transactions on free ports in a temporary folder; exit 0 when all is well.
 	@exec $(BIN)/python -m sandbox demo
 
-test: setup check contracts analysis fork system browser  ## Everything, as CI runs it.
+test: setup check contracts forge analysis fork system browser  ## Everything, as CI runs it.
 
 check: setup     ## Format, lint, types, import rules, unit tests: under 30 seconds.
 	$(BIN)/ruff format --check --quiet
@@ -36,6 +37,25 @@ unit: setup
 
 contracts: setup ## The router on py-evm.
 	$(BIN)/ape test tests/contracts --network polygon:local:test -q
+
+FORGE := FOUNDRY_CONFIG=tests/forge/foundry.toml forge
+SEED  ?= 0xca5cade
+
+forge: setup .build/forge/permit2.hex ## Random payments and random histories of the router, and every line of it reached.
+	@rm -f .build/forge/tally.csv
+	$(FORGE) test --fuzz-seed $(SEED)
+	@$(BIN)/python -m tests.forge.handlers
+	@FOUNDRY_PROFILE=coverage $(BIN)/python -m tests.forge.coverage $(SEED)
+
+fuzz: setup .build/forge/permit2.hex ## The same for a quarter of an hour from a new seed, or from SEED=...; not part of CI.
+	@rm -f .build/forge/tally.csv
+	@seed=$(if $(filter file,$(origin SEED)),0x$$(od -An -N8 -tx8 /dev/urandom | tr -d ' '),$(SEED)); \
+		echo "make fuzz SEED=$$seed"; FOUNDRY_PROFILE=long $(FORGE) test --fuzz-seed $$seed
+	@$(BIN)/python -m tests.forge.handlers
+
+# Permit2's bytecode is in no package; anvil carries it.
+.build/forge/permit2.hex: tests/forge/permit2.py node_modules/.done
+	@$(BIN)/python -m tests.forge.permit2
 
 analysis: setup $(ANALYSERS)/.done ## What slither finds in the contracts, and what halmos proves of them.
 	$(ANALYSERS)/bin/python -m tests.analysis.findings
@@ -54,10 +74,13 @@ browser: setup   ## The payment page in a real Chromium.
 mutants: setup   ## Take each guard away and see its test fail; a quarter of an hour, not part of CI.
 	$(BIN)/python -m tests.mutants
 
-contract-mutants: setup $(ANALYSERS)/.done ## Let the tests kill slither's mutants of the contracts; two hours, not part of CI.
+contract-mutants: setup $(ANALYSERS)/.done .build/forge/permit2.hex ## Let the tests kill slither's mutants of the contracts; an hour, not part of CI.
 	$(ANALYSERS)/bin/python -m tests.analysis.mutants
 
-.PHONY: chromium mutants contract-mutants analysis
+bench-gas: setup $(PEERS)/.done ## Gas beside the floor and other people's contracts; ARGS=--write keeps what it finds.
+	$(BIN)/python -m benchmarks.gas $(ARGS)
+
+.PHONY: chromium mutants contract-mutants analysis bench-gas
 chromium:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq chromium; \
@@ -76,7 +99,7 @@ lock: setup      ## Choose dependency versions anew. Locks hold hashes and no ho
 LOCK := -q pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:           ## Remove everything that was installed or built here, also the state of `make run`.
-	rm -rf $(VENV) $(ANALYSERS) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ANALYSERS) $(PEERS) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 setup: $(VENV)/.done node_modules/.done
 
@@ -95,6 +118,12 @@ $(ANALYSERS)/.done: tests/analysis/requirements.lock $(VENV)/.done
 	@echo "Installing analysers ..."
 	@test -x $(ANALYSERS)/bin/python || $(PYTHON) -m venv $(ANALYSERS)
 	@$(BIN)/uv pip sync --quiet --python $(ANALYSERS)/bin/python tests/analysis/requirements.lock
+	@touch $@
+
+# Contracts that ours are measured against, whose packages are kept apart from ours.
+$(PEERS)/.done: $(dir $(PEERS))package-lock.json node_modules/.done
+	@echo "Installing contracts to compare with ..."
+	@npm ci --prefix $(dir $(PEERS)) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 node_modules/.done: package-lock.json $(VENV)/.done

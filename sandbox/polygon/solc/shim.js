@@ -3,7 +3,7 @@
 //
 // No package registry carries the native compiler; npm carries this one, and it prints the same bytecode.
 // Python's solc wrapper (py-solc-x, used by ape-solidity) finds `solc-v<version>` beside this file through
-// SOLCX_BINARY_PATH and asks it only two things:
+// SOLCX_BINARY_PATH, forge's settings name it, and both ask it only two things:
 //
 //     --version
 //     --standard-json [--base-path DIR] [--allow-paths DIR,...] [-]      input on stdin, output on stdout
