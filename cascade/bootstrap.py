@@ -24,6 +24,7 @@ from cascade.domain.events import EventType
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate
 from cascade.errors import DeploymentMismatch, SettingsError
+from cascade.rails.chain import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CODE_HASH
 from cascade.rails.node import Node
 from cascade.rails.stripe import Stripe
 from cascade.settings import Settings
@@ -162,7 +163,8 @@ def check_deployment(deployment: Deployment, chain: Node) -> None:
     """Hold the deployment record against the chain before anything is read from it.
 
     Raises:
-        DeploymentMismatch: another chain answers, or other code lies at the router's address.
+        DeploymentMismatch: another chain answers, other code lies at the router's address, or the router creates other
+            code at its deposit addresses than this build.
         NodeUnavailable: the node does not answer.
     """
     chain_id = chain.chain_id()
@@ -176,6 +178,13 @@ def check_deployment(deployment: Deployment, chain: Node) -> None:
         raise DeploymentMismatch(
             f"the code at {deployment.router} has hash {code_hash}, but CASCADE_DEPLOYMENT says"
             f" {deployment.code_hash}: it is the record of another deployment or of another chain"
+        )
+    deposit_code_hash = chain.call(deployment.router, ASK_DEPOSIT_CODE_HASH)
+    if deposit_code_hash != DEPOSIT_CODE_HASH:
+        raise DeploymentMismatch(
+            f"the router at {deployment.router} has the depositCodeHash 0x{deposit_code_hash.hex()}, this release"
+            f" 0x{DEPOSIT_CODE_HASH.hex()}: a plain transfer that was collected late could not be told from another"
+            " payment; run the release that the router was deployed with"
         )
 
 

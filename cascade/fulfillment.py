@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cascade.domain import ledger as books
@@ -17,7 +17,7 @@ from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, USD, Asset, Money
 from cascade.domain.orders import Order
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason, judge
-from cascade.domain.reversals import Reversal, ReversalKind, Standing
+from cascade.domain.reversals import Refund, Refundable, Reversal, ReversalKind, Standing
 from cascade.errors import DeliveryError, LedgerConflict, NotFound
 from cascade.events import record
 from cascade.store import card, ledger, orders, outbox, payments, reversals
@@ -27,7 +27,7 @@ from cascade.store.payments import BookedPayment
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """The order that a payment is for: what it asks for on the payment's rail, and until when by our own word."""
+    """The order that a payment is for: what it asks for on the payment's rail, and the last moment that is in time."""
 
     order: Order
     amounts: Mapping[Asset, Money]
@@ -100,10 +100,48 @@ def reverse(connection: Conn, reversal: Reversal) -> bool:
         return False
     standing = _standing(connection, order, payment, reversal) if order and payment.reason is None else None
     ledger.post(connection, money_back.transaction(reversal, standing))
+    exchange = money_back.exchange(reversal)
+    if exchange is not None:
+        ledger.post(connection, exchange)
     reversals.insert(connection, reversal)
     if order is not None:
         _tell_of_reversal(connection, order, payment, reversal)
     return True
+
+
+def refund(connection: Conn, back: Refund) -> Money:
+    """Book money that the Safe gave back for an order, as reversals of the payments that it fits (docs/decisions/0013).
+
+    Whatever fits none is booked as that, and waits for an operator. The same refund again is a no-op.
+
+    Args:
+        connection: everything is written in its transaction, together with the evidence of the caller.
+        back: money that has left the Safe for good.
+
+    Returns:
+        What of it fits no payment, now or before.
+
+    Raises:
+        LedgerConflict: the reference was booked with other contents.
+    """
+    # The order before its payments, and first of all the reference: of two processes one waits here for the other.
+    if not reversals.insert_refund(connection, back):
+        booked = reversals.refund_by_reference(connection, back.reference)
+        if booked.refund != back:
+            raise _conflict(back.reference, booked.refund, back)
+        return booked.unmatched
+    orders.lock_by_on_chain_order_id(connection, back.order_key)
+    candidates = [
+        Refundable(p.reference, p.received - p.returned, p.reason is None, p.order_key == back.order_key)
+        for p in payments.lock_on_chain(connection, back.order_key)
+        if p.returned < p.received
+    ]
+    parts, rest = money_back.spread(back, candidates)
+    for part in parts:
+        reverse(connection, part)
+    if rest.units:
+        ledger.post(connection, money_back.unmatched(back, rest))
+    return rest
 
 
 def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
@@ -185,7 +223,12 @@ def due_of(delivery: Delivery) -> Money:
 def _lock_order(connection: Conn, payment: ConfirmedPayment) -> _Expected | None:
     if payment.rail is Rail.CHAIN:
         found = orders.lock_by_on_chain_order_id(connection, payment.order_key)
-        return _Expected(found[0], {found[1].token: found[1].amount}) if found else None
+        if found is None:
+            return None
+        terms = found[1]
+        # The router counts whole seconds, and takes nothing any more in the one of the deadline.
+        last_second = datetime.fromtimestamp(terms.expires_at - 1, UTC)
+        return _Expected(found[0], {terms.token: terms.amount}, last_second)
     order = orders.lock(connection, payment.order_key.decode())
     if order is None:
         return None
@@ -271,7 +314,7 @@ def _tell_of_reversal(connection: Conn, order: Order, payment: BookedPayment, re
     data = {
         "payment": _paid(payment),
         "amount": reversal.amount.plain,
-        "token": reversal.amount.asset.code,
+        "token": (reversal.left_as or reversal.amount.asset).code,
         "ducats_taken": booked.taken.plain,
         "ducats_owed": booked.owed.plain,
     }

@@ -25,8 +25,8 @@ def cli() -> None:
 
 for command in (
     *(running.up, running.api, running.indexer, running.card, running.dispatcher, running.rate_keeper, running.migrate),
-    *(books.suspense, books.disputes, books.receivables, books.inbox, books.status, books.audit),
-    *(deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys),
+    *(running.rescan, books.suspense, books.refunds, books.disputes, books.receivables, books.inbox, books.status),
+    *(books.audit, deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys),
 ):
     cli.add_command(command)
 

@@ -5,35 +5,73 @@ from __future__ import annotations
 import sys
 
 import click
+from rich.table import Table
 
 from cascade import exchange
 from cascade.cli.terminal import console, opened, table_of
+from cascade.domain.payments import Rail
+from cascade.domain.reversals import UNMATCHED_NEXT_STEP
 from cascade.errors import NotFound
 from cascade.store import balances, cursors, payments, reversals
 from cascade.store import card as card_store
 from cascade.store import inbox as inbox_store
 from cascade.store import outbox as outbox_store
+from cascade.store.payments import BookedPayment
+from cascade.store.reversals import BookedRefund
 
 
 @click.command()
 @click.option("--limit", default=100, show_default=True, help="Most payments to show.")
 def suspense(limit: int) -> None:
-    """Money that fits no order, with the next step for each."""
+    """Money that fits no order, and refunds that fit no payment, with the next step for each."""
     with opened() as cascade, cascade.database.transaction() as connection:
         waiting = payments.in_suspense(connection, limit=limit)
+        unmatched = reversals.refunds(connection, unmatched=True, limit=limit)
     table = table_of("payment", "amount", "payer", "transaction", "order", "reason", "next step")
     for payment in waiting:
-        reason = payment.reason
         table.add_row(
             payment.reference,
             f"{payment.received} {payment.received.asset.code}",
             payment.payer,
             payment.transaction,
-            payment.order_id or "unknown",
-            reason or "",
-            reason.next_step(payment.rail) if reason else "",
+            _order_of(payment),
+            payment.reason or "",
+            payment.next_step,
         )
     console.print(table if waiting else "Nothing is in suspense.")
+    if unmatched:
+        console.print(_refund_table(unmatched))
+
+
+@click.command()
+@click.option("--limit", default=100, show_default=True, help="Most refunds to show.")
+def refunds(limit: int) -> None:
+    """Refunds from the Safe that are booked, the newest first: to be compared with the Safe's own list."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        booked = reversals.refunds(connection, limit=limit)
+    console.print(_refund_table(booked) if booked else "Nothing was refunded on chain.")
+
+
+def _order_of(payment: BookedPayment) -> str:
+    """An order's own id, and on chain also the router's, under which its money can be refunded."""
+    known = payment.order_id or "unknown"
+    return f"{known} 0x{payment.order_key.hex()}" if payment.rail is Rail.CHAIN and payment.order_key else known
+
+
+def _refund_table(booked: list[BookedRefund]) -> Table:
+    table = table_of("refund", "amount", "fits no payment", "recipient", "transaction", "order", "next step")
+    for each in booked:
+        refund, rest = each.refund, each.unmatched
+        table.add_row(
+            refund.reference,
+            f"{refund.amount} {refund.amount.asset.code}",
+            f"{rest} {rest.asset.code}" if rest.units else "",
+            refund.recipient,
+            refund.transaction,
+            f"{each.order_id or 'unknown'} 0x{refund.order_key.hex()}",
+            UNMATCHED_NEXT_STEP if rest.units else "",
+        )
+    return table
 
 
 @click.command()

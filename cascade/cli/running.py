@@ -19,7 +19,7 @@ import uvicorn
 
 from cascade import bootstrap
 from cascade.bootstrap import Cascade
-from cascade.cli.terminal import opened
+from cascade.cli.terminal import console, opened
 from cascade.errors import CascadeError, SettingsError
 from cascade.store.database import migrate as apply_migrations
 
@@ -67,6 +67,21 @@ def indexer() -> None:
     _hear_signals(stop.set)
     with opened() as cascade:
         _index(cascade, stop)
+
+
+@click.command()
+@click.option("--since", default=0, show_default=True, metavar="BLOCK", help="The first block to read again.")
+def rescan(since: int) -> None:
+    """Read the router's final blocks once more and book what a node hid; set CASCADE_RPC_URL to another provider."""
+    with opened() as cascade:
+        node = bootstrap.node(cascade.settings)
+        try:
+            found = bootstrap.indexer(cascade, node).rescan(since)
+        finally:
+            node.close()
+    for reference in found:
+        console.print(f"{reference} was not booked, and is now.")
+    console.print(f"{len(found)} were found." if found else "Nothing was hidden.")
 
 
 @click.command()

@@ -7,6 +7,8 @@ Accounts and their normal side:
     ducats:sold         debit    ducats brought into being against payment
     ducats:bonus        debit    ducats brought into being as a bonus
     receivable:<order>  debit    ducats of an order that were to be taken back, but had been spent
+    refunds:unmatched   debit    stablecoins that the Safe gave back and that fit no payment: an operator finds out why
+    exchange            both     what was given back in one stablecoin for what had been paid in the other
     sales               credit   money earned
     suspense            credit   money that fits no order: owed back until an operator decides
     citizen:<id>        credit   ducats that a citizen holds with us; never below zero
@@ -33,6 +35,8 @@ PARTNER = "partner"
 STRIPE = "stripe"
 SALES = "sales"
 SUSPENSE = "suspense"
+UNMATCHED = "refunds:unmatched"
+EXCHANGE = "exchange"
 DUCATS_SOLD = "ducats:sold"
 DUCATS_BONUS = "ducats:bonus"
 
@@ -65,6 +69,10 @@ class Kind(StrEnum):
     """Ducats leave for Venice, just before it is asked to credit them."""
     HANDBACK = "handback"
     """Venice surely did not credit them: the citizen holds them with us again."""
+    EXCHANGE = "exchange"
+    """A payment's money went back in the other stablecoin."""
+    UNMATCHED = "unmatched"
+    """Money was given back that fits no payment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,12 @@ class SuspenseReason(StrEnum):
     DUPLICATE = "duplicate"
     LATE = "late"
 
-    def next_step(self, rail: Rail) -> str:
-        """What an operator does about it."""
-        return f"{_WHAT_IS_WRONG[self]} {_HOW_TO_REFUND[rail]}"
+    def next_step(self, rail: Rail, *, collected: bool = False) -> str:
+        """What an operator does about it; ``collected``: it lay at the order's deposit address."""
+        if not collected:
+            return f"{_WHAT_IS_WRONG[self]} {_HOW_TO_REFUND[rail]}"
+        wrong = _COLLECTED_LATE if self is SuspenseReason.LATE else _WHAT_IS_WRONG[self]
+        return f"{wrong} {_HOW_TO_REFUND_A_TRANSFER}"
 
 
 _WHAT_IS_WRONG = {
@@ -48,15 +51,26 @@ _WHAT_IS_WRONG = {
     SuspenseReason.DUPLICATE: "The order was already paid.",
     SuspenseReason.LATE: "It was paid after the price had run out.",
 }
+_COLLECTED_LATE = (
+    "It was collected after the price had run out. Look up when the transfer came: if it was in time, nobody but the"
+    " collector was late, so ask the citizen what he wishes."
+)
 _HOW_TO_REFUND = {
-    Rail.CHAIN: "Refund the payer from the Safe.",
+    Rail.CHAIN: "Refund the payer from the Safe, through the router: the books follow by themselves.",
     Rail.CARD: "Refund it in Stripe's Dashboard; the books follow by themselves.",
 }
+_HOW_TO_REFUND_A_TRANSFER = (
+    "Refund who sent the transfer, from the Safe, through the router: the books follow by themselves. Never send to the"
+    " deposit address, from where it would be collected again; if an exchange sent it, ask the citizen for an address."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PaidEvent:
-    """One payment through the router, as its log tells it. Amounts are the token's smallest units."""
+    """One payment through the router, as its log tells it. Amounts are the token's smallest units.
+
+    ``block_time``: of its block, in Unix seconds; known only of what was collected at a deposit address.
+    """
 
     block_number: int
     log_index: int
@@ -68,6 +82,24 @@ class PaidEvent:
     units: int
     partner_units: int
     seq: int
+    block_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefundedEvent:
+    """Money that the owner gave back through the router, as its log tells it."""
+
+    block_number: int
+    log_index: int
+    block_hash: bytes
+    transaction_hash: bytes
+    on_chain_order_id: bytes
+    recipient: str
+    token_address: str
+    units: int
+
+
+RouterEvent = PaidEvent | RefundedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +114,9 @@ class ConfirmedPayment:
         landed: in which of our accounts it lies now, in units; sums to ``received``.
         payer: who paid, as the rail names them.
         transaction: the rail's own name of the transaction, for people to look up.
-        paid_at: when the payer paid, UTC; None where the rail itself refuses what comes late, as the router does.
+        paid_at: when the payer paid, UTC; None where the rail itself refuses what comes late, as the router does with
+            all but a plain transfer.
+        collected: it lay at the order's deposit address, which then is the payer: nothing may be sent there.
     """
 
     reference: str
@@ -93,6 +127,7 @@ class ConfirmedPayment:
     payer: str
     transaction: str
     paid_at: datetime | None = None
+    collected: bool = False
 
     def __post_init__(self) -> None:
         if sum(self.landed.values()) != self.received.units or any(u < 0 for u in self.landed.values()):

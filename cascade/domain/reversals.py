@@ -4,19 +4,24 @@ For every cent that goes back, the same share of the order's ducats does, bonus 
 ``received`` the citizen keeps ``granted * (received - returned) / received``, rounded down. A reversal takes the
 difference, so that many small refunds take as much as one large one. Ducats that were spent meanwhile become a
 receivable of the order; when money comes back to us, the receivable is settled first.
+
+A refund on chain names an order, not a payment: ``spread`` finds the payments (docs/decisions/0013).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cascade.domain.ledger import (
     DUCATS_BONUS,
     DUCATS_SOLD,
+    EXCHANGE,
     SALES,
     SUSPENSE,
+    TREASURY,
+    UNMATCHED,
     Kind,
     Posting,
     Transaction,
@@ -24,7 +29,7 @@ from cascade.domain.ledger import (
     nonzero,
     receivable,
 )
-from cascade.domain.money import Money, Rounding, divide
+from cascade.domain.money import Asset, Money, Rounding, divide
 from cascade.domain.orders import Order
 
 
@@ -52,6 +57,7 @@ class Reversal:
         kind: why.
         amount: how much of the payment's money, positive, in the payment's asset.
         landed: which of our accounts it leaves, or comes back to, in units; sums to ``amount``.
+        left_as: the asset in which it left the treasury, where that is not the payment's.
     """
 
     reference: str
@@ -59,6 +65,7 @@ class Reversal:
     kind: ReversalKind
     amount: Money
     landed: Mapping[str, int]
+    left_as: Asset | None = None
 
     def __post_init__(self) -> None:
         if sum(self.landed.values()) != self.amount.units or self.amount.units <= 0:
@@ -125,3 +132,99 @@ def _ducats(reversal: Reversal, standing: Standing) -> list[Posting]:
         for account, amount in ((first, part), (second, moved - part)):
             postings.append(Posting(account, issue, amount) if leaves else Posting(issue, account, amount))
     return postings
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money that the Safe gave back through the router. It names an order, and the treasury alone pays it.
+
+    Attributes:
+        reference: can be computed again from the evidence, e.g. ``chain:137:1234:5``; unique for ever.
+        order_key: the router's order id.
+        amount: how much, positive.
+        recipient: who got it.
+        transaction: the chain's name of the transaction, for people to look up.
+    """
+
+    reference: str
+    order_key: bytes
+    amount: Money
+    recipient: str
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refundable:
+    """A payment of which money is left that can go back.
+
+    Attributes:
+        payment: its reference.
+        left: what came, less what went back.
+        credited: it gave its order's ducats; else it is in suspense.
+        named: it was paid under the very id that the refund names; else under another one of the same order.
+    """
+
+    payment: str
+    left: Money
+    credited: bool
+    named: bool
+
+
+UNMATCHED_NEXT_STEP = (
+    "More went back than came, or the id is of no order of ours: find out in the Safe who sent it and why. No ducats"
+    " were taken for it. If it was a mistake, ask the recipient to send it back to the Safe."
+)
+
+
+def spread(refund: Refund, payments: Sequence[Refundable]) -> tuple[list[Reversal], Money]:
+    """Decide which payments a refund gives back.
+
+    A payment of which exactly this much is left is meant. Without one, the refund is taken from several: those in its
+    own token first, those in suspense before the one that gave ducats, those under its own id before others of the
+    order, the newest first. A dollar of one stablecoin stands for a dollar of the other.
+
+    Args:
+        refund: what went back.
+        payments: the order's, newest first.
+
+    Returns:
+        The reversals, and what is left of the refund and fits nothing.
+    """
+    asset, rest = refund.amount.asset, refund.amount.units
+    fitting = [p for p in payments if p.left.units > 0 and p.left.asset.scale == asset.scale]
+    fitting.sort(key=lambda p: (p.left.asset != asset, p.credited, not p.named))  # stable: the newest stay first
+    exact = next((p for p in fitting if p.left.units == rest), None)
+    reversals: list[Reversal] = []
+    for payment in fitting if exact is None else [exact]:
+        units = min(rest, payment.left.units)
+        if not units:
+            break
+        reversals.append(
+            Reversal(
+                refund.reference if not reversals else f"{refund.reference}:{len(reversals) + 1}",
+                payment.payment,
+                ReversalKind.REFUND,
+                Money(payment.left.asset, units),
+                {TREASURY: units},
+                None if payment.left.asset == asset else asset,
+            )
+        )
+        rest -= units
+    return reversals, Money(asset, rest)
+
+
+def exchange(reversal: Reversal) -> Transaction | None:
+    """What is posted beside a reversal whose money left in another asset than it came in; None where it did not.
+
+    The reversal takes the payment's asset out of the treasury; this puts it back and takes out what really left.
+    """
+    if reversal.left_as is None:
+        return None
+    given = Money(reversal.left_as, reversal.amount.units)
+    postings = (Posting(TREASURY, EXCHANGE, reversal.amount), Posting(EXCHANGE, TREASURY, given))
+    return Transaction(f"{reversal.reference}:exchange", Kind.EXCHANGE, postings)
+
+
+def unmatched(refund: Refund, rest: Money) -> Transaction:
+    """What is posted for the part of a refund that fits no payment."""
+    return Transaction(f"{refund.reference}:rest", Kind.UNMATCHED, (Posting(UNMATCHED, TREASURY, rest),))

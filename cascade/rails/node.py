@@ -9,15 +9,15 @@ Null and error mean "unknown", never "nothing"; only a different hash means that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import orjson
 
-from cascade.domain.payments import PaidEvent
+from cascade.domain.payments import PaidEvent, RouterEvent
 from cascade.errors import NodeUnavailable, ReorgBelowFinality
-from cascade.rails.chain import PAID_TOPIC, decode_paid
+from cascade.rails.chain import PAID_TOPIC, REFUNDED_TOPIC, decode, is_collected
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -33,10 +33,15 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """The router's payments in the blocks after a checkpoint, up to and with ``end``."""
+    """The router's payments and refunds in the blocks after a checkpoint, up to and with ``end``, in their order."""
 
     end: Block
-    events: tuple[PaidEvent, ...]
+    events: tuple[RouterEvent, ...]
+
+    @property
+    def payments(self) -> tuple[PaidEvent, ...]:
+        """Without the refunds."""
+        return tuple(event for event in self.events if isinstance(event, PaidEvent))
 
 
 class Node:
@@ -81,8 +86,10 @@ class Node:
         final, latest = self._batch([_by_number("finalized"), _by_number("latest")])
         return _block(final, "finalized"), _block(latest, "latest")
 
-    def paid_events(self, router: str, after: tuple[int, bytes], to: int) -> Stretch:
-        """All ``Paid`` logs of the router in the blocks after a checkpoint.
+    def events(self, router: str, after: tuple[int, bytes], to: int) -> Stretch:
+        """All ``Paid`` and ``Refunded`` logs of the router in the blocks after a checkpoint.
+
+        What was collected at a deposit address comes with the time of its block: the router lets it come late.
 
         Args:
             router: the router's address.
@@ -97,7 +104,7 @@ class Node:
         first = height + 1
         query = {
             "address": router,
-            "topics": ["0x" + PAID_TOPIC.hex()],
+            "topics": [["0x" + PAID_TOPIC.hex(), "0x" + REFUNDED_TOPIC.hex()]],
             "fromBlock": hex(first),
             "toBlock": hex(to),
         }
@@ -114,7 +121,36 @@ class Node:
             )
         if not isinstance(logs, list):
             raise NodeUnavailable(f"eth_getLogs gave {type(logs).__name__}, not a list")
-        return Stretch(end_block, _checked(logs, router, first, end_block))
+        events = _checked(logs, router, first, end_block)
+        return Stretch(end_block, self._with_times(events, router, start_block, end_block))
+
+    def _with_times(
+        self, events: tuple[RouterEvent, ...], router: str, start: Block, end: Block
+    ) -> tuple[RouterEvent, ...]:
+        collected = {event.block_number: event.block_hash for event in events if is_collected(router, event)}
+        if not collected:
+            return events
+        headers = self._batch([_by_number(hex(number)) for number in collected])
+        times = {}
+        for (number, block_hash), header in zip(collected.items(), headers, strict=True):
+            block = _block(header, hex(number))
+            if (block.number, block.hash) != (number, block_hash):
+                raise NodeUnavailable(
+                    f"a log of block {number} names the hash 0x{block_hash.hex()}, but the node gave block"
+                    f" {block.number} with 0x{block.hash.hex()}"
+                )
+            if not start.timestamp <= block.timestamp <= end.timestamp:
+                raise NodeUnavailable(
+                    f"block {number} has the time {block.timestamp}, outside of {start.timestamp} to {end.timestamp},"
+                    f" the times of blocks {start.number} and {end.number} around it"
+                )
+            times[number] = block.timestamp
+        return tuple(
+            replace(event, block_time=times[event.block_number])
+            if isinstance(event, PaidEvent) and is_collected(router, event)
+            else event
+            for event in events
+        )
 
     def _batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         """Results of several calls sent as one request; any missing or failed one fails all."""
@@ -148,9 +184,9 @@ class Node:
             raise NodeUnavailable("the node's answer is not JSON") from None
 
 
-def _checked(logs: list[Any], router: str, first: int, end: Block) -> tuple[PaidEvent, ...]:
+def _checked(logs: list[Any], router: str, first: int, end: Block) -> tuple[RouterEvent, ...]:
     """The logs as events, when nothing in them contradicts anything else."""
-    events: list[PaidEvent] = []
+    events: list[RouterEvent] = []
     hashes, numbers = {end.number: end.hash}, {end.hash: end.number}
     previous = (first, -1)
     for log in logs:
@@ -158,7 +194,7 @@ def _checked(logs: list[Any], router: str, first: int, end: Block) -> tuple[Paid
             raise NodeUnavailable("eth_getLogs gave a removed log, or none at all")
         if str(log.get("address", "")).lower() != router.lower():
             raise NodeUnavailable(f"eth_getLogs gave a log of {log.get('address')}, asked for {router}")
-        event = decode_paid(log)
+        event = decode(log)
         place = (event.block_number, event.log_index)
         if not previous < place or event.block_number > end.number:
             raise NodeUnavailable(f"log {place} is out of order or outside blocks {first} to {end.number}")

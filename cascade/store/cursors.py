@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cascade.domain.payments import PaidEvent
+from cascade.domain.payments import PaidEvent, RefundedEvent, RouterEvent
 from cascade.errors import LeaseLost, LedgerConflict
 from cascade.store.database import Conn, Row
 
@@ -71,6 +71,12 @@ def exists(connection: Conn, stream: str) -> bool:
     return connection.execute("SELECT FROM chain_cursors WHERE stream = %s", (stream,)).fetchone() is not None
 
 
+def height(connection: Conn, stream: str) -> int:
+    """Number of the last block that is booked; 0 for a stream that was never followed."""
+    row = connection.execute("SELECT height FROM chain_cursors WHERE stream = %s", (stream,)).fetchone()
+    return int(row["height"]) if row else 0
+
+
 def lease(connection: Conn, stream: str, leader: str, seconds: float) -> Cursor | None:
     """Take or keep the lead of a stream; None while somebody else has it. The database's clock decides."""
     row = connection.execute(
@@ -123,42 +129,54 @@ def set_alarm(connection: Conn, stream: str, alarm: str | None) -> None:
     )
 
 
-def insert_logs(connection: Conn, chain_id: int, router: str, logs: Sequence[PaidEvent]) -> None:
+def insert_logs(connection: Conn, chain_id: int, router: str, logs: Sequence[RouterEvent]) -> list[RouterEvent]:
     """Store evidence; the same log again is a no-op.
+
+    Returns:
+        Those that were not stored before.
 
     Raises:
         LedgerConflict: another log was stored at the same place.
     """
+    new = []
     for log in logs:
-        values = (
-            chain_id,
-            log.block_number,
-            log.log_index,
-            log.block_hash,
-            log.transaction_hash,
-            router,
-            log.on_chain_order_id,
-            log.payer,
-            log.token_address,
-            log.units,
-            log.partner_units,
-            log.seq,
+        table, told = _evidence(log)
+        values = {
+            "chain_id": chain_id,
+            "block_number": log.block_number,
+            "log_index": log.log_index,
+            "block_hash": log.block_hash,
+            "transaction_hash": log.transaction_hash,
+            "router": router,
+            "on_chain_order_id": log.on_chain_order_id,
+            "token_address": log.token_address,
+            "units": log.units,
+            **told,
+        }
+        columns, marks = ", ".join(values), ", ".join(f"%({name})s" for name in values)
+        insertion = f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - our names
+        if connection.execute(insertion.encode(), values).rowcount:
+            new.append(log)
+            continue
+        same = (
+            f"SELECT FROM {table} WHERE (chain_id, block_number, log_index)"  # noqa: S608 - our names
+            " = (%(chain_id)s, %(block_number)s, %(log_index)s)"
+            f" AND ROW ({columns}) IS NOT DISTINCT FROM ROW ({marks})"
         )
-        columns = (
-            "chain_id, block_number, log_index, block_hash, transaction_hash, router, on_chain_order_id,"
-            " payer, token_address, units, partner_units, seq"
-        )
-        connection.execute(
-            f"INSERT INTO chain_logs ({columns}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
-            " ON CONFLICT DO NOTHING",
-            values,
-        )
-        same = f"SELECT FROM chain_logs WHERE ({columns}) = (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        if connection.execute(same, values).fetchone() is None:
+        if connection.execute(same.encode(), values).fetchone() is None:
             raise LedgerConflict(
-                f"block {log.block_number}, log {log.log_index} (payment {log.seq}) is stored with other contents:"
-                " two nodes disagree about a final block, ask a third before anything is booked"
+                f"block {log.block_number}, log {log.log_index} is stored with other contents: two nodes disagree about"
+                " a final block, ask a third before anything is booked"
             )
+    return new
+
+
+def _evidence(log: RouterEvent) -> tuple[str, dict[str, object]]:
+    """Where a log is kept, and what it tells besides what all of them do."""
+    if isinstance(log, RefundedEvent):
+        return "chain_refund_logs", {"recipient": log.recipient}
+    told = {"payer": log.payer, "partner_units": log.partner_units, "seq": log.seq, "block_time": log.block_time}
+    return "chain_logs", told
 
 
 def replace_sightings(connection: Conn, stream: str, logs: Sequence[PaidEvent]) -> None:

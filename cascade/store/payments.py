@@ -18,18 +18,31 @@ _SELECT = (
 
 @dataclass(frozen=True, slots=True)
 class BookedPayment:
-    """A payment as it stands in the books; ``returned``: what has gone back of it, net, and may be more than came."""
+    """A payment as it stands in the books.
+
+    Attributes:
+        order_key: the name under which the rail knows its order; None for some old ones by card.
+        returned: what has gone back of it, net, and may be more than came.
+        collected: it lay at the order's deposit address, which is the payer.
+    """
 
     reference: str
     rail: Rail
     order_id: str | None
+    order_key: bytes | None
     received: Money
     returned: Money
     payer: str
     transaction: str
     outcome: Outcome
     reason: SuspenseReason | None
+    collected: bool
     recorded_at: datetime
+
+    @property
+    def next_step(self) -> str:
+        """What an operator does about it; empty when nothing is to be done."""
+        return self.reason.next_step(self.rail, collected=self.collected) if self.reason else ""
 
 
 def by_reference(connection: Conn, reference: str) -> BookedPayment | None:
@@ -57,18 +70,20 @@ def insert(connection: Conn, payment: ConfirmedPayment, order_id: str | None, re
         psycopg.errors.UniqueViolation: the reference is booked, or the order is fulfilled by another payment.
     """
     connection.execute(
-        "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome, reason)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO payments (reference, rail, order_id, order_key, asset, units, payer, transaction, outcome, reason,"
+        " collected) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             payment.reference,
             payment.rail,
             order_id,
+            payment.order_key,
             payment.received.asset.code,
             payment.received.units,
             payment.payer,
             payment.transaction,
             Outcome.SUSPENSE if reason else Outcome.FULFILLED,
             reason,
+            payment.collected,
         ),
     )
 
@@ -77,6 +92,22 @@ def of_order(connection: Conn, order_id: str) -> list[BookedPayment]:
     """All payments booked for an order, oldest first."""
     rows = connection.execute(f"{_SELECT} WHERE p.order_id = %s ORDER BY p.recorded_at, p.reference", (order_id,))
     return [_payment(row) for row in rows.fetchall()]
+
+
+def lock_on_chain(connection: Conn, order_key: bytes) -> list[BookedPayment]:
+    """All payments on chain of the order that the router knows by this id, under whichever of its ids; newest first.
+
+    Nobody else reverses them until the transaction ends. For an id of no order: what was paid under it.
+    """
+    rows = connection.execute(
+        "SELECT p.reference FROM payments p JOIN ledger.transactions t USING (reference) WHERE p.rail = 'chain'"
+        " AND (p.order_key = %(key)s"
+        " OR p.order_id = (SELECT order_id FROM chain_terms WHERE on_chain_order_id = %(key)s))"
+        " ORDER BY t.id DESC FOR UPDATE OF p",
+        {"key": order_key},
+    ).fetchall()
+    found = [by_reference(connection, row["reference"]) for row in rows]
+    return [payment for payment in found if payment is not None]
 
 
 def in_suspense(connection: Conn, *, limit: int = 100) -> list[BookedPayment]:
@@ -95,11 +126,13 @@ def _payment(row: Row) -> BookedPayment:
         row["reference"],
         Rail(row["rail"]),
         row["order_id"],
+        None if row["order_key"] is None else bytes(row["order_key"]),
         received,
         returned,
         row["payer"],
         row["transaction"],
         Outcome(row["outcome"]) if returned < received else Outcome.REVERSED,
         SuspenseReason(row["reason"]) if row["reason"] else None,
+        row["collected"],
         row["recorded_at"],
     )

@@ -1,4 +1,4 @@
-"""Money that went back, or came again: each reference once."""
+"""Money that went back, or came again, and refunds on chain: each reference once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cascade.domain.ledger import UNMATCHED
 from cascade.domain.money import ASSETS, DUCAT, Money
-from cascade.domain.reversals import Reversal, ReversalKind
+from cascade.domain.reversals import Refund, Reversal, ReversalKind
 from cascade.store.database import Conn, Row
 
 _SELECT = (
@@ -44,6 +45,23 @@ class BookedReversal:
 
 
 @dataclass(frozen=True, slots=True)
+class BookedRefund:
+    """A refund on chain as it stands in the books.
+
+    Attributes:
+        refund: as it came.
+        order_id: the order that it names; None when there is no such order.
+        unmatched: what of it fits no payment.
+        recorded_at: UTC.
+    """
+
+    refund: Refund
+    order_id: str | None
+    unmatched: Money
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Receivable:
     """Ducats that a citizen owes, since they were spent before the money for them went back."""
 
@@ -76,6 +94,34 @@ def insert(connection: Conn, reversal: Reversal) -> None:
     )
 
 
+def insert_refund(connection: Conn, refund: Refund) -> bool:
+    """Note a refund; False when its reference is noted already."""
+    inserted = connection.execute(
+        "INSERT INTO refunds (reference, order_key, asset, units, recipient, transaction)"
+        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (
+            refund.reference,
+            refund.order_key,
+            refund.amount.asset.code,
+            refund.amount.units,
+            refund.recipient,
+            refund.transaction,
+        ),
+    )
+    return inserted.rowcount == 1
+
+
+def refund_by_reference(connection: Conn, reference: str) -> BookedRefund:
+    """The refund that is booked under a reference."""
+    (found,) = _refunds(connection, "r.reference = %(reference)s", reference=reference)
+    return found
+
+
+def refunds(connection: Conn, *, unmatched: bool = False, limit: int = 100) -> list[BookedRefund]:
+    """Refunds on chain, the newest first; or those of which something fits no payment."""
+    return _refunds(connection, "j.units IS NOT NULL" if unmatched else "true", limit=limit)
+
+
 def receivables(connection: Conn, *, limit: int = 100) -> list[Receivable]:
     """Ducats that are owed, the largest debt first."""
     rows = connection.execute(
@@ -84,6 +130,31 @@ def receivables(connection: Conn, *, limit: int = 100) -> list[Receivable]:
         (limit,),
     ).fetchall()
     return [Receivable(row["citizen_id"], row["id"], Money(DUCAT, int(row["owed"]))) for row in rows]
+
+
+def _refunds(connection: Conn, condition: str, **values: str | int) -> list[BookedRefund]:
+    query = (
+        "SELECT r.*, t.order_id, coalesce(-j.units, 0) AS unmatched FROM refunds r"  # noqa: S608 - our conditions
+        " LEFT JOIN chain_terms t ON t.on_chain_order_id = r.order_key"
+        " LEFT JOIN ledger.journal j ON j.reference = r.reference || ':rest' AND j.account = %(account)s"
+        f" WHERE {condition} ORDER BY r.recorded_at DESC, r.reference DESC LIMIT %(limit)s"
+    )
+    rows = connection.execute(query.encode(), {"limit": 1, "account": UNMATCHED, **values}).fetchall()
+    return [
+        BookedRefund(
+            Refund(
+                row["reference"],
+                bytes(row["order_key"]),
+                Money(ASSETS[row["asset"]], int(row["units"])),
+                row["recipient"],
+                row["transaction"],
+            ),
+            row["order_id"],
+            Money(ASSETS[row["asset"]], int(row["unmatched"])),
+            row["recorded_at"],
+        )
+        for row in rows
+    ]
 
 
 def _reversal(row: Row) -> BookedReversal:

@@ -1,4 +1,4 @@
-"""Follows the router's ``Paid`` events and books them.
+"""Follows the router's ``Paid`` and ``Refunded`` events and books them, in their order.
 
 Two streams, one code path: the final stream reads up to the last finalized block and alone books; what lies above it
 is only remembered as "seen", thrown away and read again at the next look. So the ledger never has to undo a reorg.
@@ -25,14 +25,17 @@ from tenacity import (
 )
 
 from cascade.checkout import tell_seen
-from cascade.domain.money import Asset
+from cascade.domain.money import Asset, Money
+from cascade.domain.payments import ConfirmedPayment, RefundedEvent, RouterEvent
+from cascade.domain.reversals import Refund
 from cascade.errors import CascadeError, DeploymentMismatch, LeaseLost, NodeUnavailable
-from cascade.fulfillment import fulfill
-from cascade.rails.chain import check_sequence, confirmed_payment
+from cascade.fulfillment import fulfill, refund
+from cascade.rails import chain
+from cascade.rails.chain import check_sequence
 from cascade.rails.node import Block, Node, Stretch
 from cascade.store import cursors
 from cascade.store.cursors import Cursor
-from cascade.store.database import Database
+from cascade.store.database import Conn, Database
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class Router:
 
 
 class Indexer:
-    """Books a router's payments, from its deployment on.
+    """Books a router's payments and refunds, from its deployment on.
 
     Args:
         database: holds checkpoint, evidence and ledger.
@@ -145,6 +148,43 @@ class Indexer:
             log.info("%s: the head could not be read: %s", self._router.stream, fault)
         return False
 
+    def rescan(self, first: int) -> list[str]:
+        """Read final blocks once more, best at another node, and book what was hidden then. What is booked stays so.
+
+        It needs no lead: every movement has its place on the chain as its reference, and is booked once whoever comes.
+
+        Args:
+            first: number of the first block to read; one before the router's is taken for the router's.
+
+        Returns:
+            The references of what had not been booked.
+
+        Raises:
+            NodeError: some range could not be read; those before it are done, and all can be read again.
+            LedgerConflict: the node tells of a booked block's log with other contents.
+        """
+        if self._check is not None:
+            self._check()
+        with self._database.transaction() as connection:
+            booked = cursors.height(connection, self._router.stream)
+        block, found = self._node.block(max(first, self._router.deployed_at_block) - 1), list[str]()
+        while block.number < booked:
+            cursor = Cursor(self._router.stream, block.number, block.hash, last_seq=0, epoch=0)
+            try:
+                stretch = self._read(cursor, min(booked, block.number + self._range))
+            except NodeUnavailable:
+                if self._range == 1:
+                    raise
+                continue  # in a shorter range
+            with self._database.transaction() as connection:
+                new = cursors.insert_logs(connection, self._router.chain_id, self._router.address, stretch.events)
+                movements = [self._movement(event) for event in new]
+                for movement in movements:
+                    _settle(connection, movement)
+            found += [movement.reference for movement in movements]
+            block = stretch.end
+        return found
+
     def _lead(self, final: Block) -> Cursor | None:
         """Take or keep the lead; None while somebody else has it, or the router's own block is not final yet."""
         before = self._router.deployed_at_block - 1
@@ -165,21 +205,27 @@ class Indexer:
     def _book(self, cursor: Cursor, final: Block) -> Cursor:
         """Read the next range of final blocks and book it: evidence, credits and checkpoint in one transaction."""
         stretch = self._read(cursor, min(final.number, cursor.height + self._range))
-        last_seq = check_sequence(stretch.events, cursor.last_seq)
-        payments = [confirmed_payment(self._router.chain_id, self._router.stablecoins, e) for e in stretch.events]
+        last_seq = check_sequence(stretch.payments, cursor.last_seq)
+        movements = [self._movement(event) for event in stretch.events]
         with self._database.transaction() as connection:
             # First, so that an indexer which was replaced stops here and not after it took locks.
             cursors.advance(connection, cursor, stretch.end.number, stretch.end.hash, last_seq)
             cursors.insert_logs(connection, self._router.chain_id, self._router.address, stretch.events)
-            outcomes = [fulfill(connection, payment) for payment in payments]
-        for payment, outcome in zip(payments, outcomes, strict=True):
-            log.info("%s: %s %s %s", payment.reference, payment.received, payment.received.asset.code, outcome)
+            outcomes = [_settle(connection, movement) for movement in movements]
+        for movement, (amount, outcome) in zip(movements, outcomes, strict=True):
+            log.info("%s: %s %s %s", movement.reference, amount, amount.asset.code, outcome)
         return Cursor(cursor.stream, stretch.end.number, stretch.end.hash, last_seq, cursor.epoch)
+
+    def _movement(self, event: RouterEvent) -> ConfirmedPayment | Refund:
+        """What the waist takes of an event."""
+        if isinstance(event, RefundedEvent):
+            return chain.refund(self._router.chain_id, self._router.stablecoins, event)
+        return chain.confirmed_payment(self._router.chain_id, self._router.stablecoins, event)
 
     def _read(self, cursor: Cursor, to: int) -> Stretch:
         """Read a range; every refusal halves the next one, since each provider words its limit in its own way."""
         try:
-            stretch = self._node.paid_events(self._router.address, (cursor.height, cursor.hash), to)
+            stretch = self._node.events(self._router.address, (cursor.height, cursor.hash), to)
         except NodeUnavailable:
             self._range = max(1, self._range // 2)
             raise
@@ -189,10 +235,10 @@ class Indexer:
     def _sight(self, cursor: Cursor, latest: Block) -> None:
         """Remember which payments lie above the checkpoint, in blocks that may still be replaced."""
         to = min(latest.number, cursor.height + self._longest_range)
-        events = self._read(cursor, to).events if to > cursor.height else ()
+        payments = self._read(cursor, to).payments if to > cursor.height else ()
         with self._database.transaction() as connection:
-            if events or cursors.has_sightings(connection, cursor.stream):
-                cursors.replace_sightings(connection, cursor.stream, events)
+            if payments or cursors.has_sightings(connection, cursor.stream):
+                cursors.replace_sightings(connection, cursor.stream, payments)
                 tell_seen(connection)
 
     def _report(self, attempt: RetryCallState) -> None:
@@ -213,3 +259,12 @@ class Indexer:
                 cursors.release(connection, self._router.stream, self._name)
         except psycopg.Error:  # the lease then runs out by itself
             log.info("the lease of %s was not given up; it runs out by itself", self._router.stream)
+
+
+def _settle(connection: Conn, movement: ConfirmedPayment | Refund) -> tuple[Money, str]:
+    """Book one movement; returns its amount and what became of it."""
+    if isinstance(movement, ConfirmedPayment):
+        return movement.received, fulfill(connection, movement)
+    unmatched = refund(connection, movement)
+    fits = f"refunded; {unmatched} of it fits no payment, see `cascade suspense`" if unmatched.units else "refunded"
+    return movement.amount, fits

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from cascade.chains import Deployment
 from cascade.checkout import OrderView
+from cascade.rails.chain import deposit_address
 from cascade.rails.node import Node
-from cascade.store import balances, payments
+from cascade.store import balances, payments, reversals
 from cascade.store.database import Database
 from cascade.workers.indexer import Indexer, Router
-from sandbox.polygon import LocalPolygon
+from sandbox.polygon import TOKENS, LocalPolygon
+from sandbox.polygon.rpc import Rpc, calldata
 from tests.purchases import balance_of, open_order, pay
 
 STARTER_UNITS = 100 * 10**6
@@ -41,6 +43,73 @@ def pay_orders(polygon: LocalPolygon, database: Database, deployment: Deployment
     pay(polygon, _forgotten(database, deployment))
     polygon.mine(3)
     return Paid(orders, strangers=1)
+
+
+SURPLUS_UNITS = 3
+"""How much more goes back than was paid."""
+COLLECTOR = 7
+"""The development account that collects: anybody may."""
+
+
+def collect(
+    polygon: LocalPolygon, router: Deployment, order_key: bytes, token: str, units: int, *, at: int | None = None
+) -> None:
+    """A plain transfer to an order's deposit address, and somebody who collects it, if wished at a certain second."""
+    polygon.mint(token, deposit_address(router.router, order_key), units)
+    if at is not None:
+        polygon.rpc("evm_setNextBlockTimestamp", at)
+    rpc = Rpc(polygon.rpc_url)
+    data = calldata("collect(bytes32,address)", order_key, TOKENS[token].address)
+    rpc.receipt(rpc.submit(polygon.accounts[COLLECTOR], router.router, data))
+    rpc.close()
+
+
+def refund(
+    polygon: LocalPolygon, router: Deployment, order_key: bytes, token: str, units: int, *, to: str | None = None
+) -> None:
+    """What the Safe does when it gives money back: allows the router to take it, and calls `refund`.
+
+    Here it acts without its owners' signatures; tests/fork has those.
+    """
+    polygon.mint(token, router.treasury, units)
+    address = TOKENS[token].address
+    rpc = Rpc(polygon.rpc_url)
+    data = calldata("refund(bytes32,address,address,uint256)", order_key, address, to or polygon.accounts[1], units)
+    rpc.receipt(rpc.submit_as(router.treasury, address, calldata("approve(address,uint256)", router.router, units)))
+    rpc.receipt(rpc.submit_as(router.treasury, router.router, data))
+    rpc.close()
+
+
+def give_back(polygon: LocalPolygon, router: Deployment, paid: Paid) -> None:
+    """Gives the first order's payment back, and more; every block is final at the end."""
+    terms = paid.orders[0].terms[0]
+    refund(polygon, router, terms.on_chain_order_id, terms.token.code, terms.units + SURPLUS_UNITS)
+    polygon.mine(3)
+
+
+def assert_given_back_once(database: Database, paid: Paid) -> None:
+    """The first order is taken back, the surplus waits for an operator, the others are credited."""
+    first, *others = paid.orders
+    token = first.terms[0].token.code
+    assert balance_of(database, f"citizen:{first.order.citizen_id}") == 0
+    for view in others:
+        assert balance_of(database, f"citizen:{view.order.citizen_id}") == STARTER_UNITS
+    assert balance_of(database, "refunds:unmatched", token) == -SURPLUS_UNITS
+    with database.transaction() as connection:
+        (booked,) = reversals.refunds(connection)
+        logs = connection.execute("SELECT FROM chain_refund_logs").rowcount
+        parts = connection.execute("SELECT FROM reversals").rowcount
+        assert (logs, parts, booked.unmatched.units) == (1, 1, SURPLUS_UNITS)
+        assert not any(balances.totals(connection).values())
+        assert balances.drifts(connection) == []
+
+
+def follow(polygon: LocalPolygon, database: Database, router: Deployment) -> None:
+    """Makes all that happened final, and lets an indexer book it."""
+    polygon.mine(3)
+    with indexer(database, router, polygon.rpc_url, lease_seconds=0.01) as worker:  # the next one need not wait
+        while worker.step():
+            pass
 
 
 def _forgotten(database: Database, deployment: Deployment):  # type: ignore[no-untyped-def] # noqa: ANN202

@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from cascade.chains import Deployment
 from cascade.store.database import Database
 from sandbox.polygon import LocalPolygon
-from tests.faults.chain_rail import assert_booked_once, indexer, is_booked, pay_orders
+from tests.faults.chain_rail import (
+    assert_booked_once,
+    assert_given_back_once,
+    give_back,
+    indexer,
+    is_booked,
+    pay_orders,
+)
 from tests.faults.databases import copy_of
 from tests.faults.dying_indexer import spawn
 
@@ -21,6 +29,31 @@ def test_killed_before_any_message_and_restarted_it_books_once(
     router = Deployment.load(deployment)
     paid = pay_orders(polygon, database, router, count=3)
     database.close()  # PostgreSQL copies only a database that nobody uses
+    killed = kill_before_each_message(polygon, router, database_url, check=lambda copy: assert_booked_once(copy, paid))
+    assert killed > 50  # it was killed inside bookings, not only before them
+
+
+def test_killed_before_any_message_and_restarted_it_books_a_refund_once(
+    polygon: LocalPolygon, deployment: Path, database_url: str, database: Database
+) -> None:
+    router = Deployment.load(deployment)
+    paid = pay_orders(polygon, database, router, count=1)
+    with indexer(database, router, polygon.rpc_url, lease_seconds=0.01) as worker:
+        while worker.step():
+            pass
+    give_back(polygon, router, paid)
+    database.close()
+    killed = kill_before_each_message(
+        polygon, router, database_url, check=lambda copy: assert_given_back_once(copy, paid)
+    )
+    assert killed > 30
+
+
+def kill_before_each_message(
+    polygon: LocalPolygon, router: Deployment, database_url: str, *, check: Callable[[Database], None]
+) -> int:
+    """Kills an indexer before its first message, another one before its second, and so on, each on a copy of the
+    database; restarts each and checks what is booked then. Returns how many were killed."""
     killed, finished = 0, False
     while not finished:
         with copy_of(database_url) as url:
@@ -34,9 +67,9 @@ def test_killed_before_any_message_and_restarted_it_books_once(
             assert again.exitcode == 0
             copy = Database(url, connections=1)
             copy.open()
-            assert_booked_once(copy, paid)
+            check(copy)
             copy.close()
-    assert killed > 50  # it was killed inside bookings, not only before them
+    return killed
 
 
 def test_a_leader_that_was_stopped_inside_a_booking_is_refused_when_it_wakes(

@@ -50,7 +50,7 @@ def test_rivals_book_each_payment_once(
 def read(polygon: LocalPolygon, router: Deployment, start: int, end: int) -> Stretch:
     node = Node(polygon.rpc_url)
     try:
-        return node.paid_events(router.router, (start, node.block(start).hash), end)
+        return node.events(router.router, (start, node.block(start).hash), end)
     finally:
         node.close()
 
@@ -59,7 +59,7 @@ def book_without_a_checkpoint(database: Database, router: Deployment, stretch: S
     """What an indexer books, but with none of the guards of its checkpoint."""
     with database.transaction() as connection:
         cursors.insert_logs(connection, 137, router.router, stretch.events)
-        return [fulfill(connection, confirmed_payment(137, router.stablecoins, event)) for event in stretch.events]
+        return [fulfill(connection, confirmed_payment(137, router.stablecoins, event)) for event in stretch.payments]
 
 
 @pytest.fixture

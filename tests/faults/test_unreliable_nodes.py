@@ -13,13 +13,23 @@ from cascade.chains import Deployment
 from cascade.checkout import Checkout, OrderView
 from cascade.domain.orders import OrderStatus
 from cascade.errors import NodeUnavailable, ReorgBelowFinality, SequenceGap
+from cascade.rails.chain import PAID_TOPIC, REFUNDED_TOPIC
 from cascade.store import cursors
 from cascade.store.database import Database
 from cascade.workers.indexer import Indexer
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.faults import Faults
 from sandbox.polygon.faulty_node import FaultyNode
-from tests.faults.chain_rail import Paid, assert_booked_once, indexer, is_booked, pay_orders
+from tests.faults.chain_rail import (
+    Paid,
+    assert_booked_once,
+    assert_given_back_once,
+    collect,
+    give_back,
+    indexer,
+    is_booked,
+    pay_orders,
+)
 from tests.purchases import CATALOGUE, NOWHERE, open_order, pay
 
 
@@ -63,6 +73,26 @@ def test_everything_is_booked_once_through_a_bad_connection(
     with indexer(database, router, node.url, log_range_blocks=6) as worker, running(worker):
         assert wait_until(lambda: is_booked(database, paid), meanwhile=polygon.mine)
     assert_booked_once(database, paid)
+
+
+@pytest.mark.parametrize("faults", WEATHER.values(), ids=WEATHER)
+def test_transfers_and_refunds_are_booked_once_through_a_bad_connection(
+    polygon: LocalPolygon,
+    router: Deployment,
+    database: Database,
+    paid: Paid,
+    node: FaultyNode,
+    faults: Faults,
+) -> None:
+    view = open_order(database, router, citizen="Late")
+    terms = view.terms[0]
+    collect(polygon, router, terms.on_chain_order_id, terms.token.code, terms.units)
+    give_back(polygon, router, paid)
+    node.faults = faults
+    with indexer(database, router, node.url, log_range_blocks=6) as worker, running(worker):
+        assert wait_until(lambda: count(database, "refunds") == 1, meanwhile=polygon.mine)
+    assert status(database, view) is OrderStatus.FULFILLED
+    assert_given_back_once(database, paid)
 
 
 USELESS = {
@@ -143,6 +173,57 @@ def test_a_last_payment_that_is_hidden_is_noticed_with_the_next(
             worker.step()
 
 
+def test_a_hidden_refund_is_not_noticed_until_another_node_is_asked(
+    router: Deployment, database: Database, paid: Paid, node: FaultyNode, polygon: LocalPolygon
+) -> None:
+    """Refunds are not numbered, so a lie about them cannot be seen by itself: docs/operations.md says what to do."""
+    give_back(polygon, router, paid)
+    (hidden,) = logs_with_topic(polygon, router, REFUNDED_TOPIC)
+    node.faults.hides_log = (hidden["transactionHash"], int(hidden["logIndex"], 16))
+    with indexer(database, router, node.url) as worker:
+        finish(worker)
+        assert_booked_once(database, paid)
+        assert count(database, "refunds") == 0
+        assert worker.rescan(0) == []  # the same node tells the same
+        node.faults = Faults(max_log_range=3)
+        (found,) = worker.rescan(0)
+        assert found == f"chain:137:{int(hidden['blockNumber'], 16)}:{int(hidden['logIndex'], 16)}"
+        assert_given_back_once(database, paid)
+        assert worker.rescan(0) == []
+        node.faults = Faults(hangs_up=True)
+        with pytest.raises(NodeUnavailable):
+            worker.rescan(0)
+    assert_given_back_once(database, paid)
+
+
+def test_a_second_look_does_not_go_beyond_what_is_booked(
+    router: Deployment, database: Database, paid: Paid, polygon: LocalPolygon
+) -> None:
+    with indexer(database, router, polygon.rpc_url) as worker:
+        assert worker.rescan(0) == []  # nothing was followed yet
+        assert count(database, "payments") == 0
+        finish(worker)
+        give_back(polygon, router, paid)
+        assert worker.rescan(0) == []  # not yet booked: this is the stream's own work
+    assert_booked_once(database, paid)
+
+
+def test_an_answer_about_a_refund_that_cannot_be_trusted_books_nothing(
+    router: Deployment, database: Database, paid: Paid, node: FaultyNode, polygon: LocalPolygon
+) -> None:
+    with indexer(database, router, node.url) as worker:
+        finish(worker)
+        give_back(polygon, router, paid)
+        for lie in (Faults(duplicates_logs=True), Faults(marks_removed=True), Faults(drops_batch_member=True)):
+            node.faults = lie
+            with pytest.raises(NodeUnavailable):
+                worker.step()
+            assert count(database, "refunds") == count(database, "chain_refund_logs") == 0
+        node.faults = Faults()
+        finish(worker)
+    assert_given_back_once(database, paid)
+
+
 def test_nothing_begins_at_a_block_that_is_not_final(
     router: Deployment, database: Database, paid: Paid, node: FaultyNode, polygon: LocalPolygon
 ) -> None:
@@ -209,10 +290,14 @@ def finish(worker: Indexer) -> None:
 
 def payment_log(polygon: LocalPolygon, router: Deployment, number: int) -> dict[str, str]:
     """The log of the payment with this number, as the chain itself tells it."""
-    logs = polygon.rpc("eth_getLogs", {"address": router.router, "fromBlock": "0x0", "toBlock": "latest"})
-    (log,) = (log for log in logs if len(log["topics"]) == 4 and int(log["data"][-64:], 16) == number)
-    found: dict[str, str] = log
-    return found
+    (log,) = (log for log in logs_with_topic(polygon, router, PAID_TOPIC) if int(log["data"][-64:], 16) == number)
+    return log
+
+
+def logs_with_topic(polygon: LocalPolygon, router: Deployment, topic: bytes) -> list[dict[str, str]]:
+    query = {"address": router.router, "topics": ["0x" + topic.hex()], "fromBlock": "0x0", "toBlock": "latest"}
+    logs: list[dict[str, str]] = polygon.rpc("eth_getLogs", query)
+    return logs
 
 
 def count(database: Database, table: str) -> int:

@@ -1,10 +1,15 @@
 """Migrations on a database that exists, by several processes at once, and with a history that does not fit."""
 
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import pytest
+from psycopg.errors import IntegrityError
 
+from cascade.domain.ledger import Kind, Posting, Transaction
+from cascade.domain.money import USD, Money
 from cascade.errors import MigrationError
+from cascade.store import ledger
 from cascade.store.database import Database, Migration, migrate, migrations
 
 NEXT = Migration("9999_next.sql", "ALTER TABLE orders ADD COLUMN note text DEFAULT 'none'")
@@ -56,3 +61,37 @@ def test_a_migration_numbered_too_low_is_refused(database: Database) -> None:
     late = Migration("0001_a_late.sql", "SELECT 1")
     with pytest.raises(MigrationError, match="number it higher"):
         migrate(database, sorted([*migrations(), late], key=lambda m: m.name))
+
+
+def test_payments_that_are_booked_learn_the_id_under_which_they_were_made(database_url: str) -> None:
+    database = Database(database_url, connections=1)
+    database.open()
+    earlier = [migration for migration in migrations() if migration.name < "0009"]
+    migrate(database, earlier)
+    with database.transaction() as connection:
+        for reference in ("chain:137:12:3", "chain:137:1:23", "stripe:pi_1"):
+            posting = Posting("treasury", "suspense", Money(USD, 1))
+            ledger.post(connection, Transaction(reference, Kind.SUSPENSE, (posting,)))
+            connection.execute(
+                "INSERT INTO payments (reference, rail, asset, units, payer, transaction, outcome, reason)"
+                " VALUES (%s, %s, 'USD', 1, '', '', 'suspense', 'short')",
+                (reference, "card" if reference.startswith("stripe") else "chain"),
+            )
+        connection.execute(
+            "INSERT INTO chain_logs VALUES"
+            " (137, 12, 3, sha256('b'), sha256('t'), 'r', sha256('first'), '', '', 1, 0, 1),"
+            " (137, 1, 23, sha256('b'), sha256('t'), 'r', sha256('second'), '', '', 1, 0, 2)"
+        )
+    migrate(database)
+    with database.transaction() as connection:
+        rows = connection.execute("SELECT reference, order_key, collected FROM payments ORDER BY reference").fetchall()
+        found = {row["reference"]: row["order_key"] and bytes(row["order_key"]) for row in rows}
+    assert found == {
+        "chain:137:12:3": sha256(b"first").digest(),
+        "chain:137:1:23": sha256(b"second").digest(),
+        "stripe:pi_1": None,
+    }
+    assert not any(row["collected"] for row in rows)
+    with pytest.raises(IntegrityError, match="append-only"), database.transaction() as connection:
+        connection.execute("UPDATE payments SET units = 2")
+    database.close()

@@ -1,10 +1,13 @@
 """The router's language, held against eth_abi and the ABI that the compiler wrote."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from eth_abi.abi import decode, encode
+from eth_abi.abi import decode as decode_words
+from eth_abi.abi import encode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from hypothesis import given
@@ -14,7 +17,17 @@ from cascade.domain.money import USDC
 from cascade.domain.orders import ChainTerms
 from cascade.errors import NodeUnavailable, SequenceGap
 from cascade.rails import chain
-from cascade.rails.chain import PAID_TOPIC, check_sequence, confirmed_payment, decode_paid
+from cascade.rails.chain import (
+    PAID_TOPIC,
+    REFUNDED_TOPIC,
+    check_sequence,
+    confirmed_payment,
+    decode,
+    decode_paid,
+    decode_refunded,
+    deposit_address,
+    is_collected,
+)
 
 ROUTER = "0x" + "12" * 20
 TOKEN = "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359"
@@ -41,8 +54,64 @@ def paid_log(
     } | changes
 
 
+def refunded_log(units: int = 7, **changes: Any) -> dict[str, Any]:
+    topics = [REFUNDED_TOPIC, b"\1" * 32, encode(["address"], ["0x" + "22" * 20]), encode(["address"], [TOKEN])]
+    words = {"topics": ["0x" + topic.hex() for topic in topics], "data": "0x" + encode(["uint256"], [units]).hex()}
+    return paid_log() | words | changes
+
+
 def test_the_event_is_the_one_that_the_design_names() -> None:
     assert keccak(text="Paid(bytes32,address,address,uint256,uint256,uint64)") == PAID_TOPIC
+    assert keccak(text="Refunded(bytes32,address,address,uint256)") == REFUNDED_TOPIC
+
+
+@given(words, addresses, addresses, st.integers(1, 2**256 - 1))
+def test_slicing_reads_of_a_refund_what_eth_abi_reads(order_id: bytes, recipient: str, token: str, units: int) -> None:
+    data = encode(["uint256"], [units])
+    topics = [REFUNDED_TOPIC, order_id, encode(["address"], [recipient]), encode(["address"], [token])]
+    event = decode_refunded(refunded_log(data="0x" + data.hex(), topics=["0x" + topic.hex() for topic in topics]))
+    assert (event.units,) == decode_words(["uint256"], data)
+    assert (event.on_chain_order_id, event.recipient, event.token_address) == (order_id, recipient, token)
+    assert (event.block_number, event.log_index) == (7, 3)
+
+
+def test_a_log_is_read_by_its_topic() -> None:
+    assert decode(paid_log()) == decode_paid(paid_log())
+    assert decode(refunded_log()) == decode_refunded(refunded_log())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"topics": ["0x" + REFUNDED_TOPIC.hex()] * 3},
+        {"topics": ["0x" + REFUNDED_TOPIC.hex()] * 4},  # the recipient's word is no address
+        {"data": "0x"},
+        {"data": "0x" + "00" * 32},  # a refund of nothing
+        {"data": "0x" + "01" * 33},
+        {"data": "0x" + "01" * 96},
+        {"logIndex": "three"},
+    ],
+)
+def test_a_refund_that_the_router_cannot_have_written_is_refused(changes: Mapping[str, Any]) -> None:
+    with pytest.raises(NodeUnavailable, match="a Refunded log that the router cannot have written"):
+        decode(refunded_log(**changes))
+
+
+@pytest.mark.parametrize("topics", [None, [], [None], "0x", ["0x" + keccak(text="Held()").hex()]])
+def test_a_log_of_another_event_is_refused(topics: Any) -> None:
+    with pytest.raises(NodeUnavailable, match="cannot have written"):
+        decode(paid_log(topics=topics))
+
+
+@given(addresses, words)
+def test_only_what_lay_at_the_orders_own_address_was_collected(router: str, order_id: bytes) -> None:
+    event = replace(decode_paid(paid_log()), on_chain_order_id=order_id)
+    assert not is_collected(router, event)
+    at_its_address = replace(event, payer=deposit_address(router, order_id))
+    assert is_collected(router, at_its_address)
+    assert not is_collected(router, replace(at_its_address, on_chain_order_id=keccak(order_id)))
+    assert not is_collected(TOKEN, at_its_address)
+    assert not is_collected(router, decode(refunded_log()))
 
 
 @given(words, addresses, addresses, st.integers(0, 2**256 - 1), st.integers(0, 2**256 - 1), uint64)
@@ -53,7 +122,7 @@ def test_slicing_reads_what_eth_abi_reads(
     data = encode(["uint256", "uint256", "uint64"], [units, partner, seq])
     topics = [PAID_TOPIC, order_id, encode(["address"], [payer]), encode(["address"], [token])]
     event = decode_paid(paid_log(data="0x" + data.hex(), topics=["0x" + topic.hex() for topic in topics]))
-    assert (event.units, event.partner_units, event.seq) == decode(["uint256", "uint256", "uint64"], data)
+    assert (event.units, event.partner_units, event.seq) == decode_words(["uint256", "uint256", "uint64"], data)
     assert (event.on_chain_order_id, event.payer, event.token_address) == (order_id, payer, token)
     assert (event.block_number, event.log_index) == (7, 3)
 
@@ -100,10 +169,10 @@ def test_the_calls_approve_the_exact_amount_and_pay_the_exact_terms() -> None:
     approve, pay = chain.payment_calls(terms)
     assert (approve.to, approve.label) == (TOKEN, "Approve 25.01 USDC")
     assert bytes.fromhex(approve.data[2:10]) == keccak(text="approve(address,uint256)")[:4]
-    assert decode(["address", "uint256"], bytes.fromhex(approve.data[10:])) == (ROUTER, 25_010_000)
+    assert decode_words(["address", "uint256"], bytes.fromhex(approve.data[10:])) == (ROUTER, 25_010_000)
     assert (pay.to, pay.label) == (ROUTER, "Pay 25.01 USDC")
     assert bytes.fromhex(pay.data[2:10]) == keccak(text=f"pay({ORDER_TYPE})")[:4]
-    assert decode([ORDER_TYPE], bytes.fromhex(pay.data[10:])) == (
+    assert decode_words([ORDER_TYPE], bytes.fromhex(pay.data[10:])) == (
         (TOKEN.lower(), 25_010_000, 1_800_000_000, b"\7" * 32),
     )
 
@@ -124,8 +193,23 @@ def test_a_payment_is_named_by_its_place_on_the_chain() -> None:
     payment = confirmed_payment(137, {TOKEN: USDC}, decode_paid(paid_log(units=7, partner=3)))
     assert payment.reference == "chain:137:7:3"
     assert (payment.received.units, dict(payment.landed)) == (7, {"treasury": 4, "partner": 3})
+    assert (payment.paid_at, payment.collected) == (None, False)
+
+
+def test_what_was_collected_carries_the_time_of_its_block() -> None:
+    event = replace(decode_paid(paid_log()), block_time=1_800_000_000)
+    payment = confirmed_payment(137, {TOKEN: USDC}, event)
+    assert (payment.paid_at, payment.collected) == (datetime.fromtimestamp(1_800_000_000, UTC), True)
+
+
+def test_a_refund_is_named_by_its_place_on_the_chain() -> None:
+    back = chain.refund(137, {TOKEN: USDC}, decode_refunded(refunded_log()))
+    assert (back.reference, back.order_key, back.amount.units) == ("chain:137:7:3", b"\1" * 32, 7)
+    assert (back.recipient, back.transaction) == ("0x" + "22" * 20, "0x" + "bb" * 32)
 
 
 def test_a_token_that_the_router_does_not_take_is_refused() -> None:
     with pytest.raises(NodeUnavailable, match="does not take"):
         confirmed_payment(137, {ROUTER: USDC}, decode_paid(paid_log()))
+    with pytest.raises(NodeUnavailable, match="does not take"):
+        chain.refund(137, {ROUTER: USDC}, decode_refunded(refunded_log()))

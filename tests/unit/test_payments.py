@@ -47,6 +47,12 @@ def test_a_late_payment_is_judged_last() -> None:
 def test_every_reason_has_a_next_step_on_every_rail(reason: SuspenseReason) -> None:
     assert "from the Safe" in reason.next_step(Rail.CHAIN)
     assert "Stripe's Dashboard" in reason.next_step(Rail.CARD)
+    assert "Never send to the deposit address" in reason.next_step(Rail.CHAIN, collected=True)
+    assert "deposit address" not in reason.next_step(Rail.CHAIN)
+
+
+def test_a_transfer_that_was_collected_late_may_have_come_in_time() -> None:
+    assert "Look up when the transfer came" in SuspenseReason.LATE.next_step(Rail.CHAIN, collected=True)
 
 
 def test_a_payment_must_add_up() -> None:
