@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -48,11 +48,11 @@ NOT_ON_FORK = (
     "--ignore=tests/fork/test_gas_of_many.py",
 )
 """What knows the router's code by its hash or by its gas would kill every mutant, and say nothing of what it does."""
-KILLERS = (
-    ("forge", ["forge", "test", "--fail-fast"]),
-    ("contracts", ["ape", "test", "tests/contracts", "--network", "polygon:local:test", "-q", "-x"]),
-    ("fork", ["ape", "test", "tests/fork", "--network", "polygon:mainnet-fork:foundry", "-q", "-x", *NOT_ON_FORK]),
-)
+KILLERS = {
+    "forge": ["forge", "test", "--fail-fast"],
+    "contracts": ["ape", "test", "tests/contracts", "--network", "polygon:local:test", "-q", "-x"],
+    "fork": ["ape", "test", "tests/fork", "--network", "polygon:mainnet-fork:foundry", "-q", "-x", *NOT_ON_FORK],
+}
 """In this order, the quick ones first."""
 
 
@@ -102,7 +102,7 @@ def digest(mutant: Mutant) -> str:
     return sha256(f"{mutant}{(ROOT / mutant.file).read_text()}".encode()).hexdigest()
 
 
-def killer_of(mutant: Mutant, copy: Path) -> str | None:
+def killer_of(mutant: Mutant, copy: Path, killers: Mapping[str, list[str]]) -> str | None:
     """Which of the killers noticed, the compiler before all; None when the mutant survives them."""
     mutated = copy / mutant.file
     genuine = mutated.read_bytes()
@@ -110,7 +110,7 @@ def killer_of(mutant: Mutant, copy: Path) -> str | None:
     try:
         if not compiles(copy):
             return "compiler"
-        for name, command in KILLERS:
+        for name, command in killers.items():
             try:
                 done = subprocess.run(command, cwd=copy, capture_output=True, timeout=PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
@@ -126,7 +126,12 @@ def main() -> None:
     """Exit 1 when a mutant survives for no stated reason."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--part", default="1/1")
-    part, parts = (int(number) for number in options.parse_args().part.split("/"))
+    options.add_argument(
+        "--quick", action="store_true", help="forge alone; what it leaves is left to the next campaign"
+    )
+    chosen_options = options.parse_args()
+    part, parts = (int(number) for number in chosen_options.part.split("/"))
+    killers = {"forge": KILLERS["forge"]} if chosen_options.quick else KILLERS
     os.chdir(ROOT)
     logging.disable(logging.WARNING)
     os.environ["PATH"] = (
@@ -139,7 +144,7 @@ def main() -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.touch()
     verdicts = dict(json.loads(line) for line in RESULTS.read_text().splitlines())
-    unexplained, counts = 0, dict.fromkeys(("compiler", *dict(KILLERS), "survived"), 0)
+    unexplained, counts = 0, dict.fromkeys(("compiler", *KILLERS, "survived"), 0)
     with tempfile.TemporaryDirectory() as folder, Progress(console=Console(soft_wrap=True)) as progress:
         copy = Path(folder) / "copy"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".cascade", "__pycache__", *LINKED))
@@ -148,9 +153,10 @@ def main() -> None:
         for mutant in progress.track(chosen, description="Mutants"):
             key = digest(mutant)
             if key not in verdicts:
-                verdicts[key] = killer_of(mutant, copy)
-                with RESULTS.open("a") as results:
-                    results.write(json.dumps([key, verdicts[key]]) + "\n")
+                verdicts[key] = killer_of(mutant, copy, killers)
+                if verdicts[key] or not chosen_options.quick:
+                    with RESULTS.open("a") as results:
+                        results.write(json.dumps([key, verdicts[key]]) + "\n")
             killer = verdicts[key]
             counts[killer or "survived"] += 1
             if killer is None and mutant.name not in explained:
