@@ -18,6 +18,8 @@ from rich.text import Text
 
 from sandbox.box import Box
 from sandbox.ports import free_port
+from sandbox.rehearsal import DemoFailed as DemoFailed
+from sandbox.rehearsal import Rehearsal
 from sandbox.wallet import Wallet
 
 _PATIENCE_SECONDS = 60.0
@@ -34,10 +36,6 @@ _TEST_CARD = {
     "cvc": "123",
     "name": "Marco Polo",
 }
-
-
-class DemoFailed(Exception):
-    """What was bought, paid or credited is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -60,39 +58,52 @@ def run(console: Console) -> None:
         ):
             box = Box.start(Path(folder), free_port())
         with box:
-            purchases = _buy(console, box.endpoints)
-            console.print(_table(purchases))
-            _check(console, box.endpoints, purchases)
-            _show_inbox(console, box.endpoints, purchases)
+            with Rehearsal(box) as rehearsal:
+                purchases = _buy_from_wallet(console, box.endpoints, rehearsal)
+                purchases += _buy_by_card(console, box.endpoints)
+                console.print(_table(purchases))
+                _check(console, box.endpoints, purchases)
+                _show_inbox(console, box.endpoints, purchases)
+                with console.status("Operators pause payments and let them go on, with two signatures of the Safe ..."):
+                    done = rehearsal.done()
+            for step in done:
+                console.print(f"[green]✓[/] {step}")
 
 
-def _buy(console: Console, endpoints: Mapping[str, Any]) -> list[Purchase]:
+def _buy_from_wallet(console: Console, endpoints: Mapping[str, Any], rehearsal: Rehearsal) -> list[Purchase]:
     wallet = Wallet(endpoints["rpc_url"], endpoints["funded_key"])
     try:
         with httpx.Client(base_url=endpoints["api"], timeout=10, trust_env=False) as api:
-            purchases = []
+            begun = []
             for wish in _WISHES:
                 what = wish.get("package") or f"{wish['usd_amount']} USD"
-                with console.status(f"Buying {what} in {wish['token']} ..."):
-                    purchases.append(_pay_from_wallet(api, wallet, wish))
-            if "stripe_double" in endpoints:
-                with console.status(f"Buying {_BY_CARD['package']} by card ..."):
-                    purchases.append(_pay_by_card(api))
-            else:
-                console.print(
-                    "STRIPE_SECRET_KEY is set: on Stripe's own page only a person can pay, so no card is used."
-                )
-            return purchases
+                with console.status(f"Paying for {what} in {wish['token']} ..."):
+                    begun.append((time.monotonic(), _pay_from_wallet(api, wallet, wish)))
+            rehearsal.pause()  # all payments on chain are made
+            with console.status("Waiting until the payments are final and the ducats are credited ..."):
+                return [
+                    Purchase(intent, _fulfilled(api, intent), time.monotonic() - started) for started, intent in begun
+                ]
     finally:
         wallet.close()
 
 
-def _pay_from_wallet(api: httpx.Client, wallet: Wallet, wish: Mapping[str, str]) -> Purchase:
-    started = time.monotonic()
+def _buy_by_card(console: Console, endpoints: Mapping[str, Any]) -> list[Purchase]:
+    if "stripe_double" not in endpoints:
+        console.print("STRIPE_SECRET_KEY is set: on Stripe's own page only a person can pay, so no card is used.")
+        return []
+    with (
+        console.status(f"Buying {_BY_CARD['package']} by card ..."),
+        httpx.Client(base_url=endpoints["api"], timeout=10, trust_env=False) as api,
+    ):
+        return [_pay_by_card(api)]
+
+
+def _pay_from_wallet(api: httpx.Client, wallet: Wallet, wish: Mapping[str, str]) -> Mapping[str, Any]:
     intent = _begin(api, "crypto-payment-intent", wish)
     for call in intent["calls"]:
         wallet.receipt(wallet.send(call["to"], call["data"]))
-    return Purchase(intent, _fulfilled(api, intent), time.monotonic() - started)
+    return intent
 
 
 def _pay_by_card(api: httpx.Client) -> Purchase:

@@ -15,7 +15,7 @@ from ape.cli import ConnectedProviderCommand
 from rich.console import Console
 from rich.table import Table
 
-from scripts import _deployment
+from scripts import _chain, _deployment
 
 CHANGEABLE = ("partner", "owner")
 """Arguments that the owner may have changed since: a difference is news, no fault."""
@@ -50,7 +50,9 @@ def cli(provider: ProviderAPI, record: Path | None) -> None:
 
     findings = _compare(provider, _deployment.read(path))
 
-    table = Table("", "on chain", "expected", "verdict", title=str(path))
+    table = Table(title=str(path))
+    for name in ("", "on chain", "expected", "verdict"):
+        table.add_column(name, overflow="fold")  # never cut off: people compare by eye
     for finding in findings:
         table.add_row(finding.what, finding.actual, finding.expected, finding.verdict)
     Console(width=180).print(table)
@@ -60,11 +62,13 @@ def cli(provider: ProviderAPI, record: Path | None) -> None:
 
 
 def _compare(provider: ProviderAPI, record: dict[str, Any]) -> list[Finding]:
-    code = bytes(provider.get_code(record["router"]))
+    code = _chain.code(provider, record["router"])
+    plan = _deployment.plan_of(record)
     findings = [
         Finding("chain id", str(provider.chain_id), str(record["chain_id"])),
-        Finding("code, by the record", _deployment.code_hash(code), record["code_hash"]),
-        Finding("code, by this build", _deployment.code_hash(code), _code_hash_of_build(provider, record["arguments"])),
+        Finding("code, by the record", _chain.code_hash(code), record["code_hash"]),
+        Finding("code, by this build", _chain.code_hash(code), _code_hash_of_build(provider, plan)),
+        Finding("address, by this build", record["router"], plan.address),
     ]
     if not code:  # nobody to ask
         return findings
@@ -75,13 +79,10 @@ def _compare(provider: ProviderAPI, record: dict[str, Any]) -> list[Finding]:
     return findings
 
 
-def _code_hash_of_build(provider: ProviderAPI, arguments: dict[str, str]) -> str:
-    """The hash of the code that this source tree would deploy with these arguments.
-
-    The constructor is run once more in a call that changes nothing: its answer is the code with the immutables in
-    their places. A constructor that refuses its arguments today has no such code, which is a difference too.
-    """
-    container = getattr(project, _deployment.CONTRACT)
-    deployment = container(*(arguments[name] for name in _deployment.ARGUMENTS))
-    answer = provider.make_request("eth_call", [{"data": "0x" + bytes(deployment.data).hex()}, "latest"])
-    return _deployment.code_hash(bytes.fromhex(answer.removeprefix("0x")))
+def _code_hash_of_build(provider: ProviderAPI, plan: _deployment.Plan) -> str:
+    """The hash of the code that this source tree would deploy. A constructor that refuses its arguments today has no
+    such code, which is a difference too."""
+    try:
+        return _chain.code_hash(plan.code(provider))
+    except _chain.Refused as refusal:
+        return _deployment.reason(refusal)
