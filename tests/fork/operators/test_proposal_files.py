@@ -72,10 +72,12 @@ def test_what_was_executed_from_another_copy_is_told(operators, signed_once, tmp
     shutil.copy(signed_once, copy)
     assert operators.propose("sign", copy, "--signer", SECOND, *SENDER).code == 0
     operators.as_safe(calldata("unpause()"))
+    before = signed_once.read_bytes()
 
     outcome = operators.propose("sign", signed_once, "--signer", SECOND, *SENDER)
 
     assert (outcome.code, "It is executed" in outcome.output) == (0, True)
+    assert signed_once.read_bytes() == before
     assert not paused(operators)
 
 
