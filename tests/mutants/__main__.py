@@ -28,7 +28,10 @@ def killed_by(guard: Guard, copy: Path) -> str | None:
     genuine = mutated.read_text()
     assert guard.old in genuine, f"{guard.name}: {guard.file} no longer holds {guard.old!r}"
     mutated.write_text(genuine.replace(guard.old, guard.new, 1))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:ape_test", "-p", "no:cacheprovider", guard.test]
+    quietly = ("-q", "-x", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *quietly, "-p", "no:ape_test", guard.test]
+    if guard.test.startswith("tests/fork/"):
+        command = ["ape", "test", guard.test, "--network", "polygon:mainnet-fork:foundry", *quietly]
     try:
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     finally:
