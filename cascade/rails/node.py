@@ -44,6 +44,28 @@ class Stretch:
         return tuple(event for event in self.events if isinstance(event, PaidEvent))
 
 
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """What a contract said when it refused a call: the error's selector and arguments, or nothing."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ViewCall:
+    """A call that changes nothing; ``sender`` is what the contract takes for its caller."""
+
+    to: str
+    data: bytes
+    sender: str | None = None
+
+    @property
+    def request(self) -> tuple[str, list[Any]]:
+        """As a node wants it."""
+        call = {"to": self.to, "data": "0x" + self.data.hex()}
+        return "eth_call", [call if self.sender is None else call | {"from": self.sender}, "latest"]
+
+
 class Node:
     """A JSON-RPC endpoint.
 
@@ -72,6 +94,15 @@ class Node:
         """What a view function returns, now."""
         request = {"to": to, "data": "0x" + data.hex()}
         return _hex(self._batch([("eth_call", [request, "latest"])])[0], "eth_call")
+
+    def attempt(self, calls: Sequence[ViewCall]) -> list[bytes | Reverted]:
+        """What each of several calls returns now, or what the contract said when it refused; one request.
+
+        Raises:
+            NodeUnavailable: any of them was not answered: that a node fails is no contract's word.
+        """
+        answers = self._answers([call.request for call in calls])
+        return [_returned(answer) for answer in answers]
 
     def block(self, number: int) -> Block:
         """One block by its number."""
@@ -154,6 +185,15 @@ class Node:
 
     def _batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         """Results of several calls sent as one request; any missing or failed one fails all."""
+        results = []
+        for (method, _), answer in zip(calls, self._answers(calls), strict=True):
+            if answer is None or "result" not in answer:
+                raise NodeUnavailable(f"{method}: {_error_text(answer)}")
+            results.append(answer["result"])
+        return results
+
+    def _answers(self, calls: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any] | None]:
+        """Answers to several calls sent as one request, each as it came; None for a missing one."""
         body = [
             {"jsonrpc": "2.0", "id": i, "method": method, "params": params} for i, (method, params) in enumerate(calls)
         ]
@@ -161,13 +201,7 @@ class Node:
         if not isinstance(answers, list):
             raise NodeUnavailable(f"the node answered a batch with {_error_text(answers)}")
         by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
-        results = []
-        for i, (method, _) in enumerate(calls):
-            answer = by_id.get(i)
-            if answer is None or "result" not in answer:
-                raise NodeUnavailable(f"{method}: {_error_text(answer)}")
-            results.append(answer["result"])
-        return results
+        return [by_id.get(i) for i in range(len(calls))]
 
     def _post(self, body: bytes) -> Any:
         try:
@@ -224,6 +258,17 @@ def _block(result: Any, asked: str) -> Block:
     if len(block_hash) != 32:
         raise NodeUnavailable(f"block {asked} has a hash of {len(block_hash)} bytes, not 32")
     return Block(number, block_hash, timestamp)
+
+
+def _returned(answer: dict[str, Any] | None) -> bytes | Reverted:
+    if answer is not None and "result" in answer:
+        return _hex(answer["result"], "eth_call")
+    error = answer.get("error") if answer else None
+    # Nodes agree on little more than these two: geth's code for a revert, and the word.
+    if isinstance(error, Mapping) and (error.get("code") == 3 or "revert" in str(error.get("message")).lower()):
+        data = error.get("data")
+        return Reverted(_hex(data, "eth_call") if isinstance(data, str) and data.startswith("0x") else b"")
+    raise NodeUnavailable(f"eth_call: {_error_text(answer)}")
 
 
 def _quantity(result: Any, asked: str) -> int:
