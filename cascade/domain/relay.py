@@ -53,8 +53,8 @@ _NEXT_STEPS = {
         "The signature is not the one this account makes for this order. Sign again, with the account that pays."
     ),
     Refusal.DELEGATED_CODE: (
-        "Code at this account cannot vouch for signatures, so the token refuses them. Approve and pay from the wallet, or"
-        " transfer to the order's deposit address."
+        "Code at this account cannot vouch for signatures, so the token refuses them. Approve and pay from the wallet,"
+        " or transfer to the order's deposit address."
     ),
     Refusal.INSUFFICIENT_BALANCE: "The account holds less than the price. Add to it, or pay from another account.",
     Refusal.INSUFFICIENT_ALLOWANCE: (
@@ -91,6 +91,7 @@ class RelayItem:
         state: where it stands.
         reason: why it is refused.
         transaction: the hash of its transaction's latest form, as 0x-prefixed hex; None before it is sent.
+        tries: in how many transactions it has been.
     """
 
     id: int
@@ -104,3 +105,4 @@ class RelayItem:
     state: RelayState
     reason: Refusal | None
     transaction: str | None
+    tries: int

@@ -84,16 +84,16 @@ class Node:
 
     def chain_id(self) -> int:
         """EIP-155 chain id."""
-        return _quantity(self._batch([("eth_chainId", [])])[0], "eth_chainId")
+        return quantity(self.batch([("eth_chainId", [])])[0], "eth_chainId")
 
     def code(self, address: str) -> bytes:
         """The code at an address, now."""
-        return _hex(self._batch([("eth_getCode", [address, "latest"])])[0], "eth_getCode")
+        return hexadecimal(self.batch([("eth_getCode", [address, "latest"])])[0], "eth_getCode")
 
     def call(self, to: str, data: bytes) -> bytes:
         """What a view function returns, now."""
         request = {"to": to, "data": "0x" + data.hex()}
-        return _hex(self._batch([("eth_call", [request, "latest"])])[0], "eth_call")
+        return hexadecimal(self.batch([("eth_call", [request, "latest"])])[0], "eth_call")
 
     def attempt(self, calls: Sequence[ViewCall]) -> list[bytes | Reverted]:
         """What each of several calls returns now, or what the contract said when it refused; one request.
@@ -101,12 +101,12 @@ class Node:
         Raises:
             NodeUnavailable: any of them was not answered: that a node fails is no contract's word.
         """
-        answers = self._answers([call.request for call in calls])
+        answers = self.answers([call.request for call in calls])
         return [_returned(answer) for answer in answers]
 
     def block(self, number: int) -> Block:
         """One block by its number."""
-        return _block(self._batch([_by_number(hex(number))])[0], hex(number))
+        return _block(self.batch([_by_number(hex(number))])[0], hex(number))
 
     def tips(self) -> tuple[Block, Block]:
         """The last finalized block, and the last block.
@@ -114,7 +114,7 @@ class Node:
         Raises:
             NodeUnavailable: also when the node knows no finalized block; ``latest`` never stands in for it.
         """
-        final, latest = self._batch([_by_number("finalized"), _by_number("latest")])
+        final, latest = self.batch([_by_number("finalized"), _by_number("latest")])
         return _block(final, "finalized"), _block(latest, "latest")
 
     def events(self, router: str, after: tuple[int, bytes], to: int) -> Stretch:
@@ -139,7 +139,7 @@ class Node:
             "fromBlock": hex(first),
             "toBlock": hex(to),
         }
-        before, logs, end = self._batch([_by_number(hex(height)), ("eth_getLogs", [query]), _by_number(hex(to))])
+        before, logs, end = self.batch([_by_number(hex(height)), ("eth_getLogs", [query]), _by_number(hex(to))])
         start_block, end_block = _block(before, hex(height)), _block(end, hex(to))
         if start_block.number != height or end_block.number != to:
             raise NodeUnavailable(
@@ -155,13 +155,33 @@ class Node:
         events = _checked(logs, router, first, end_block)
         return Stretch(end_block, self._with_times(events, router, start_block, end_block))
 
+    def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        """Results of several calls sent as one request; any missing or failed one fails all."""
+        results = []
+        for (method, _), answer in zip(calls, self.answers(calls), strict=True):
+            if answer is None or "result" not in answer:
+                raise NodeUnavailable(f"{method}: {error_text(answer)}")
+            results.append(answer["result"])
+        return results
+
+    def answers(self, calls: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any] | None]:
+        """Answers to several calls sent as one request, each as it came; None for a missing one."""
+        body = [
+            {"jsonrpc": "2.0", "id": i, "method": method, "params": params} for i, (method, params) in enumerate(calls)
+        ]
+        answers = self._post(orjson.dumps(body))
+        if not isinstance(answers, list):
+            raise NodeUnavailable(f"the node answered a batch with {error_text(answers)}")
+        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
+        return [by_id.get(i) for i in range(len(calls))]
+
     def _with_times(
         self, events: tuple[RouterEvent, ...], router: str, start: Block, end: Block
     ) -> tuple[RouterEvent, ...]:
         collected = {event.block_number: event.block_hash for event in events if is_collected(router, event)}
         if not collected:
             return events
-        headers = self._batch([_by_number(hex(number)) for number in collected])
+        headers = self.batch([_by_number(hex(number)) for number in collected])
         times = {}
         for (number, block_hash), header in zip(collected.items(), headers, strict=True):
             block = _block(header, hex(number))
@@ -182,26 +202,6 @@ class Node:
             else event
             for event in events
         )
-
-    def _batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        """Results of several calls sent as one request; any missing or failed one fails all."""
-        results = []
-        for (method, _), answer in zip(calls, self._answers(calls), strict=True):
-            if answer is None or "result" not in answer:
-                raise NodeUnavailable(f"{method}: {_error_text(answer)}")
-            results.append(answer["result"])
-        return results
-
-    def _answers(self, calls: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any] | None]:
-        """Answers to several calls sent as one request, each as it came; None for a missing one."""
-        body = [
-            {"jsonrpc": "2.0", "id": i, "method": method, "params": params} for i, (method, params) in enumerate(calls)
-        ]
-        answers = self._post(orjson.dumps(body))
-        if not isinstance(answers, list):
-            raise NodeUnavailable(f"the node answered a batch with {_error_text(answers)}")
-        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
-        return [by_id.get(i) for i in range(len(calls))]
 
     def _post(self, body: bytes) -> Any:
         try:
@@ -253,8 +253,8 @@ def _block(result: Any, asked: str) -> Block:
         raise NodeUnavailable(f"the node does not know block {asked} (yet)")
     if not isinstance(result, Mapping):
         raise NodeUnavailable(f"block {asked} is {type(result).__name__}, not a header")
-    number, timestamp = (_quantity(result.get(key), f"block {asked}") for key in ("number", "timestamp"))
-    block_hash = _hex(result.get("hash"), f"block {asked}")
+    number, timestamp = (quantity(result.get(key), f"block {asked}") for key in ("number", "timestamp"))
+    block_hash = hexadecimal(result.get("hash"), f"block {asked}")
     if len(block_hash) != 32:
         raise NodeUnavailable(f"block {asked} has a hash of {len(block_hash)} bytes, not 32")
     return Block(number, block_hash, timestamp)
@@ -262,30 +262,33 @@ def _block(result: Any, asked: str) -> Block:
 
 def _returned(answer: dict[str, Any] | None) -> bytes | Reverted:
     if answer is not None and "result" in answer:
-        return _hex(answer["result"], "eth_call")
+        return hexadecimal(answer["result"], "eth_call")
     error = answer.get("error") if answer else None
     # Nodes agree on little more than these two: geth's code for a revert, and the word.
     if isinstance(error, Mapping) and (error.get("code") == 3 or "revert" in str(error.get("message")).lower()):
         data = error.get("data")
-        return Reverted(_hex(data, "eth_call") if isinstance(data, str) and data.startswith("0x") else b"")
-    raise NodeUnavailable(f"eth_call: {_error_text(answer)}")
+        return Reverted(hexadecimal(data, "eth_call") if isinstance(data, str) and data.startswith("0x") else b"")
+    raise NodeUnavailable(f"eth_call: {error_text(answer)}")
 
 
-def _quantity(result: Any, asked: str) -> int:
+def quantity(result: Any, asked: str) -> int:
+    """A number as nodes write it; ``asked`` names the question in the error."""
     try:
         return int(result, 16)
     except (TypeError, ValueError):
         raise NodeUnavailable(f"{asked}: the node gave no number") from None
 
 
-def _hex(result: Any, asked: str) -> bytes:
+def hexadecimal(result: Any, asked: str) -> bytes:
+    """Bytes as nodes write them."""
     try:
         return bytes.fromhex(result.removeprefix("0x"))
     except (AttributeError, ValueError):
         raise NodeUnavailable(f"{asked}: the node gave no hexadecimal data") from None
 
 
-def _error_text(answer: Any) -> str:
+def error_text(answer: Any) -> str:
+    """What a node objected, bounded."""
     error = answer.get("error") if isinstance(answer, Mapping) else None
     message = error.get("message") if isinstance(error, Mapping) else None
     return f"error {str(message)[:200]!r}" if message else "no answer"

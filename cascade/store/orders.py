@@ -131,6 +131,18 @@ def chain_terms(connection: Conn, order_id: str) -> list[ChainTerms]:
     return [_terms(row) for row in rows]
 
 
+def terms_by_id(connection: Conn, on_chain_order_id: bytes) -> ChainTerms:
+    """The terms behind a router's order id that is ours.
+
+    Raises:
+        NotFound: it is a stranger's.
+    """
+    row = connection.execute("SELECT * FROM chain_terms WHERE on_chain_order_id = %s", (on_chain_order_id,)).fetchone()
+    if row is None:
+        raise NotFound("There is no such order.")
+    return _terms(row)
+
+
 def _order(row: Row | None, missing: str) -> Order:
     if row is None:
         raise NotFound(missing)

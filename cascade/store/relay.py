@@ -96,12 +96,13 @@ def refuse(connection: Conn, item_id: int, reason: Refusal) -> None:
     )
 
 
-def mark_sent(connection: Conn, item_ids: Sequence[int], transaction_id: int) -> int:
-    """Bind queued items to the transaction that carries them. Returns how many were still queued."""
-    return connection.execute(
-        "UPDATE relay_items SET state = 'sent', transaction_id = %s WHERE id = ANY(%s) AND state = 'queued'",
+def mark_sent(connection: Conn, item_ids: Sequence[int], transaction_id: int) -> None:
+    """Bind queued items to the transaction that carries them."""
+    connection.execute(
+        "UPDATE relay_items SET state = 'sent', tries = tries + 1, transaction_id = %s"
+        " WHERE id = ANY(%s) AND state = 'queued'",
         (transaction_id, list(item_ids)),
-    ).rowcount
+    )
 
 
 def settle(connection: Conn, item_id: int) -> None:
@@ -157,4 +158,5 @@ def _item(row: Row) -> RelayItem:
         RelayState(row["state"]),
         None if row["reason"] is None else Refusal(row["reason"]),
         None if row["hash"] is None else "0x" + bytes(row["hash"]).hex(),
+        row["tries"],
     )

@@ -189,8 +189,8 @@ class Lying(Node):
         super().__init__(url)
         self._lie = lie
 
-    def _batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        answers = super()._batch(calls)
+    def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        answers = super().batch(calls)
         return [self._lie(answer) for answer in answers] if len(calls) == 1 else answers
 
 

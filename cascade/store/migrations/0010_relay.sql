@@ -52,6 +52,7 @@ CREATE TABLE relay_items (
     has_code          boolean NOT NULL DEFAULT false,  -- at the payer's address: its signature costs more to check
     state             text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'sent', 'settled', 'refused')),
     reason            text,                            -- of a refusal: the word for it
+    tries             integer NOT NULL DEFAULT 0,      -- in how many transactions it was
     transaction_id    bigint REFERENCES relay_transactions,
     created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK ((kind = 'collect') = (payer IS NULL)),
