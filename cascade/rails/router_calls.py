@@ -1,4 +1,4 @@
-"""The calls that the relayer sends to the PaymentRouter: payments that others signed, and the collecting of transfers."""
+"""The calls that the relayer sends to the PaymentRouter: payments that others signed, and transfers to collect."""
 
 from __future__ import annotations
 
