@@ -10,8 +10,8 @@ from typing import Protocol
 import rlp
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_typing import Hash32
 from eth_utils.crypto import keccak
-from hexbytes import HexBytes
 
 from cascade.domain.fees import Fees
 from cascade.errors import SettingsError
@@ -69,7 +69,7 @@ class LocalKey:
 
     def sign(self, digest: bytes) -> tuple[int, int, int]:
         """Signs 32 bytes."""
-        signed = self._account.unsafe_sign_hash(HexBytes(digest))
+        signed = self._account.unsafe_sign_hash(Hash32(digest))
         return signed.v - 27, signed.r, signed.s
 
 

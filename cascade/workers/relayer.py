@@ -34,6 +34,7 @@ from cascade.rails import router_calls
 from cascade.rails.broadcast import Look, Receipt, look, send
 from cascade.rails.hot_key import Signed, Signer, sign_call
 from cascade.rails.node import Node, Reverted, ViewCall
+from cascade.rails.refusals import refusal_of
 from cascade.store import orders, relay
 from cascade.store import relay_transactions as ledger
 from cascade.store.database import Database
@@ -252,7 +253,7 @@ class Relayer:
         good, bad = [], {}
         for item, answer in zip(group, self._node.attempt(calls), strict=True):
             if isinstance(answer, Reverted):
-                bad[item.id] = router_calls.refusal_of(answer.data)
+                bad[item.id] = refusal_of(answer.data)
             else:
                 good.append(item)
         if bad:
