@@ -17,6 +17,7 @@ from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason
 from cascade.domain.rates import Rate
+from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
 from cascade.domain.reversals import ReversalKind
 from cascade.rails.chain import payment_calls
 from cascade.store.reversals import BookedReversal
@@ -255,6 +256,29 @@ class PaymentOut(Body):
     cases: list[CaseOut] = []
 
 
+class RelayOut(Body):
+    """A transaction that we send for a payer, paying its fees."""
+
+    kind: RelayKind
+    state: Annotated[
+        RelayState, Field(description="settled: its transaction is final, the payment is among the others")
+    ]
+    reason: Annotated[Refusal | None, Field(description="Why nothing came of it")]
+    next_step: Annotated[str | None, Field(description="What the payer can do instead")]
+    transaction: Annotated[Hash | None, Field(description="Its latest form; null before it is sent")]
+
+    @classmethod
+    def of(cls, item: RelayItem) -> RelayOut:
+        """As it stands."""
+        return cls(
+            kind=item.kind,
+            state=item.state,
+            reason=item.reason,
+            next_step=item.reason.next_step if item.reason else None,
+            transaction=item.transaction,
+        )
+
+
 class OrderOut(Body):
     """An order and what has been paid for it."""
 
@@ -270,6 +294,7 @@ class OrderOut(Body):
     expires_at: datetime
     payments: list[PaymentOut]
     credit: Annotated[CreditState | None, Field(description="Of a paid order: where its ducats are")] = None
+    relay: Annotated[list[RelayOut], Field(description="What we send for its payers, oldest first")] = []
 
     @classmethod
     def of(cls, view: OrderView, chain: Chain) -> OrderOut:
@@ -325,6 +350,7 @@ class OrderOut(Body):
             expires_at=order.expires_at,
             payments=payments + sightings + at_the_bank,
             credit=view.credit,
+            relay=[RelayOut.of(item) for item in view.relay],
         )
 
 

@@ -24,6 +24,7 @@ from cascade.domain.events import EventType
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate
 from cascade.errors import DeploymentMismatch, SettingsError
+from cascade.gasless import Gasless
 from cascade.rails.chain import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CODE_HASH
 from cascade.rails.node import Node
 from cascade.rails.stripe import Stripe
@@ -52,6 +53,8 @@ class Cascade:
     """What citizens are told, in words."""
     formula: Formula
     """How the rate moves."""
+    gasless: Gasless | None
+    """None: nothing is sent for payers, since there is no relayer."""
 
     def write(self, kind: EventType, data: Mapping[str, Any], accept_language: str | None = None) -> Text:
         """The words for an event, in the first language that the reader accepts and that there is."""
@@ -81,7 +84,8 @@ def assemble(settings: Settings) -> Cascade:
     )
     database = Database(settings.database_url.get_secret_value())
     texts = Texts(settings.language, settings.texts)
-    return Cascade(settings, database, deployment, checkout, _card(settings, database), texts, formula)
+    gasless = _gasless(settings, deployment)
+    return Cascade(settings, database, deployment, checkout, _card(settings, database), texts, formula, gasless)
 
 
 def node(settings: Settings) -> Node:
@@ -194,6 +198,12 @@ def _card(settings: Settings, database: Database) -> CardCheckout | None:
         return None
     stripe = Stripe(key.get_secret_value(), webhook_secret.get_secret_value(), api_base=settings.stripe_api_base)
     return CardCheckout(database, stripe, settings.base_url)
+
+
+def _gasless(settings: Settings, deployment: Deployment) -> Gasless | None:
+    if not settings.has_relayer:
+        return None
+    return Gasless(node(settings), deployment, per_payer_per_day=settings.relayer_payments_per_payer_per_day)
 
 
 def _data(path: Path | None, shipped: str, variable: str) -> str:

@@ -20,10 +20,11 @@ from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
 from cascade.domain.rates import START, Rate
+from cascade.domain.relay import RelayItem
 from cascade.errors import InvalidInput
 from cascade.events import record
 from cascade.rails.chain import on_chain_order_id
-from cascade.store import card, contacts, cursors, orders, outbox, payments, rates, reversals
+from cascade.store import card, contacts, cursors, orders, outbox, payments, rates, relay, reversals
 from cascade.store.cursors import Sighting
 from cascade.store.database import Conn
 from cascade.store.payments import BookedPayment
@@ -43,6 +44,7 @@ class OrderView:
     sightings: Sequence[Sighting] = ()
     intents: Sequence[CardIntent] = ()
     credit: CreditState | None = None
+    relay: Sequence[RelayItem] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,7 @@ class Checkout:
             sightings,
             intents,
             CreditState.CREDITED if credit and self.keeps_purses else credit,
+            relay.of_order(connection, order.id),
         )
 
 

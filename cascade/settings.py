@@ -92,6 +92,15 @@ class Settings(BaseSettings):
     order_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
     """How long a quote is locked and an order payable."""
 
+    relayer_key: SecretStr | None = None
+    """Private key of the account that sends payments which their payers only signed; without one none are taken."""
+    relayer_keystore: Path | None = None
+    """The same as an encrypted keystore file (Web3 Secret Storage), instead of the key."""
+    relayer_password: SecretStr | None = None
+    """Opens CASCADE_RELAYER_KEYSTORE; required beside it."""
+    relayer_payments_per_payer_per_day: Annotated[int, Field(ge=1)] = 20
+    """How many payments the relayer pays the fees of, for one account in 24 hours."""
+
     rate_formula: Path | None = None
     """How the ducat's rate moves; default: the formula that ships with Cascade."""
 
@@ -107,6 +116,8 @@ class Settings(BaseSettings):
     """Webhooks from one address; what is refused, Stripe sends again."""
     signals_per_minute: Annotated[int, Field(ge=1)] = 120
     """Batches of signals from one address."""
+    authorizations_per_minute: Annotated[int, Field(ge=1)] = 30
+    """Questions what to sign, and signed payments, from one address; each asks the node."""
     streams: Annotated[int, Field(ge=1)] = 2000
     """Live streams that a process of the API has open at once; each is an open file."""
     streams_per_address: Annotated[int, Field(ge=1)] = 20
@@ -162,6 +173,13 @@ class Settings(BaseSettings):
             raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
         return value
 
+    @field_validator("relayer_key")
+    @classmethod
+    def _is_private_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"0x[0-9a-fA-F]{64}", value.get_secret_value(), re.ASCII):
+            raise ValueError("must be a private key: 0x and 64 hexadecimal digits; unset it to send nothing")
+        return value
+
     @field_validator("stripe_secret_key")
     @classmethod
     def _is_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
@@ -199,12 +217,25 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _relayer_has_one_key(self) -> Self:
+        if self.relayer_key is not None and self.relayer_keystore is not None:
+            raise ValueError(f"{_PREFIX}RELAYER_KEY and {_PREFIX}RELAYER_KEYSTORE are both set: unset one of them")
+        if (self.relayer_keystore is None) != (self.relayer_password is None):
+            raise ValueError(f"{_PREFIX}RELAYER_KEYSTORE and {_PREFIX}RELAYER_PASSWORD go together")
+        return self
+
+    @model_validator(mode="after")
     def _test_key_stays_local(self) -> Self:
         if self.test_payer_key is not None and not _is_loopback(self.rpc_url.get_secret_value()):
             raise ValueError(
                 f"{_PREFIX}TEST_PAYER_KEY is for a local test chain, but {_PREFIX}RPC_URL is elsewhere: unset the key"
             )
         return self
+
+    @property
+    def has_relayer(self) -> bool:
+        """Payments that their payers only signed are taken."""
+        return self.relayer_key is not None or self.relayer_keystore is not None
 
     @property
     def base_url(self) -> str:

@@ -104,6 +104,17 @@ class Node:
         answers = self.answers([call.request for call in calls])
         return [_returned(answer) for answer in answers]
 
+    def look(self, address: str, calls: Sequence[ViewCall]) -> tuple[bytes, list[bytes | Reverted]]:
+        """The code at an address, and what several calls return, now; one request.
+
+        Raises:
+            NodeUnavailable: any of them was not answered.
+        """
+        code, *answers = self._answers([("eth_getCode", [address, "latest"]), *(call.request for call in calls)])
+        if code is None or "result" not in code:
+            raise NodeUnavailable(f"eth_getCode: {_error_text(code)}")
+        return _hex(code["result"], "eth_getCode"), [_returned(answer) for answer in answers]
+
     def block(self, number: int) -> Block:
         """One block by its number."""
         return _block(self.batch([_by_number(hex(number))])[0], hex(number))

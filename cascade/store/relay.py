@@ -78,6 +78,11 @@ def oldest_wait_seconds(connection: Conn) -> float | None:
     return None if row is None or row["age"] is None else float(row["age"])
 
 
+def lock_payer(connection: Conn, payer: str) -> None:
+    """Let nobody else count or queue an account's payments until the transaction ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('relay:' || %s, 0))", (payer,))
+
+
 def sent_for(connection: Conn, payer: str, seconds: float) -> int:
     """How many payments this account has had queued lately, whatever became of them."""
     row = connection.execute(
