@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from cascade.delivery.webhooks import Webhooks
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.events import EventType
+from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.gasless import Gasless
 from cascade.rails.chain import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CODE_HASH
+from cascade.rails.hot_key import LocalKey
 from cascade.rails.node import Node
 from cascade.rails.stripe import Stripe
 from cascade.settings import Settings
@@ -37,6 +40,7 @@ from cascade.workers.indexer import Indexer, Router
 from cascade.workers.observer import Observer
 from cascade.workers.rate_keeper import RateKeeper
 from cascade.workers.receivers import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
+from cascade.workers.relayer import Relayer, RelayPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,39 @@ def card_worker(cascade: Cascade) -> CardWorker | None:
     )
 
 
+def relayer(cascade: Cascade, chain: Node) -> Relayer | None:
+    """The worker that sends what payers signed; None without a key to pay the fees.
+
+    Raises:
+        SettingsError: the key cannot be used.
+    """
+    settings, deployment = cascade.settings, cascade.deployment
+    if settings.relayer_key is not None:
+        signer = LocalKey.from_hex(settings.relayer_key.get_secret_value())
+    elif settings.relayer_keystore is not None and settings.relayer_password is not None:
+        signer = LocalKey.from_keystore(settings.relayer_keystore, settings.relayer_password.get_secret_value())
+    else:
+        return None
+    policy = RelayPolicy(
+        per_minute_wei=_wei(settings.relayer_minute_pol),
+        per_day_wei=_wei(settings.relayer_day_pol),
+        low_balance_wei=_wei(settings.relayer_low_pol),
+        fees=FeePolicy(ceiling=settings.relayer_max_gwei * GWEI),
+        wait_seconds=settings.relayer_wait_seconds,
+    )
+    return Relayer(
+        cascade.database,
+        chain,
+        signer,
+        chain_id=deployment.chain.chain_id,
+        router=deployment.router,
+        policy=policy,
+        check=lambda: check_deployment(deployment, chain),
+        poll_seconds=settings.poll_seconds,
+        lease_seconds=settings.lease_seconds,
+    )
+
+
 def rate_keeper(cascade: Cascade) -> RateKeeper:
     """The worker that writes the rate's ticks."""
     return RateKeeper(cascade.database, cascade.formula)
@@ -198,6 +235,10 @@ def _card(settings: Settings, database: Database) -> CardCheckout | None:
         return None
     stripe = Stripe(key.get_secret_value(), webhook_secret.get_secret_value(), api_base=settings.stripe_api_base)
     return CardCheckout(database, stripe, settings.base_url)
+
+
+def _wei(pol: Decimal) -> int:
+    return int(pol * 10**18)
 
 
 def _gasless(settings: Settings, deployment: Deployment) -> Gasless | None:

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -100,6 +101,16 @@ class Settings(BaseSettings):
     """Opens CASCADE_RELAYER_KEYSTORE; required beside it."""
     relayer_payments_per_payer_per_day: Annotated[int, Field(ge=1)] = 20
     """How many payments the relayer pays the fees of, for one account in 24 hours."""
+    relayer_minute_pol: Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=6)] = Decimal(5)
+    """Most POL that the relayer may spend in a minute, counted by the most that its transactions can cost."""
+    relayer_day_pol: Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=6)] = Decimal(100)
+    """The same in 24 hours: what the hot key can lose."""
+    relayer_low_pol: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)] = Decimal(5)
+    """Less than this on the hot key is an alarm."""
+    relayer_max_gwei: Annotated[int, Field(ge=25)] = 1000
+    """Nothing is sent while gas costs more."""
+    relayer_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """Longest that a payment waits for others to share its transaction."""
 
     rate_formula: Path | None = None
     """How the ducat's rate moves; default: the formula that ships with Cascade."""

@@ -39,14 +39,12 @@ class Look:
     Attributes:
         base_fee: of the last block, in wei a unit of gas.
         nonce: how many transactions of the account are in blocks.
-        final_nonce: how many are in final blocks.
         balance_wei: what the account holds.
         receipts: by transaction hash; only those that are in a block.
     """
 
     base_fee: int
     nonce: int
-    final_nonce: int
     balance_wei: int
     receipts: Mapping[bytes, Receipt]
 
@@ -57,12 +55,11 @@ def look(node: Node, account: str, router: str, hashes: Sequence[bytes]) -> Look
     Raises:
         NodeUnavailable: some part of the answer is missing or contradicts another part.
     """
-    latest, final, nonce, final_nonce, balance, *found = node.batch(
+    latest, final, nonce, balance, *found = node.batch(
         [
             ("eth_getBlockByNumber", ["latest", False]),
             ("eth_getBlockByNumber", ["finalized", False]),
             ("eth_getTransactionCount", [account, "latest"]),
-            ("eth_getTransactionCount", [account, "finalized"]),
             ("eth_getBalance", [account, "latest"]),
             *(("eth_getTransactionReceipt", ["0x" + one.hex()]) for one in hashes),
         ]
@@ -74,7 +71,6 @@ def look(node: Node, account: str, router: str, hashes: Sequence[bytes]) -> Look
     return Look(
         base_fee=quantity(latest.get("baseFeePerGas"), "baseFeePerGas"),
         nonce=quantity(nonce, "eth_getTransactionCount"),
-        final_nonce=quantity(final_nonce, "eth_getTransactionCount"),
         balance_wei=quantity(balance, "eth_getBalance"),
         receipts={one: _receipt(receipt, router, one in finals) for one, receipt in mined.items()},
     )

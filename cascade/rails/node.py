@@ -110,10 +110,10 @@ class Node:
         Raises:
             NodeUnavailable: any of them was not answered.
         """
-        code, *answers = self._answers([("eth_getCode", [address, "latest"]), *(call.request for call in calls)])
+        code, *answers = self.answers([("eth_getCode", [address, "latest"]), *(call.request for call in calls)])
         if code is None or "result" not in code:
-            raise NodeUnavailable(f"eth_getCode: {_error_text(code)}")
-        return _hex(code["result"], "eth_getCode"), [_returned(answer) for answer in answers]
+            raise NodeUnavailable(f"eth_getCode: {error_text(code)}")
+        return hexadecimal(code["result"], "eth_getCode"), [_returned(answer) for answer in answers]
 
     def block(self, number: int) -> Block:
         """One block by its number."""

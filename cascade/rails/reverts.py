@@ -27,6 +27,7 @@ _ERRORS: Final = {
     _of_router("OrderExpired"): Refusal.EXPIRED,
     _of_router("OrderAlreadyPaid"): Refusal.ALREADY_PAID,
     _of_router("InvalidPause"): Refusal.PAUSED,
+    _of_router("NothingToCollect"): Refusal.NOTHING_THERE,
     _of_permit2("SignatureExpired(uint256)"): Refusal.EXPIRED,
     _of_permit2("InvalidSigner()"): Refusal.WRONG_SIGNER,
     _of_permit2("InvalidSignature()"): Refusal.WRONG_SIGNER,
@@ -55,7 +56,8 @@ def refusal_of(data: bytes) -> Refusal:
     if selector != _TEXT:
         return _ERRORS.get(selector, Refusal.REVERTED)
     try:
-        (text,) = decode(["string"], arguments)
+        # Not strictly: USDC leaves what lies in memory behind its words, where the ABI wants zeros.
+        (text,) = decode(["string"], arguments, strict=False)
     except (DecodingError, UnicodeDecodeError):
         return Refusal.REVERTED
     said = text.lower()

@@ -34,7 +34,7 @@ from cascade.rails import router_calls
 from cascade.rails.broadcast import Look, Receipt, look, send
 from cascade.rails.hot_key import Signed, Signer, sign_call
 from cascade.rails.node import Node, Reverted, ViewCall
-from cascade.rails.refusals import refusal_of
+from cascade.rails.reverts import refusal_of
 from cascade.store import orders, relay
 from cascade.store import relay_transactions as ledger
 from cascade.store.database import Database
@@ -50,7 +50,6 @@ _GAS_OF_SIGNATURE_BY_CODE = 460_000
 _GAS_OF_COLLECT = 140_000
 _TRIES = 2
 """A payment that fails on chain although it would have succeeded a moment before is tried once more, not for ever."""
-_USURPED_LOOKS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ class RelayPolicy:
         low_balance_wei: less than this on the hot key is an alarm.
         resend_seconds: how often a transaction that is in no block is handed to the node again.
         stuck_seconds: after so long it is replaced by one that pays more.
+        usurped_seconds: when its nonce has been used for so long by none of its forms, it never will be.
     """
 
     per_minute_wei: int
@@ -76,6 +76,7 @@ class RelayPolicy:
     wait_seconds: float = 1.0
     resend_seconds: float = 4.0
     stuck_seconds: float = 20.0
+    usurped_seconds: float = 60.0
 
 
 class Relayer:
@@ -117,7 +118,7 @@ class Relayer:
         self._lease_seconds = lease_seconds
         self._name = secrets.token_hex(8)
         self._sent_at: dict[bytes, float] = {}
-        self._usurped: dict[int, int] = {}
+        self._taken_since: dict[int, float] = {}
 
     def run(self, stop: Event) -> None:
         """Look, send, wait, until told to stop. Whatever goes wrong is said, waited out and tried again.
@@ -170,11 +171,12 @@ class Relayer:
             if receipt.final:
                 self._finish(lead, transaction, receipt)
             return True
-        if now.final_nonce <= transaction.nonce:
+        if now.nonce <= transaction.nonce:
+            self._taken_since.pop(transaction.id, None)
             return False
-        # Its nonce is used for good, but by none of our forms. A node that lags may say so too: let it say so often.
-        self._usurped[transaction.id] = self._usurped.get(transaction.id, 0) + 1
-        if self._usurped[transaction.id] < _USURPED_LOOKS:
+        # Its nonce is used, but by none of our forms. A node that lags says so too, for a while.
+        since = self._taken_since.setdefault(transaction.id, time.monotonic())
+        if time.monotonic() - since < self._policy.usurped_seconds:
             return False
         log.error("nonce %d of %s was used by a transaction that is not ours", transaction.nonce, lead.sender)
         with self._database.transaction() as connection:
