@@ -35,7 +35,11 @@ check: setup     ## Format, lint, types, import rules, unit tests: under 30 seco
 unit: setup
 	$(PYTEST) tests/unit
 
+# Ape compiles what changed, but not what imports it: then all has to be compiled anew.
+FORGET_STALE = @if find contracts -name '*.sol' -newer .build/__local__.json 2>/dev/null | grep -q .; then rm .build/__local__.json; fi
+
 contracts: setup ## The router on py-evm.
+	$(FORGET_STALE)
 	$(BIN)/ape test tests/contracts --network polygon:local:test -q
 
 FORGE := FOUNDRY_CONFIG=tests/forge/foundry.toml forge
@@ -62,6 +66,7 @@ analysis: setup $(ANALYSERS)/.done ## What slither finds in the contracts, and w
 	cd tests/analysis/halmos && $(CURDIR)/$(ANALYSERS)/bin/halmos --forge-build-out ../../../.build/halmos/out
 
 fork: setup      ## The router against real tokens: a local Polygon, or a true one named by WEB3_PROVIDER_URI.
+	$(FORGET_STALE)
 	$(BIN)/ape test tests/fork --network polygon:mainnet-fork:foundry -q
 
 system: setup    ## Database, chain, API and workers together, also while they are being killed.
