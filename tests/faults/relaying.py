@@ -19,6 +19,7 @@ from cascade.store import orders, relay
 from cascade.store.database import Database
 from cascade.workers.relayer import Relayer, RelayPolicy
 from sandbox.polygon import TOKENS, LocalPolygon
+from sandbox.polygon.accounts import development_keys
 from sandbox.polygon.rpc import Rpc, calldata
 from tests.purchases import open_order
 
@@ -88,19 +89,18 @@ def items(database: Database, view: OrderView) -> list[RelayItem]:
 def relayer(
     database: Database,
     router: Deployment,
-    polygon: LocalPolygon,
+    rpc_url: str,
     *,
-    rpc_url: str | None = None,
     lease_seconds: float = 0.01,
     **policy: object,
 ) -> Iterator[Relayer]:
     """A relayer; keyword arguments change its policy."""
-    node = Node(rpc_url or polygon.rpc_url, timeout_seconds=2)
+    node = Node(rpc_url, timeout_seconds=2)
     try:
         yield Relayer(
             database,
             node,
-            LocalKey.from_hex(polygon.keys[HOT_KEY]),
+            LocalKey.from_hex(development_keys()[HOT_KEY]),
             chain_id=router.chain.chain_id,
             router=router.router,
             policy=replace(POLICY, **policy),  # type: ignore[arg-type]

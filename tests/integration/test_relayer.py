@@ -30,7 +30,7 @@ def router(deployment: Path) -> Deployment:
 
 def settle(polygon: LocalPolygon, database: Database, router: Deployment, steps: int = 3) -> None:
     """Let a relayer work until all is final."""
-    with relayer(database, router, polygon) as worker:
+    with relayer(database, router, polygon.rpc_url) as worker:
         for _ in range(steps):
             worker.step()
             polygon.mine(3)
@@ -76,7 +76,7 @@ def test_what_fails_only_on_chain_leaves_the_others_alone_and_is_refused_in_the_
     views = [order_of(polygon, database, router, n) for n in range(3)]
     for n, view in enumerate(views):
         queue(database, view, payer(n))
-    with relayer(database, router, polygon) as worker:
+    with relayer(database, router, polygon.rpc_url) as worker:
         with no_blocks(polygon):
             worker.step()
             # Between the look and the block the second payer's money goes elsewhere, ahead of us.
@@ -136,10 +136,10 @@ def test_a_payment_waits_for_others_but_not_longer_than_allowed(
 ) -> None:
     view = order_of(polygon, database, router, 0)
     queue(database, view, payer(0))
-    with relayer(database, router, polygon, wait_seconds=3600.0) as worker:
+    with relayer(database, router, polygon.rpc_url, wait_seconds=3600.0) as worker:
         worker.step()
     assert nonces(database) == []
-    with relayer(database, router, polygon, wait_seconds=3600.0, batch=1) as worker:
+    with relayer(database, router, polygon.rpc_url, wait_seconds=3600.0, batch=1) as worker:
         worker.step()  # a full batch waits for nobody
     assert len(nonces(database)) == 1
 
@@ -148,7 +148,7 @@ def test_the_hot_key_loses_at_most_its_limit(polygon: LocalPolygon, database: Da
     views = [order_of(polygon, database, router, n) for n in range(3)]
     before = int(polygon.rpc("eth_getBalance", polygon.accounts[HOT_KEY], "latest"), 16)
     limit = 2 * 10**16
-    with relayer(database, router, polygon, per_day_wei=limit, batch=1) as worker:
+    with relayer(database, router, polygon.rpc_url, per_day_wei=limit, batch=1) as worker:
         for n, view in enumerate(views):
             queue(database, view, payer(n))
         for _ in range(6):
@@ -165,7 +165,7 @@ def test_nothing_is_sent_while_gas_is_dearer_than_allowed(
 ) -> None:
     view = order_of(polygon, database, router, 0)
     queue(database, view, payer(0))
-    with relayer(database, router, polygon, fees=FeePolicy(ceiling=26 * GWEI)) as worker:
+    with relayer(database, router, polygon.rpc_url, fees=FeePolicy(ceiling=26 * GWEI)) as worker:
         worker.step()
         assert nonces(database) == []
         assert "above the ceiling" in (alarm(database) or "")
@@ -176,7 +176,7 @@ def test_nothing_is_sent_while_gas_is_dearer_than_allowed(
 
 def test_a_low_balance_is_an_alarm(polygon: LocalPolygon, database: Database, router: Deployment) -> None:
     polygon.rpc("anvil_setBalance", polygon.accounts[HOT_KEY], hex(10**15))
-    with relayer(database, router, polygon) as worker:
+    with relayer(database, router, polygon.rpc_url) as worker:
         worker.step()
     assert "holds 1000000000000000 wei" in (alarm(database) or "")
 
@@ -186,7 +186,7 @@ def test_a_stuck_transaction_is_replaced_and_its_nonce_used_once(
 ) -> None:
     view = order_of(polygon, database, router, 0)
     queue(database, view, payer(0))
-    with relayer(database, router, polygon, stuck_seconds=0.0) as worker:
+    with relayer(database, router, polygon.rpc_url, stuck_seconds=0.0) as worker:
         with no_blocks(polygon):
             for _ in range(3):
                 worker.step()
