@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -109,8 +110,8 @@ def install(app: FastAPI) -> None:
         return problem(422, f"{field}: {first['msg']}.", field=field)
 
     @app.exception_handler(HTTPException)
-    def http(_: Request, fault: HTTPException) -> JSONResponse:
-        return problem(fault.status_code, str(fault.detail), headers=fault.headers)
+    def http(request: Request, fault: HTTPException) -> JSONResponse:
+        return problem(fault.status_code, str(fault.detail), headers=_headers_of(app, request, fault))
 
     @app.exception_handler(psycopg.OperationalError)
     def database_down(_: Request, fault: psycopg.OperationalError) -> JSONResponse:
@@ -122,6 +123,22 @@ def install(app: FastAPI) -> None:
     def unexpected(_: Request, fault: Exception) -> JSONResponse:
         log.error("unexpected %s", type(fault).__name__, exc_info=fault)
         return problem(500, "Something went wrong on our side. Nothing was charged.")
+
+
+def _headers_of(app: FastAPI, request: Request, fault: HTTPException) -> Mapping[str, str] | None:
+    """The headers of a fault; where a method is not taken, with every method that is.
+
+    The framework names only those of the first route that fits, and one address can have a route for each.
+    """
+    if fault.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return fault.headers
+    taken = {
+        method.upper()
+        for template, operations in app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.url.path)
+        for method in operations
+    }
+    return {"allow": ", ".join(sorted(taken))} if taken else fault.headers
 
 
 def _install_for_relaying(app: FastAPI) -> None:

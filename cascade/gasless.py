@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from eth_abi.abi import encode
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import is_address, is_checksum_address, is_checksum_formatted_address, to_checksum_address
 from eth_utils.crypto import keccak
 
 from cascade.chains import Deployment
@@ -126,7 +126,7 @@ class Gasless:
         Raises:
             InvalidInput: it is none, or its checksum is wrong.
         """
-        if not is_address(text):
+        if not is_address(text) or (is_checksum_formatted_address(text) and not is_checksum_address(text)):
             raise InvalidInput("payer", "That is no address, or one letter of it is wrong: its checksum does not fit.")
         payer = to_checksum_address(text)
         ours = {to_checksum_address(self._deployment.router), PERMIT2, *self._deployment.stablecoins}

@@ -207,6 +207,12 @@ def test_a_flood_is_refused(open_shop: Open) -> None:
     assert shop.http.get(f"/api/payments/orders/{order_id}").status_code == 200
 
 
+def test_a_method_that_is_not_taken_is_told_those_that_are(environment: Path) -> None:
+    with TestClient(create_app()) as client:
+        answer = client.put("/api/payments/orders/x/authorization")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+
+
 def test_without_a_relayer_it_says_what_to_set(environment: Path) -> None:
     with TestClient(create_app()) as client:
         order_id = client.post("/api/payments/crypto-payment-intent", json=MERCHANT).json()["order_id"]
