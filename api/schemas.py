@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from cascade.card_checkout import CardCheckout
 from cascade.chains import Chain
 from cascade.checkout import Checkout, OrderView, Wish
+from cascade.delivery.texts import amount as exact
 from cascade.domain.card import CaseKind, IntentStatus
 from cascade.domain.deliveries import CreditState
 from cascade.domain.money import Money
@@ -251,6 +252,9 @@ class PaymentOut(Body):
     payer: str | None = None
     reason: SuspenseReason | None = None
     recorded_at: datetime | None = None
+    ducats: Annotated[
+        Plain | None, Field(description="What it brought, bonus included; what went back is not taken off")
+    ] = None
     returned: Annotated[Units | None, Field(description="How much of it has gone back")] = None
     reversals: list[ReversalOut] = []
     cases: list[CaseOut] = []
@@ -279,6 +283,19 @@ class RelayOut(Body):
         )
 
 
+class MissingOut(Body):
+    """What of an order's price has not come yet, while only parts of it have: a transfer of this much completes it."""
+
+    token: str
+    amount: Units
+    amount_display: Annotated[str, Field(description="For people, not cut off", examples=["149.50"])]
+
+    @classmethod
+    def of(cls, missing: Money) -> MissingOut:
+        """In the order's stablecoin; a dollar of the other one does as well."""
+        return cls(token=missing.asset.code, amount=str(missing.units), amount_display=exact(missing.plain))
+
+
 class OrderOut(Body):
     """An order and what has been paid for it."""
 
@@ -293,8 +310,9 @@ class OrderOut(Body):
     created_at: datetime
     expires_at: datetime
     payments: list[PaymentOut]
-    credit: Annotated[CreditState | None, Field(description="Of a paid order: where its ducats are")] = None
     relay: Annotated[list[RelayOut], Field(description="What we send for its payers, oldest first")] = []
+    credit: Annotated[CreditState | None, Field(description="Of what was paid: where its ducats are")] = None
+    missing: Annotated[MissingOut | None, Field(description="Of the price, while only parts of it have come")] = None
 
     @classmethod
     def of(cls, view: OrderView, chain: Chain) -> OrderOut:
@@ -313,6 +331,7 @@ class OrderOut(Body):
                 payer=payment.payer,
                 reason=payment.reason,
                 recorded_at=payment.recorded_at,
+                ducats=payment.grant.total.plain if payment.grant else "0",
                 returned=str(payment.returned.units),
                 reversals=[ReversalOut.of(r) for r in view.reversals if r.payment == payment.reference],
                 cases=[
@@ -351,6 +370,7 @@ class OrderOut(Body):
             payments=payments + sightings + at_the_bank,
             credit=view.credit,
             relay=[RelayOut.of(item) for item in view.relay],
+            missing=MissingOut.of(view.missing) if view.missing else None,
         )
 
 

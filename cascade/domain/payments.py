@@ -21,6 +21,8 @@ class Outcome(StrEnum):
     """What became of a confirmed payment; reversed: all of its money went back."""
 
     FULFILLED = "fulfilled"
+    CREDITED = "credited"
+    """A part of the price: it gave its ducats, and the rest of the price is missing or came later."""
     SUSPENSE = "suspense"
     REVERSED = "reversed"
 
@@ -137,7 +139,7 @@ class ConfirmedPayment:
 def judge(
     received: Money, expected: Mapping[Asset, Money] | None, *, already_paid: bool, late: bool = False
 ) -> SuspenseReason | None:
-    """Decide whether a payment pays its order.
+    """Decide whether a payment of the exact price pays its order; what was collected is weighed by `parts` instead.
 
     Args:
         received: what arrived.

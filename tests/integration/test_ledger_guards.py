@@ -265,8 +265,8 @@ def test_a_replay_is_a_no_op_but_other_contents_are_refused(books: Database) -> 
 def test_an_order_is_fulfilled_once_whatever_the_references_say(attempt: Execute, books: Database) -> None:
     order = open_order(books).order.id
     fulfilled = (
-        "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome)"
-        " VALUES (%s, 'chain', %s, 'USDC', 5, 'p', 't', 'fulfilled')"
+        "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome, ducat_units)"
+        " VALUES (%s, 'chain', %s, 'USDC', 5, 'p', 't', 'fulfilled', 1)"
     )
     with books.transaction() as connection:
         ledger.post(connection, gift("second", 1))
