@@ -18,13 +18,14 @@ from cascade.rails.node import Node
 from cascade.store import orders, relay
 from cascade.store.database import Database
 from cascade.workers.relayer import Relayer, RelayPolicy
+from sandbox.deploy import RELAYER
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.accounts import development_keys
 from sandbox.polygon.rpc import Rpc, calldata
 from tests.purchases import open_order
 
 POL = 10**18
-HOT_KEY = 8
+HOT_KEY = RELAYER
 """The development account whose key sends."""
 PERMIT2 = signatures.PERMIT2
 POLICY = RelayPolicy(per_minute_wei=50 * POL, per_day_wei=50 * POL, low_balance_wei=POL, wait_seconds=0.0)
