@@ -121,6 +121,13 @@ def in_the_other_form(shop: Shop, order_id: str, token: str) -> bytes:
     return good[:64] + bytes([good[64] - 27])
 
 
+def by_the_other_s(shop: Shop, order_id: str, token: str) -> bytes:
+    """Follows from the good one, and Permit2 would take it."""
+    good = changed(lambda _: None)(shop, order_id, token)
+    s = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 - int.from_bytes(good[32:64])
+    return good[:32] + s.to_bytes(32) + bytes([55 - good[64]])
+
+
 WRONG = {
     "less": changed(less),
     "elsewhere": changed(elsewhere),
@@ -128,6 +135,7 @@ WRONG = {
     "by another key": by_another_key,
     "of another order": of_another_order,
     "in another form": in_the_other_form,
+    "by the other s": by_the_other_s,
     "nothing": lambda *_: bytes(65),
     "too short": lambda *_: b"\1",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,7 +21,7 @@ from cascade.fulfillment import fulfill
 from cascade.gasless import Gasless
 from cascade.rails.node import Node
 from cascade.store import orders, relay
-from cascade.store.database import Database
+from cascade.store.database import Conn, Database
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon import addresses as at
 from tests.purchases import NOWHERE, confirmed, open_order
@@ -84,11 +85,21 @@ def test_the_same_one_at_the_same_moment_is_queued_once(database: Database) -> N
     gasless = Gasless(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=1)
     view = open_order(database)
 
-    def queue(_: int) -> int:
+    def queue() -> int:
         with database.transaction() as connection:
-            return gasless.queue(connection, view.order.id, view.terms[0], "0x" + "22" * 20, b"\1" * 65, False).id
+            return queue_in(connection)
 
-    assert len(set(together(8, queue))) == 1
+    def queue_in(connection: Conn) -> int:
+        signed = ("0x" + "22" * 20, b"\1" * 65)
+        return gasless.queue(connection, view.order.id, view.terms[0], *signed, False).id
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as connection:
+            first = queue_in(connection)
+            second = pool.submit(queue)
+            with pytest.raises(TimeoutError):
+                second.result(0.5)  # the order is ours until we are done
+        assert second.result(10) == first
     gasless.close()
 
 
