@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas import Address, Body, OrderId, RelayOut
+from api.order_schemas import RelayOut
+from api.schemas import Address, Body, OrderId
 from cascade.domain.relay import Refusal, RelayItem, RelayKind
 from cascade.gasless import MAX_SIGNATURE_BYTES, Account, Offer
 

@@ -41,6 +41,7 @@ from cascade.workers.observer import Observer
 from cascade.workers.rate_keeper import RateKeeper
 from cascade.workers.receivers import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
 from cascade.workers.relayer import Relayer, RelayPolicy
+from cascade.workers.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,27 @@ def node(settings: Settings) -> Node:
 def indexer(cascade: Cascade, chain: Node) -> Indexer:
     """The worker that books the router's payments."""
     deployment, settings = cascade.deployment, cascade.settings
-    router = Router(deployment.chain.chain_id, deployment.router, deployment.block_number, deployment.stablecoins)
     return Indexer(
         cascade.database,
         chain,
-        router,
+        _router(deployment),
         check=lambda: check_deployment(deployment, chain),
+        poll_seconds=settings.poll_seconds,
+        lease_seconds=settings.lease_seconds,
+        log_range_blocks=settings.log_range_blocks,
+    )
+
+
+def watcher(cascade: Cascade, chain: Node) -> Watcher:
+    """The worker that watches deposit addresses; what it finds, the relayer collects."""
+    deployment, settings = cascade.deployment, cascade.settings
+    return Watcher(
+        cascade.database,
+        chain,
+        _router(deployment),
+        check=lambda: check_deployment(deployment, chain),
+        days=settings.deposit_watch_days,
+        minimum=settings.deposit_minimum_cents * 10**4,  # both stablecoins have six decimals
         poll_seconds=settings.poll_seconds,
         lease_seconds=settings.lease_seconds,
         log_range_blocks=settings.log_range_blocks,
@@ -235,6 +251,10 @@ def _card(settings: Settings, database: Database) -> CardCheckout | None:
         return None
     stripe = Stripe(key.get_secret_value(), webhook_secret.get_secret_value(), api_base=settings.stripe_api_base)
     return CardCheckout(database, stripe, settings.base_url)
+
+
+def _router(deployment: Deployment) -> Router:
+    return Router(deployment.chain.chain_id, deployment.router, deployment.block_number, deployment.stablecoins)
 
 
 def _wei(pol: Decimal) -> int:

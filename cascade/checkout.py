@@ -24,10 +24,11 @@ from cascade.domain.rates import START, Rate
 from cascade.domain.relay import RelayItem
 from cascade.errors import InvalidInput
 from cascade.events import record
-from cascade.rails.chain import on_chain_order_id
-from cascade.store import card, contacts, cursors, orders, outbox, payments, rates, relay, reversals
+from cascade.rails.chain import deposit_address, on_chain_order_id
+from cascade.store import card, contacts, cursors, deposits, orders, outbox, payments, rates, relay, reversals
 from cascade.store.cursors import Sighting
 from cascade.store.database import Conn
+from cascade.store.deposits import Arrival
 from cascade.store.payments import BookedPayment
 from cascade.store.reversals import BookedReversal
 
@@ -46,6 +47,7 @@ class OrderView:
     intents: Sequence[CardIntent] = ()
     credit: CreditState | None = None
     relay: Sequence[RelayItem] = ()
+    deposits: Sequence[Arrival] = ()
     missing: Money | None = None
     """Of the price, while only parts of it have come."""
 
@@ -220,7 +222,7 @@ class Checkout:
         salt = secrets.token_bytes(32)
         order_id = on_chain_order_id(chain_id, router, address, units, expires_at, salt)
         made = ChainTerms(order_id, chain_id, router, asset, address, units, expires_at, salt)
-        orders.insert_chain_terms(connection, order.id, made)
+        orders.insert_chain_terms(connection, order.id, made, deposit_address(router, order_id))
         return made
 
     def view(self, connection: Conn, order: Order) -> OrderView:
@@ -253,6 +255,7 @@ class Checkout:
             intents,
             CreditState.CREDITED if credit and self.keeps_purses else credit,
             relay.of_order(connection, order.id),
+            deposits.of_order(connection, order.id),
             _missing(order, terms, status, booked),
         )
 

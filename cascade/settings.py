@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     """Less than this on the hot key is an alarm."""
     relayer_max_gwei: Annotated[int, Field(ge=25)] = 1000
     """Nothing is sent while gas costs more."""
+    deposit_watch_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """How long after its time plain transfers to an order's deposit address are still looked for."""
+    deposit_minimum_cents: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """Less than this is not collected from a deposit address: it would cost more than it brings."""
     relayer_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
     """Longest that a payment waits for others to share its transaction."""
 

@@ -11,7 +11,8 @@ from fastapi.templating import Jinja2Templates
 from starlette.responses import Response
 
 from api.dependencies import System
-from api.schemas import OrderOut, calls_of
+from api.order_schemas import OrderOut
+from api.schemas import calls_of
 from cascade.bootstrap import Cascade
 from cascade.checkout import OrderView
 from cascade.delivery.texts import amount as exact

@@ -28,6 +28,7 @@ for command in (
     *(
         running.migrate,
         running.relayer,
+        running.watcher,
         running.rescan,
         books.suspense,
         books.refunds,

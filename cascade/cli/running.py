@@ -42,6 +42,7 @@ def up() -> None:
         crew.start("dispatcher", bootstrap.dispatcher(cascade).run)
         if cascade.settings.has_relayer:
             crew.start("relayer", lambda stop: _relay(cascade, stop))
+            crew.start("watcher", lambda stop: _watch(cascade, stop))
         _start_rate(cascade, crew)
         try:
             server.run()
@@ -95,6 +96,15 @@ def relayer() -> None:
         if not cascade.settings.has_relayer:
             raise SettingsError("CASCADE_RELAYER_KEYSTORE or CASCADE_RELAYER_KEY: is required to send for others")
         _relay(cascade, stop)
+
+
+@click.command()
+def watcher() -> None:
+    """Run only the watcher of deposit addresses; a second one waits and takes over."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    with opened() as cascade:
+        _watch(cascade, stop)
 
 
 @click.command()
@@ -168,6 +178,14 @@ def _relay(cascade: Cascade, stop: threading.Event) -> None:
         worker = bootstrap.relayer(cascade, node)
         if worker is not None:
             worker.run(stop)
+    finally:
+        node.close()
+
+
+def _watch(cascade: Cascade, stop: threading.Event) -> None:
+    node = bootstrap.node(cascade.settings)
+    try:
+        bootstrap.watcher(cascade, node).run(stop)
     finally:
         node.close()
 

@@ -8,17 +8,19 @@ Null and error mean "unknown", never "nothing"; only a different hash means that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import orjson
 
-from cascade.domain.payments import PaidEvent, RouterEvent
+from cascade.domain.deposits import Transfer
+from cascade.domain.payments import PaidEvent, RefundedEvent, RouterEvent
 from cascade.errors import NodeUnavailable, ReorgBelowFinality
 from cascade.rails.chain import PAID_TOPIC, REFUNDED_TOPIC, decode, is_collected
 
+Told = TypeVar("Told", PaidEvent | RefundedEvent, Transfer)
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
@@ -142,11 +144,36 @@ class Node:
             NodeUnavailable: some part of the answer is missing or contradicts another part.
             ReorgBelowFinality: the block before the stretch has another hash than it had.
         """
+        topics = [["0x" + PAID_TOPIC.hex(), "0x" + REFUNDED_TOPIC.hex()]]
+        start, end, events = self.logs([router], topics, after, to, decode)
+        return Stretch(end, self._with_times(events, router, start, end))
+
+    def logs(
+        self,
+        addresses: Sequence[str],
+        topics: Sequence[Any],
+        after: tuple[int, bytes],
+        to: int,
+        decode: Callable[[Mapping[str, Any]], Told],
+    ) -> tuple[Block, Block, tuple[Told, ...]]:
+        """Logs of some contracts in the blocks after a checkpoint, with the block before and the last one.
+
+        Args:
+            addresses: the contracts.
+            topics: what is asked for, as ``eth_getLogs`` takes it.
+            after: number and hash of the block before.
+            to: number of the last block.
+            decode: reads one log.
+
+        Raises:
+            NodeUnavailable: some part of the answer is missing or contradicts another part.
+            ReorgBelowFinality: the block before has another hash than it had.
+        """
         height, expected_hash = after
         first = height + 1
         query = {
-            "address": router,
-            "topics": [["0x" + PAID_TOPIC.hex(), "0x" + REFUNDED_TOPIC.hex()]],
+            "address": addresses[0] if len(addresses) == 1 else list(addresses),
+            "topics": list(topics),
             "fromBlock": hex(first),
             "toBlock": hex(to),
         }
@@ -163,8 +190,7 @@ class Node:
             )
         if not isinstance(logs, list):
             raise NodeUnavailable(f"eth_getLogs gave {type(logs).__name__}, not a list")
-        events = _checked(logs, router, first, end_block)
-        return Stretch(end_block, self._with_times(events, router, start_block, end_block))
+        return start_block, end_block, _checked(logs, addresses, first, end_block, decode)
 
     def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         """Results of several calls sent as one request; any missing or failed one fails all."""
@@ -229,16 +255,23 @@ class Node:
             raise NodeUnavailable("the node's answer is not JSON") from None
 
 
-def _checked(logs: list[Any], router: str, first: int, end: Block) -> tuple[RouterEvent, ...]:
+def _checked(
+    logs: list[Any],
+    addresses: Sequence[str],
+    first: int,
+    end: Block,
+    decode: Callable[[Mapping[str, Any]], Told],
+) -> tuple[Told, ...]:
     """The logs as events, when nothing in them contradicts anything else."""
-    events: list[RouterEvent] = []
+    events: list[Told] = []
+    asked = {address.lower() for address in addresses}
     hashes, numbers = {end.number: end.hash}, {end.hash: end.number}
     previous = (first, -1)
     for log in logs:
         if not isinstance(log, dict) or log.get("removed"):
             raise NodeUnavailable("eth_getLogs gave a removed log, or none at all")
-        if str(log.get("address", "")).lower() != router.lower():
-            raise NodeUnavailable(f"eth_getLogs gave a log of {log.get('address')}, asked for {router}")
+        if str(log.get("address", "")).lower() not in asked:
+            raise NodeUnavailable(f"eth_getLogs gave a log of {log.get('address')}, asked for {', '.join(addresses)}")
         event = decode(log)
         place = (event.block_number, event.log_index)
         if not previous < place or event.block_number > end.number:

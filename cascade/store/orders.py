@@ -70,11 +70,11 @@ def forget_expiry(connection: Conn, order_id: str) -> None:
     connection.execute("UPDATE orders SET expiry_due = NULL WHERE id = %s", (order_id,))
 
 
-def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms) -> None:
-    """Store what an order asks for on chain."""
+def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms, deposit_address: str) -> None:
+    """Store what an order asks for on chain, and where a plain transfer for it goes."""
     connection.execute(
         "INSERT INTO chain_terms (on_chain_order_id, order_id, chain_id, router, token, token_address, units,"
-        " expires_at, salt) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " expires_at, salt, deposit_address) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             terms.on_chain_order_id,
             order_id,
@@ -85,6 +85,7 @@ def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms) -> No
             terms.units,
             terms.expires_at,
             terms.salt,
+            deposit_address,
         ),
     )
 

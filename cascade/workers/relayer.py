@@ -15,21 +15,11 @@ from dataclasses import dataclass, field
 from threading import Event
 
 import psycopg
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception_type,
-    retry_if_not_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_exponential,
-)
 
 from cascade.domain.fees import FeePolicy, Fees
 from cascade.domain.orders import ChainTerms
 from cascade.domain.relay import Refusal, RelayItem, RelayKind
-from cascade.errors import CascadeError, DeploymentMismatch, LeaseLost, NodeUnavailable
+from cascade.errors import LeaseLost, NodeUnavailable
 from cascade.rails import router_calls
 from cascade.rails.broadcast import Look, Receipt, look, send
 from cascade.rails.hot_key import Signed, Signer, sign_call
@@ -39,10 +29,10 @@ from cascade.store import orders, relay
 from cascade.store import relay_transactions as ledger
 from cascade.store.database import Database
 from cascade.store.relay_transactions import Attempt, Lead, Unfinished
+from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
 
-LONGEST_PAUSE_SECONDS = 5
 _GAS_OF_TRANSACTION = 250_000
 _GAS_OF_SIGNATURE = 160_000
 _GAS_OF_SIGNATURE_BY_CODE = 460_000
@@ -126,25 +116,16 @@ class Relayer:
         Raises:
             DeploymentMismatch: waiting does not help; an operator has to give another record or node.
         """
-        patient = Retrying(
-            retry=retry_if_exception_type((CascadeError, psycopg.Error))
-            & retry_if_not_exception_type(DeploymentMismatch),
-            wait=wait_exponential(multiplier=self._poll_seconds, max=LONGEST_PAUSE_SECONDS),
-            before_sleep=self._report,
-            sleep=sleep_using_event(stop),
-            stop=stop_when_event_set(stop),
-        )
         try:
-            while not stop.is_set():
-                patient(self.step)
-                stop.wait(self._poll_seconds)
-        except RetryError:  # told to stop while waiting for better times
-            pass
+            keep_on(self.step, stop, poll_seconds=self._poll_seconds, report=self._report)
         finally:
             self._resign()
 
-    def step(self) -> None:
+    def step(self) -> bool:
         """Look once at what was sent, and send at most one transaction.
+
+        Returns:
+            False: nothing is left that time does not bring.
 
         Raises:
             NodeUnavailable: nothing was concluded from it.
@@ -156,13 +137,14 @@ class Relayer:
         with self._database.transaction() as connection:
             lead = ledger.lease(connection, self._chain_id, self._signer.address, self._name, self._lease_seconds)
             if lead is None:
-                return
+                return False
             sent = ledger.unfinished(connection, lead)
         hashes = [attempt.hash for transaction in sent for attempt in transaction.attempts]
         now = look(self._node, self._signer.address, self._router, hashes)
         waiting = [transaction for transaction in sent if not self._conclude(lead, transaction, now)]
         alarm = self._push(lead, waiting, now) if waiting else self._send_next(lead, now)
         self._note(lead, now, alarm)
+        return False
 
     def _conclude(self, lead: Lead, transaction: Unfinished, now: Look) -> bool:
         """Note what became of a transaction. False while it is in no block and may have to be sent again."""
@@ -304,8 +286,7 @@ class Relayer:
         with self._database.transaction() as connection:
             ledger.note(connection, lead, now.balance_wei, alarm)
 
-    def _report(self, attempt: RetryCallState) -> None:
-        fault = attempt.outcome.exception() if attempt.outcome else None
+    def _report(self, fault: BaseException | None) -> None:
         quiet = isinstance(fault, (LeaseLost, NodeUnavailable))
         log.log(logging.INFO if quiet else logging.WARNING, "relayer: %s: %s", type(fault).__name__, fault)
 
