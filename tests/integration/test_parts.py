@@ -293,8 +293,8 @@ def test_of_a_part_that_went_back_before_it_was_credited_only_the_refund_is_told
 def _let_expire(database: Database, view: OrderView) -> OrderView:
     with database.transaction() as connection:
         connection.execute(
-            "UPDATE orders SET created_at = created_at - interval '1 hour', expires_at = expires_at - interval '1 hour',"
-            " expiry_due = expiry_due - interval '1 hour'"
+            "UPDATE orders SET created_at = created_at - interval '1 hour',"
+            " expires_at = expires_at - interval '1 hour', expiry_due = expiry_due - interval '1 hour'"
         )
         order = orders.by_id(connection, view.order.id)
         return OrderView(order, view.terms, OrderStatus.OPEN)
