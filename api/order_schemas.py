@@ -73,8 +73,8 @@ class PaymentOut(Body):
         Plain | None, Field(description="What it brought, bonus included; what went back is not taken off")
     ] = None
     returned: Annotated[Units | None, Field(description="How much of it has gone back")] = None
-    reversals: Annotated[list[ReversalOut], Field(default_factory=list)]
-    cases: Annotated[list[CaseOut], Field(default_factory=list)]
+    reversals: list[ReversalOut] = Field(default_factory=list)
+    cases: list[CaseOut] = Field(default_factory=list)
 
 
 class RelayOut(Body):

@@ -34,6 +34,7 @@ class Lying:
         collected: what the router has told of.
         price: what the order asks for.
         seconds_left: until the deadline; negative after it.
+        busy: it is being collected, or was a moment ago.
     """
 
     order_id: str
@@ -43,6 +44,7 @@ class Lying:
     collected: int
     price: int
     seconds_left: float
+    busy: bool = False
 
 
 def is_due(lying: Lying, minimum: int) -> bool:
@@ -53,6 +55,6 @@ def is_due(lying: Lying, minimum: int) -> bool:
     sees it. What is worth less than ``minimum`` stays where it is until more comes.
     """
     waiting = lying.arrived - lying.collected
-    if waiting < max(minimum, 1):
+    if lying.busy or waiting < max(minimum, 1):
         return False
     return lying.arrived >= lying.price or lying.seconds_left < LAST_CALL_SECONDS
