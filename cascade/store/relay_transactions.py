@@ -41,6 +41,38 @@ class Unfinished:
     attempts: Sequence[Attempt]
 
 
+@dataclass(frozen=True, slots=True)
+class SenderHealth:
+    """How a hot key stands; ``alarm``: why nothing is sent, or soon nothing will be."""
+
+    address: str
+    balance_wei: int | None
+    alarm: str | None
+    waiting: int
+    oldest_seconds: int
+
+
+def health(connection: Conn, chain_id: int) -> list[SenderHealth]:
+    """How every hot key stands that was used within a day; all send from one queue."""
+    rows = connection.execute(
+        "SELECT address, balance_wei, alarm, (SELECT count(*) FROM relay_items WHERE state = 'queued') AS waiting,"
+        " (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::int FROM relay_items"
+        " WHERE state = 'queued') AS oldest FROM relay_senders"
+        " WHERE chain_id = %s AND leased_until > now() - interval '1 day' ORDER BY address",
+        (chain_id,),
+    ).fetchall()
+    return [
+        SenderHealth(
+            row["address"],
+            None if row["balance_wei"] is None else int(row["balance_wei"]),
+            row["alarm"],
+            row["waiting"],
+            row["oldest"],
+        )
+        for row in rows
+    ]
+
+
 def lease(connection: Conn, chain_id: int, sender: str, leader: str, seconds: float) -> Lead | None:
     """Take or keep the lead; None while another relayer has it. The database's clock decides."""
     connection.execute(
