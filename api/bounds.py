@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import resource
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ CITIZENS_PATH = "/api/citizens/"
 CONVERT_PATH = "/api/economics/convert"
 """Reads, although it is posted."""
 SIGNALS_PATH = "/api/economics/signals"
+AUTHORIZATION = re.compile(r"/api/payments/orders/[^/]+/authorization")
+"""Each such request asks the node, and may cost us a payment's fees."""
 MAX_SIGNALS_BYTES = 256 * 1024
 MAX_WEBHOOK_BYTES = 1024 * 1024
 """Stripe names no limit; its largest events have tens of kilobytes."""
@@ -38,7 +41,8 @@ class Bounds:
 
     Args:
         app: what is protected. The limits are its settings' (``orders_per_minute``, ``reads_per_minute``,
-            ``webhooks_per_minute``, ``signals_per_minute``); each process counts for itself.
+            ``webhooks_per_minute``, ``signals_per_minute``, ``authorizations_per_minute``); each process counts for
+            itself.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -71,6 +75,8 @@ def _kind_of(method: str, path: str) -> tuple[str, int]:
         return "webhook", MAX_WEBHOOK_BYTES
     if path == SIGNALS_PATH:
         return "signal", MAX_SIGNALS_BYTES
+    if AUTHORIZATION.fullmatch(path):
+        return "authorization", MAX_BODY_BYTES
     opens_order = method == "POST" and path != CONVERT_PATH and not path.startswith(CITIZENS_PATH)
     return "order" if opens_order else "read", MAX_BODY_BYTES
 

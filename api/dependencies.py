@@ -14,6 +14,7 @@ from api.hub import Hub
 from cascade.bootstrap import Cascade
 from cascade.card_checkout import CardCheckout
 from cascade.errors import NotPayable
+from cascade.gasless import Gasless
 from cascade.store import keys
 from cascade.store.keys import Scope
 
@@ -35,6 +36,18 @@ def _cards(cascade: System) -> CardCheckout:
 
 
 Cards = Annotated[CardCheckout, Depends(_cards)]
+
+
+def _gasless(cascade: System) -> Gasless:
+    if cascade.gasless is None:
+        raise NotPayable(
+            "Payments are not sent for their payers here. The operator does it by setting CASCADE_RELAYER_KEYSTORE or"
+            " CASCADE_RELAYER_KEY."
+        )
+    return cascade.gasless
+
+
+Relayed = Annotated[Gasless, Depends(_gasless)]
 
 
 def _room(request: Request) -> Room:

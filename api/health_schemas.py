@@ -39,6 +39,14 @@ class StreamOut(Body):
     standing_still: bool
 
 
+class RelayerOut(Body):
+    """How what payers signed, and what lies at deposit addresses, is sent."""
+
+    waiting: int
+    oldest_seconds: Annotated[int, Field(description="How long the oldest has waited")]
+    standing_still: Annotated[bool, Field(description="Nothing is sent, or soon nothing will be: `cascade status`")]
+
+
 class RateOut(Body):
     """How the rate is kept."""
 
@@ -56,3 +64,4 @@ class HealthOut(Body):
     card: InboxOut | None = None
     outbox: list[DestinationOut] = Field(default_factory=list)
     rate: RateOut | None = None
+    relayer: RelayerOut | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +15,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from cascade.errors import InvalidInput, InvalidSignature, NotFound, NotPayable, StripeError
+from cascade.errors import (
+    AuthorizationRefused,
+    InvalidInput,
+    InvalidSignature,
+    NodeUnavailable,
+    NotFound,
+    NotPayable,
+    StripeError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +32,10 @@ STRIPE_FAILS = "Payment by card cannot be begun right now. You were not charged;
 
 
 class Problem(BaseModel):
-    """What went wrong, in words. ``field`` names the part of the request that has to change."""
+    """What went wrong, in words. ``field`` names the part of the request that has to change.
+
+    Of a payment that is not sent for its payer, ``reason`` is the word for it and ``next_step`` what to do instead.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -42,14 +54,19 @@ class Problem(BaseModel):
     status: int
     detail: str
     field: str | None = None
+    reason: str | None = None
+    next_step: str | None = None
 
 
 def problem(
     status: int, detail: str, *, field: str | None = None, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """An answer that says what went wrong."""
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, field=field)
-    return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
+    return _answer(Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, field=field), headers)
+
+
+def _answer(body: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(body.model_dump(exclude_none=True), body.status, headers, media_type=MEDIA_TYPE)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -63,6 +80,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Turn every error of an app into a problem."""
+    _install_for_relaying(app)
 
     @app.exception_handler(InvalidInput)
     def invalid_input(_: Request, fault: InvalidInput) -> JSONResponse:
@@ -92,8 +110,8 @@ def install(app: FastAPI) -> None:
         return problem(422, f"{field}: {first['msg']}.", field=field)
 
     @app.exception_handler(HTTPException)
-    def http(_: Request, fault: HTTPException) -> JSONResponse:
-        return problem(fault.status_code, str(fault.detail), headers=fault.headers)
+    def http(request: Request, fault: HTTPException) -> JSONResponse:
+        return problem(fault.status_code, str(fault.detail), headers=_headers_of(app, request, fault))
 
     @app.exception_handler(psycopg.OperationalError)
     def database_down(_: Request, fault: psycopg.OperationalError) -> JSONResponse:
@@ -105,3 +123,39 @@ def install(app: FastAPI) -> None:
     def unexpected(_: Request, fault: Exception) -> JSONResponse:
         log.error("unexpected %s", type(fault).__name__, exc_info=fault)
         return problem(500, "Something went wrong on our side. Nothing was charged.")
+
+
+def _headers_of(app: FastAPI, request: Request, fault: HTTPException) -> Mapping[str, str] | None:
+    """The headers of a fault; where a method is not taken, with every method that is.
+
+    The framework names only those of the first route that fits, and one address can have a route for each.
+    """
+    if fault.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return fault.headers
+    taken = {
+        method.upper()
+        for template, operations in app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.url.path)
+        for method in operations
+    }
+    return {"allow": ", ".join(sorted(taken))} if taken else fault.headers
+
+
+def _install_for_relaying(app: FastAPI) -> None:
+    @app.exception_handler(AuthorizationRefused)
+    def authorization_refused(_: Request, fault: AuthorizationRefused) -> JSONResponse:
+        return _answer(
+            Problem(
+                title=HTTPStatus.CONFLICT.phrase,
+                status=HTTPStatus.CONFLICT,
+                detail=str(fault),
+                reason=fault.reason,
+                next_step=fault.next_step,
+            )
+        )
+
+    @app.exception_handler(NodeUnavailable)
+    def node_down(_: Request, fault: NodeUnavailable) -> JSONResponse:
+        log.error("the node does not answer: %s", fault)
+        detail = "The chain cannot be read right now. Nothing was sent; try again in a moment."
+        return problem(503, detail, headers={"retry-after": "5"})

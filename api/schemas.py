@@ -9,17 +9,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from cascade.card_checkout import CardCheckout
-from cascade.chains import Chain
 from cascade.checkout import Checkout, OrderView, Wish
-from cascade.domain.card import CaseKind, IntentStatus
-from cascade.domain.deliveries import CreditState
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
-from cascade.domain.payments import Outcome, Rail, SuspenseReason
 from cascade.domain.rates import Rate
-from cascade.domain.reversals import ReversalKind
-from cascade.rails.chain import payment_calls
-from cascade.store.reversals import BookedReversal
+from cascade.rails.chain import deposit_address, payment_calls, transfer_uri
 
 Units = Annotated[str, Field(pattern=r"^\d+$", description="Smallest units of the asset", examples=["250000000"])]
 Plain = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$", description="A plain decimal", examples=["250.1"])]
@@ -150,7 +144,7 @@ class TermsOut(Body):
     def of(cls, terms: ChainTerms) -> TermsOut:
         """As the ABI wants them."""
         return cls(
-            token=terms.token_address, amount=str(terms.units), expiresAt=terms.expires_at, salt=_hex(terms.salt)
+            token=terms.token_address, amount=str(terms.units), expiresAt=terms.expires_at, salt=hexadecimal(terms.salt)
         )
 
 
@@ -180,11 +174,16 @@ class CryptoPaymentIntentOut(Body):
     on_chain_order_id: Hash
     calls: list[CallOut]
     payment_link: str
+    deposit_address: Annotated[
+        Address | None, Field(description="Where a plain transfer pays the order; null: none is collected here")
+    ]
+    eip681: Annotated[str | None, Field(description="The same transfer as a URI, for a QR code (EIP-681)")]
 
     @classmethod
-    def of(cls, view: OrderView, terms: ChainTerms, base_url: str) -> CryptoPaymentIntentOut:
+    def of(cls, view: OrderView, terms: ChainTerms, base_url: str, *, collects: bool) -> CryptoPaymentIntentOut:
         """An open order, with its terms in the stablecoin that was asked for."""
         order = view.order
+        deposit = deposit_address(terms.router, terms.on_chain_order_id) if collects else None
         return cls(
             order_id=order.id,
             status=view.status,
@@ -197,134 +196,11 @@ class CryptoPaymentIntentOut(Body):
             chain_id=terms.chain_id,
             expires_at=order.expires_at,
             terms=TermsOut.of(terms),
-            on_chain_order_id=_hex(terms.on_chain_order_id),
+            on_chain_order_id=hexadecimal(terms.on_chain_order_id),
             calls=calls_of(terms),
             payment_link=f"{base_url}/pay/{order.link_token}",
-        )
-
-
-class ReversalOut(Body):
-    """Money of a payment that went back, or came again, and the ducats that went with it."""
-
-    reference: str
-    kind: ReversalKind
-    amount: Units
-    amount_display: str
-    ducats_taken: Annotated[Signed, Field(description="From the citizen; negative: given back")]
-    ducats_owed: Annotated[Signed, Field(description="Could not be taken, and are owed; negative: no longer owed")]
-    recorded_at: datetime
-
-    @classmethod
-    def of(cls, reversal: BookedReversal) -> ReversalOut:
-        """As it is booked."""
-        return cls(
-            reference=reversal.reference,
-            kind=reversal.kind,
-            amount=str(reversal.amount.units),
-            amount_display=reversal.amount.display(),
-            ducats_taken=reversal.taken.plain,
-            ducats_owed=reversal.owed.plain,
-            recorded_at=reversal.recorded_at,
-        )
-
-
-class CaseOut(Body):
-    """A bank's word about a payment by card, in Stripe's terms. It moves no money by itself."""
-
-    kind: CaseKind
-    status: str
-    reason: str
-
-
-class PaymentOut(Body):
-    """A payment of an order: seen in a block or at a bank, confirmed by finality, or booked."""
-
-    rail: Rail
-    status: Literal[OrderStatus.SEEN, OrderStatus.CONFIRMED] | Outcome
-    transaction: str
-    transaction_url: Annotated[str | None, Field(description="Where a payer can look it up")] = None
-    reference: str | None = None
-    token: str | None = None
-    amount: Units | None = None
-    amount_display: str | None = None
-    payer: str | None = None
-    reason: SuspenseReason | None = None
-    recorded_at: datetime | None = None
-    returned: Annotated[Units | None, Field(description="How much of it has gone back")] = None
-    reversals: list[ReversalOut] = []
-    cases: list[CaseOut] = []
-
-
-class OrderOut(Body):
-    """An order and what has been paid for it."""
-
-    order_id: OrderId
-    status: OrderStatus
-    package: str | None
-    price_usd: Plain
-    ducats: Plain
-    bonus: Plain
-    usd_per_ducat: Plain
-    rate_tick: Annotated[datetime | None, Field(description="Which tick priced it; null: it was before the first one")]
-    created_at: datetime
-    expires_at: datetime
-    payments: list[PaymentOut]
-    credit: Annotated[CreditState | None, Field(description="Of a paid order: where its ducats are")] = None
-
-    @classmethod
-    def of(cls, view: OrderView, chain: Chain) -> OrderOut:
-        """An order as it stands."""
-        order = view.order
-        payments = [
-            PaymentOut(
-                rail=payment.rail,
-                status=payment.outcome,
-                transaction=payment.transaction,
-                transaction_url=chain.transaction_url(payment.transaction) if payment.rail is Rail.CHAIN else None,
-                reference=payment.reference,
-                token=payment.received.asset.code,
-                amount=str(payment.received.units),
-                amount_display=payment.received.display(),
-                payer=payment.payer,
-                reason=payment.reason,
-                recorded_at=payment.recorded_at,
-                returned=str(payment.returned.units),
-                reversals=[ReversalOut.of(r) for r in view.reversals if r.payment == payment.reference],
-                cases=[
-                    CaseOut(kind=case.kind, status=case.status, reason=case.reason)
-                    for case in view.cases
-                    if case.payment == payment.reference
-                ],
-            )
-            for payment in view.payments
-        ]
-        sightings = [
-            PaymentOut(
-                rail=Rail.CHAIN,
-                status=OrderStatus.CONFIRMED if sighting.final else OrderStatus.SEEN,
-                transaction=_hex(sighting.transaction_hash),
-                transaction_url=chain.transaction_url(_hex(sighting.transaction_hash)),
-            )
-            for sighting in view.sightings
-        ]
-        at_the_bank = [
-            PaymentOut(rail=Rail.CARD, status=OrderStatus.SEEN, transaction=intent.intent_id)
-            for intent in view.intents
-            if intent.status is IntentStatus.PROCESSING
-        ]
-        return cls(
-            order_id=order.id,
-            status=view.status,
-            package=order.quote.package,
-            price_usd=order.quote.price.plain,
-            ducats=order.quote.ducats.plain,
-            bonus=order.quote.bonus.plain,
-            usd_per_ducat=str(order.quote.rate),
-            rate_tick=order.quote.tick,
-            created_at=order.created_at,
-            expires_at=order.expires_at,
-            payments=payments + sightings + at_the_bank,
-            credit=view.credit,
+            deposit_address=deposit,
+            eip681=transfer_uri(terms) if deposit else None,
         )
 
 
@@ -356,5 +232,6 @@ def calls_of(terms: ChainTerms) -> list[CallOut]:
     return [CallOut(label=call.label, to=call.to, data=call.data) for call in payment_calls(terms)]
 
 
-def _hex(value: bytes) -> str:
+def hexadecimal(value: bytes) -> str:
+    """Bytes as the chain's tools write them."""
     return "0x" + value.hex()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from cascade.delivery.webhooks import Webhooks
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.events import EventType
+from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate
 from cascade.errors import DeploymentMismatch, SettingsError
+from cascade.gasless import Gasless
 from cascade.rails.chain import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CODE_HASH
+from cascade.rails.hot_key import LocalKey
 from cascade.rails.node import Node
 from cascade.rails.stripe import Stripe
 from cascade.settings import Settings
@@ -36,6 +40,8 @@ from cascade.workers.indexer import Indexer, Router
 from cascade.workers.observer import Observer
 from cascade.workers.rate_keeper import RateKeeper
 from cascade.workers.receivers import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
+from cascade.workers.relayer import Relayer, RelayPolicy
+from cascade.workers.watcher import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ class Cascade:
     """What citizens are told, in words."""
     formula: Formula
     """How the rate moves."""
+    gasless: Gasless | None
+    """None: nothing is sent for payers, since there is no relayer."""
 
     def write(self, kind: EventType, data: Mapping[str, Any], accept_language: str | None = None) -> Text:
         """The words for an event, in the first language that the reader accepts and that there is."""
@@ -81,7 +89,8 @@ def assemble(settings: Settings) -> Cascade:
     )
     database = Database(settings.database_url.get_secret_value())
     texts = Texts(settings.language, settings.texts)
-    return Cascade(settings, database, deployment, checkout, _card(settings, database), texts, formula)
+    gasless = _gasless(settings, deployment)
+    return Cascade(settings, database, deployment, checkout, _card(settings, database), texts, formula, gasless)
 
 
 def node(settings: Settings) -> Node:
@@ -92,12 +101,27 @@ def node(settings: Settings) -> Node:
 def indexer(cascade: Cascade, chain: Node) -> Indexer:
     """The worker that books the router's payments."""
     deployment, settings = cascade.deployment, cascade.settings
-    router = Router(deployment.chain.chain_id, deployment.router, deployment.block_number, deployment.stablecoins)
     return Indexer(
         cascade.database,
         chain,
-        router,
+        _router(deployment),
         check=lambda: check_deployment(deployment, chain),
+        poll_seconds=settings.poll_seconds,
+        lease_seconds=settings.lease_seconds,
+        log_range_blocks=settings.log_range_blocks,
+    )
+
+
+def watcher(cascade: Cascade, chain: Node) -> Watcher:
+    """The worker that watches deposit addresses; what it finds, the relayer collects."""
+    deployment, settings = cascade.deployment, cascade.settings
+    return Watcher(
+        cascade.database,
+        chain,
+        _router(deployment),
+        check=lambda: check_deployment(deployment, chain),
+        days=settings.deposit_watch_days,
+        minimum=settings.deposit_minimum_cents * 10**4,  # both stablecoins have six decimals
         poll_seconds=settings.poll_seconds,
         lease_seconds=settings.lease_seconds,
         log_range_blocks=settings.log_range_blocks,
@@ -113,6 +137,39 @@ def card_worker(cascade: Cascade) -> CardWorker | None:
         cascade.card,
         poll_seconds=cascade.settings.poll_seconds,
         catch_up_seconds=cascade.settings.stripe_catch_up_seconds,
+    )
+
+
+def relayer(cascade: Cascade, chain: Node) -> Relayer | None:
+    """The worker that sends what payers signed; None without a key to pay the fees.
+
+    Raises:
+        SettingsError: the key cannot be used.
+    """
+    settings, deployment = cascade.settings, cascade.deployment
+    if settings.relayer_key is not None:
+        signer = LocalKey.from_hex(settings.relayer_key.get_secret_value())
+    elif settings.relayer_keystore is not None and settings.relayer_password is not None:
+        signer = LocalKey.from_keystore(settings.relayer_keystore, settings.relayer_password.get_secret_value())
+    else:
+        return None
+    policy = RelayPolicy(
+        per_minute_wei=_wei(settings.relayer_minute_pol),
+        per_day_wei=_wei(settings.relayer_day_pol),
+        low_balance_wei=_wei(settings.relayer_low_pol),
+        fees=FeePolicy(ceiling=settings.relayer_max_gwei * GWEI),
+        wait_seconds=settings.relayer_wait_seconds,
+    )
+    return Relayer(
+        cascade.database,
+        chain,
+        signer,
+        chain_id=deployment.chain.chain_id,
+        router=deployment.router,
+        policy=policy,
+        check=lambda: check_deployment(deployment, chain),
+        poll_seconds=settings.poll_seconds,
+        lease_seconds=settings.lease_seconds,
     )
 
 
@@ -194,6 +251,20 @@ def _card(settings: Settings, database: Database) -> CardCheckout | None:
         return None
     stripe = Stripe(key.get_secret_value(), webhook_secret.get_secret_value(), api_base=settings.stripe_api_base)
     return CardCheckout(database, stripe, settings.base_url)
+
+
+def _router(deployment: Deployment) -> Router:
+    return Router(deployment.chain.chain_id, deployment.router, deployment.block_number, deployment.stablecoins)
+
+
+def _wei(pol: Decimal) -> int:
+    return int(pol * 10**18)
+
+
+def _gasless(settings: Settings, deployment: Deployment) -> Gasless | None:
+    if not settings.has_relayer:
+        return None
+    return Gasless(node(settings), deployment, per_payer_per_day=settings.relayer_payments_per_payer_per_day)
 
 
 def _data(path: Path | None, shipped: str, variable: str) -> str:

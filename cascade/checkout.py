@@ -17,15 +17,18 @@ from cascade.domain.deliveries import CreditState, credit_state
 from cascade.domain.events import EventType
 from cascade.domain.money import USD, USDC, Asset, Money
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id, check_payable, status_of
+from cascade.domain.parts import missing_of
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
 from cascade.domain.rates import START, Rate
+from cascade.domain.relay import RelayItem
 from cascade.errors import InvalidInput
 from cascade.events import record
-from cascade.rails.chain import on_chain_order_id
-from cascade.store import card, contacts, cursors, orders, outbox, payments, rates, reversals
+from cascade.rails.chain import deposit_address, on_chain_order_id
+from cascade.store import card, contacts, cursors, deposits, orders, outbox, payments, rates, relay, reversals
 from cascade.store.cursors import Sighting
 from cascade.store.database import Conn
+from cascade.store.deposits import Arrival
 from cascade.store.payments import BookedPayment
 from cascade.store.reversals import BookedReversal
 
@@ -43,6 +46,10 @@ class OrderView:
     sightings: Sequence[Sighting] = ()
     intents: Sequence[CardIntent] = ()
     credit: CreditState | None = None
+    relay: Sequence[RelayItem] = ()
+    deposits: Sequence[Arrival] = ()
+    missing: Money | None = None
+    """Of the price, while only parts of it have come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +222,7 @@ class Checkout:
         salt = secrets.token_bytes(32)
         order_id = on_chain_order_id(chain_id, router, address, units, expires_at, salt)
         made = ChainTerms(order_id, chain_id, router, asset, address, units, expires_at, salt)
-        orders.insert_chain_terms(connection, order.id, made)
+        orders.insert_chain_terms(connection, order.id, made, deposit_address(router, order_id))
         return made
 
     def view(self, connection: Conn, order: Order) -> OrderView:
@@ -224,8 +231,9 @@ class Checkout:
         references = [payment.reference for payment in booked]
         sightings = cursors.sightings_of_order(connection, order.id)
         intents = card.intents_of_order(connection, order.id)
-        fulfilment = next((payment.outcome for payment in booked if payment.reason is None), None)
-        credit = None if fulfilment is None else credit_state(outbox.credit_states(connection, order.id))
+        fulfilment = payments.fulfilment(booked)
+        is_credited = any(payment.grant for payment in booked)
+        credit = credit_state(outbox.credit_states(connection, order.id)) if is_credited else None
         status = status_of(
             order,
             orders.clock(connection),
@@ -235,9 +243,10 @@ class Checkout:
             seen=bool(sightings) or any(intent.status is IntentStatus.PROCESSING for intent in intents),
             final=any(sighting.final for sighting in sightings),
         )
+        terms = orders.chain_terms(connection, order.id)
         return OrderView(
             order,
-            orders.chain_terms(connection, order.id),
+            terms,
             status,
             booked,
             reversals.of_payments(connection, references) if references else [],
@@ -245,7 +254,20 @@ class Checkout:
             sightings,
             intents,
             CreditState.CREDITED if credit and self.keeps_purses else credit,
+            relay.of_order(connection, order.id),
+            deposits.of_order(connection, order.id),
+            _missing(order, terms, status, booked),
         )
+
+
+def _missing(
+    order: Order, terms: Sequence[ChainTerms], status: OrderStatus, booked: Sequence[BookedPayment]
+) -> Money | None:
+    """What of the price is still to come; None when no part came, and when no more can come."""
+    parts = payments.parts_of(booked)
+    if not parts or status is OrderStatus.EXPIRED or payments.fulfilment(booked):
+        return None
+    return missing_of(order.quote, terms[0].token, parts)
 
 
 def tell_seen(connection: Conn) -> None:
@@ -283,6 +305,9 @@ def tell_expired(connection: Conn, *, seconds: float, limit: int = 50) -> int:
     for order in expired:
         orders.forget_expiry(connection, order.id)
         # An order that nobody began to pay is no news to its citizen: anybody can open one for anybody.
-        begun = card.payable_until(connection, order.id) is not None
-        record(connection, order, EventType.ORDER_EXPIRED, order.id, quietly=not begun)
+        parts = payments.parts_of(payments.of_order(connection, order.id))
+        begun = parts or card.payable_until(connection, order.id) is not None
+        missing = missing_of(order.quote, parts[0].left.asset, parts) if parts else None
+        data = {"missing": missing.plain, "token": missing.asset.code} if missing else None
+        record(connection, order, EventType.ORDER_EXPIRED, order.id, data, quietly=not begun)
     return len(expired)

@@ -5,6 +5,7 @@
     ├── InvalidInput             a request that cannot be taken as it is: names the field
     ├── NotFound                 no such order, payment link or payment
     ├── NotPayable               the order is paid, expired or being paid; or cards are not taken here
+    │   └── AuthorizationRefused a signed payment cannot be sent: says why, and what the payer can do instead
     ├── MigrationError           the database holds another history than this release
     ├── LedgerConflict           a reference is used again with other contents
     ├── DeploymentMismatch       the deployment record and the chain disagree
@@ -53,6 +54,20 @@ class NotFound(CascadeError):
 
 class NotPayable(CascadeError):
     """The order cannot be paid in this way now: it is paid, expired or being paid, or cards are not taken here."""
+
+
+class AuthorizationRefused(NotPayable):
+    """A payment that its payer signed, or is about to sign, cannot be sent.
+
+    Args:
+        reason: the word for it, of ``domain.relay.Refusal``.
+        next_step: what the payer can do instead, as a plain sentence.
+    """
+
+    def __init__(self, reason: str, next_step: str) -> None:
+        super().__init__(f"This payment is not sent for its payer: {reason.replace('_', ' ')}.")
+        self.reason = reason
+        self.next_step = next_step
 
 
 class MigrationError(CascadeError):

@@ -5,7 +5,7 @@ What others must hear of it is written into the outbox in that same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from cascade.domain.deliveries import VENICE, Delivery, DeliveryState, Problem
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, USD, Asset, Money
 from cascade.domain.orders import Order
+from cascade.domain.parts import Grant, Part, missing_of, receipt, weigh, whole
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason, judge
 from cascade.domain.reversals import Refund, Refundable, Reversal, ReversalKind, Standing
 from cascade.errors import DeliveryError, LedgerConflict, NotFound
@@ -54,21 +55,18 @@ def fulfill(connection: Conn, payment: ConfirmedPayment) -> Outcome:
         _check_same(payment, booked)
         return booked.outcome
     order = expected.order if expected else None
-    reason = judge(
-        payment.received,
-        expected.amounts if expected else None,
-        already_paid=order is not None and payments.is_fulfilled(connection, order.id),
-        late=_is_late(payment, expected),
-    )
-    if order is not None and reason is None:
-        posted = ledger.post(connection, books.sale(payment, order.citizen_id, order.quote))
-    else:
+    before = payments.of_order(connection, order.id) if order else []
+    verdict = _verdict(payment, expected, before)
+    if order is None or isinstance(verdict, SuspenseReason):
         posted = ledger.post(connection, books.suspense(payment))
-    if posted:  # else a stranger's payment, which no order's lock serialises, was booked a moment ago
-        payments.insert(connection, payment, order.id if order else None, reason)
-        if order is not None:
-            _tell(connection, order, payment, reason)
-    return Outcome.SUSPENSE if reason else Outcome.FULFILLED
+    else:
+        posted = ledger.post(connection, books.sale(payment, order.citizen_id, verdict))
+    if not posted:  # a stranger's payment, which no order's lock serialises, was booked a moment ago
+        return Outcome.SUSPENSE
+    outcome = payments.insert(connection, payment, order.id if order else None, verdict)
+    if order is not None:
+        _tell(connection, order, payment, verdict, payments.parts_of(before))
+    return outcome
 
 
 def reverse(connection: Conn, reversal: Reversal) -> bool:
@@ -98,7 +96,7 @@ def reverse(connection: Conn, reversal: Reversal) -> bool:
         if came != stands:
             raise _conflict(reversal.reference, stands, came)
         return False
-    standing = _standing(connection, order, payment, reversal) if order and payment.reason is None else None
+    standing = _standing(connection, order, payment, payment.grant, reversal) if order and payment.grant else None
     ledger.post(connection, money_back.transaction(reversal, standing))
     exchange = money_back.exchange(reversal)
     if exchange is not None:
@@ -130,11 +128,19 @@ def refund(connection: Conn, back: Refund) -> Money:
         if booked.refund != back:
             raise _conflict(back.reference, booked.refund, back)
         return booked.unmatched
-    orders.lock_by_on_chain_order_id(connection, back.order_key)
+    found = orders.lock_by_on_chain_order_id(connection, back.order_key)
+    left = [p for p in payments.lock_on_chain(connection, back.order_key) if p.returned < p.received]
+    # Whoever brought less than the quote and fulfilled it completed parts; one that paid all by itself needed none.
+    by_parts = any(p.grant and p.grant.fulfils and found and p.grant.ducats < found[0].quote.ducats for p in left)
     candidates = [
-        Refundable(p.reference, p.received - p.returned, p.reason is None, p.order_key == back.order_key)
-        for p in payments.lock_on_chain(connection, back.order_key)
-        if p.returned < p.received
+        Refundable(
+            p.reference,
+            p.received - p.returned,
+            credited=p.grant is not None,
+            named=p.order_key == back.order_key,
+            completed=by_parts and p.grant is not None and not p.grant.fulfils,
+        )
+        for p in left
     ]
     parts, rest = money_back.spread(back, candidates)
     for part in parts:
@@ -236,8 +242,22 @@ def _lock_order(connection: Conn, payment: ConfirmedPayment) -> _Expected | None
     return _Expected(order, {USD: order.quote.price}, until)
 
 
-def _is_late(payment: ConfirmedPayment, expected: _Expected | None) -> bool:
-    if expected is None or expected.until is None or payment.paid_at is None:
+def _verdict(
+    payment: ConfirmedPayment, expected: _Expected | None, before: Sequence[BookedPayment]
+) -> Grant | SuspenseReason:
+    """What a payment brings its order, after what was booked for it before, or why it goes to suspense."""
+    if expected is None:
+        return SuspenseReason.UNKNOWN_ORDER
+    quote = expected.order.quote
+    already_paid = payments.fulfilment(before) is not None
+    late = _is_late(payment, expected)
+    if payment.collected:
+        return weigh(payment.received, quote, payments.parts_of(before), already_paid=already_paid, late=late)
+    return judge(payment.received, expected.amounts, already_paid=already_paid, late=late) or whole(quote)
+
+
+def _is_late(payment: ConfirmedPayment, expected: _Expected) -> bool:
+    if expected.until is None or payment.paid_at is None:
         return False
     return payment.paid_at > expected.until
 
@@ -266,15 +286,17 @@ def _conclude(connection: Conn, order: Order, delivery: Delivery, ducats: Money 
     kind, data = EventType(told["type"]), told["data"]
     if ducats is not None:
         record(connection, order, kind, told["key"], data | {"ducats_credited": ducats.plain})
-    elif kind is not EventType.ORDER_FULFILLED:
+        return
+    payment = payments.by_reference(connection, delivery.reference)
+    if payment is None:  # the credit was of a reversal: ducats that came again
         record(connection, order, kind, told["key"], data)
-    elif not any(p.outcome is Outcome.REVERSED for p in payments.of_order(connection, order.id)):
+    elif payment.outcome is not Outcome.REVERSED:
         # Another order's refund has taken them, and of that the citizen was told.
         record(connection, order, kind, told["key"], data | {"ducats_credited": "0"}, quietly=True)
 
 
-def _standing(connection: Conn, order: Order, payment: BookedPayment, reversal: Reversal) -> Standing:
-    """How the ducats of a payment's order stand; nobody moves them until the transaction ends."""
+def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Grant, reversal: Reversal) -> Standing:
+    """How the ducats that a payment brought stand; nobody moves them until the transaction ends."""
     holder, debtor = books.citizen(order.citizen_id), books.receivable(order.id)
     # All that will be posted to, at once: whoever holds one account and waits for another can be waited for in turn.
     held = ledger.hold(
@@ -284,19 +306,28 @@ def _standing(connection: Conn, order: Order, payment: BookedPayment, reversal: 
             *((account, reversal.amount.asset.code) for account in (books.SALES, *reversal.landed)),
         ],
     )
-    owed = Money(DUCAT, -held[debtor, DUCAT.code].units)
-    return Standing(order, payment.received, payment.returned, held[holder, DUCAT.code], owed)
+    # Its own debt: what another part of the order owes does not become less by this one's money.
+    owed = sum(r.owed.units for r in reversals.of_payments(connection, [payment.reference]))
+    standing = (payment.received, payment.returned, held[holder, DUCAT.code], Money(DUCAT, owed))
+    return Standing(order, grant.ducats, grant.bonus, *standing)
 
 
-def _tell(connection: Conn, order: Order, payment: ConfirmedPayment, reason: SuspenseReason | None) -> None:
-    """A payment's events and, when it fulfilled its order, the credit to Venice."""
+def _tell(
+    connection: Conn, order: Order, payment: ConfirmedPayment, verdict: Grant | SuspenseReason, parts: Sequence[Part]
+) -> None:
+    """A payment's events and, when it brought ducats, the credit to Venice; ``parts``: what came before it."""
     paid = {"payment": _paid(payment)}
-    if reason is not None:
-        record(connection, order, EventType.PAYMENT_IN_REVIEW, payment.reference, paid | {"reason": reason})
-        return
-    orders.forget_expiry(connection, order.id)
-    record(connection, order, EventType.ORDER_CONFIRMED, payment.reference, paid)
-    _credit(connection, order, payment.reference, order.quote.total_ducats, EventType.ORDER_FULFILLED, paid)
+    if isinstance(verdict, SuspenseReason):
+        record(connection, order, EventType.PAYMENT_IN_REVIEW, payment.reference, paid | {"reason": verdict})
+    elif verdict.fulfils:
+        orders.forget_expiry(connection, order.id)
+        record(connection, order, EventType.ORDER_CONFIRMED, payment.reference, paid)
+        data = paid | receipt(order.quote, verdict, parts)
+        _credit(connection, order, payment.reference, verdict.total, EventType.ORDER_FULFILLED, data)
+    else:
+        missing = missing_of(order.quote, payment.received.asset, [*parts, Part(payment.received, verdict.ducats)])
+        data = paid | {"missing": missing.plain, "expires_at": f"{order.expires_at:%Y-%m-%dT%H:%M:%SZ}"}
+        _credit(connection, order, payment.reference, verdict.total, EventType.PAYMENT_CREDITED_IN_PART, data)
 
 
 _TOLD_AS = {
@@ -323,8 +354,9 @@ def _tell_of_reversal(connection: Conn, order: Order, payment: BookedPayment, re
         _credit(connection, order, reversal.reference, Money(DUCAT, -booked.taken.units), kind, data)
     else:
         record(connection, order, kind, reversal.reference, data)
-    after = payment.returned + reversal.amount
-    if reversal.kind.leaves and payment.reason is None and not after < payment.received:
+    gone = not payment.returned + reversal.amount < payment.received and payment.grant is not None
+    booked_now = payments.of_order(connection, order.id) if reversal.kind.leaves and gone else []
+    if payments.fulfilment(booked_now) is Outcome.REVERSED:
         record(connection, order, EventType.ORDER_REVERSED, reversal.reference, {"payment": _paid(payment)})
 
 

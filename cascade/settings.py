@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -92,6 +93,29 @@ class Settings(BaseSettings):
     order_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
     """How long a quote is locked and an order payable."""
 
+    relayer_key: SecretStr | None = None
+    """Private key of the account that sends payments which their payers only signed; without one none are taken."""
+    relayer_keystore: Path | None = None
+    """The same as an encrypted keystore file (Web3 Secret Storage), instead of the key."""
+    relayer_password: SecretStr | None = None
+    """Opens CASCADE_RELAYER_KEYSTORE; required beside it."""
+    relayer_payments_per_payer_per_day: Annotated[int, Field(ge=1)] = 20
+    """How many payments the relayer pays the fees of, for one account in 24 hours."""
+    relayer_minute_pol: Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=6)] = Decimal(5)
+    """Most POL that the relayer may spend in a minute, counted by the most that its transactions can cost."""
+    relayer_day_pol: Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=6)] = Decimal(100)
+    """The same in 24 hours: what the hot key can lose."""
+    relayer_low_pol: Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)] = Decimal(5)
+    """Less than this on the hot key is an alarm."""
+    relayer_max_gwei: Annotated[int, Field(ge=25)] = 1000
+    """Nothing is sent while gas costs more."""
+    deposit_watch_days: Annotated[int, Field(ge=1, le=365)] = 30
+    """How long after its time plain transfers to an order's deposit address are still looked for."""
+    deposit_minimum_cents: Annotated[int, Field(ge=0, le=10_000)] = 5
+    """Less than this is not collected from a deposit address: it would cost more than it brings."""
+    relayer_wait_seconds: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """Longest that a payment waits for others to share its transaction."""
+
     rate_formula: Path | None = None
     """How the ducat's rate moves; default: the formula that ships with Cascade."""
 
@@ -107,6 +131,8 @@ class Settings(BaseSettings):
     """Webhooks from one address; what is refused, Stripe sends again."""
     signals_per_minute: Annotated[int, Field(ge=1)] = 120
     """Batches of signals from one address."""
+    authorizations_per_minute: Annotated[int, Field(ge=1)] = 30
+    """Questions what to sign, and signed payments, from one address; each asks the node."""
     streams: Annotated[int, Field(ge=1)] = 2000
     """Live streams that a process of the API has open at once; each is an open file."""
     streams_per_address: Annotated[int, Field(ge=1)] = 20
@@ -162,6 +188,13 @@ class Settings(BaseSettings):
             raise ValueError("must have at least 32 characters; make one with: openssl rand -hex 32")
         return value
 
+    @field_validator("relayer_key")
+    @classmethod
+    def _is_private_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"0x[0-9a-fA-F]{64}", value.get_secret_value(), re.ASCII):
+            raise ValueError("must be a private key: 0x and 64 hexadecimal digits; unset it to send nothing")
+        return value
+
     @field_validator("stripe_secret_key")
     @classmethod
     def _is_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
@@ -199,12 +232,25 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _relayer_has_one_key(self) -> Self:
+        if self.relayer_key is not None and self.relayer_keystore is not None:
+            raise ValueError(f"{_PREFIX}RELAYER_KEY and {_PREFIX}RELAYER_KEYSTORE are both set: unset one of them")
+        if (self.relayer_keystore is None) != (self.relayer_password is None):
+            raise ValueError(f"{_PREFIX}RELAYER_KEYSTORE and {_PREFIX}RELAYER_PASSWORD go together")
+        return self
+
+    @model_validator(mode="after")
     def _test_key_stays_local(self) -> Self:
         if self.test_payer_key is not None and not _is_loopback(self.rpc_url.get_secret_value()):
             raise ValueError(
                 f"{_PREFIX}TEST_PAYER_KEY is for a local test chain, but {_PREFIX}RPC_URL is elsewhere: unset the key"
             )
         return self
+
+    @property
+    def has_relayer(self) -> bool:
+        """Payments that their payers only signed are taken."""
+        return self.relayer_key is not None or self.relayer_keystore is not None
 
     @property
     def base_url(self) -> str:

@@ -18,7 +18,7 @@ import httpx
 import psycopg
 
 from sandbox.child_process import Program
-from sandbox.deploy import PAYER, ROOT, deploy_router
+from sandbox.deploy import PAYER, RELAYER, ROOT, deploy_router
 from sandbox.observatory import Observatory
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
@@ -144,6 +144,7 @@ def _environment(
         "CASCADE_DEPLOYMENT": str(record),
         "CASCADE_PUBLIC_BALANCES": "true",
         "CASCADE_TEST_PAYER_KEY": polygon.keys[PAYER],
+        "CASCADE_RELAYER_KEY": polygon.keys[RELAYER],
     }
     if stripe is not None:
         environment |= {

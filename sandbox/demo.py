@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ _WISHES = (
     {"package": "merchant", "token": "USDC"},
     {"usd_amount": "25.01", "token": "USDT"},
 )
+_GASLESS = {"package": "starter", "token": "USDC"}
+_BY_TRANSFER = {"usd_amount": "12.50", "token": "USDT"}
 _BY_CARD = {"package": "explorer"}
 _TEST_CARD = {
     "method": "card",
@@ -79,6 +82,13 @@ def _buy_from_wallet(console: Console, endpoints: Mapping[str, Any], rehearsal: 
                 what = wish.get("package") or f"{wish['usd_amount']} USD"
                 with console.status(f"Paying for {what} in {wish['token']} ..."):
                     begun.append((time.monotonic(), _pay_from_wallet(api, wallet, wish)))
+            with console.status("Paying with one signature, from an account that has no POL ..."):
+                begun.append((time.monotonic(), _pay_with_a_signature(api, wallet, endpoints)))
+            with console.status("Paying with a plain transfer to the order's own address ..."):
+                begun.append((time.monotonic(), _pay_by_transfer(api, wallet, endpoints)))
+            with console.status("Waiting until both are sent on ..."):
+                for _, intent in begun[-2:]:
+                    _fulfilled(api, intent)
             rehearsal.pause()  # all payments on chain are made
             with console.status("Waiting until the payments are final and the ducats are credited ..."):
                 return [
@@ -103,6 +113,32 @@ def _pay_from_wallet(api: httpx.Client, wallet: Wallet, wish: Mapping[str, str])
     intent = _begin(api, "crypto-payment-intent", wish)
     for call in intent["calls"]:
         wallet.receipt(wallet.send(call["to"], call["data"]))
+    return intent
+
+
+def _pay_with_a_signature(api: httpx.Client, giver: Wallet, endpoints: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A citizen with USDC and without POL: signs, and somebody else pays the network's fee."""
+    intent = _begin(api, "crypto-payment-intent", _GASLESS)
+    citizen = Wallet(endpoints["rpc_url"], "0x" + secrets.token_bytes(32).hex())
+    try:
+        giver.receipt(giver.transfer(endpoints["tokens"]["USDC"], citizen.address, int(intent["amount"])))
+        path = f"/api/payments/orders/{intent['order_id']}/authorization"
+        offer = api.get(path, params={"payer": citizen.address}).raise_for_status().json()
+        if offer["obstacle"] is not None:
+            raise DemoFailed(f"{citizen.address} cannot pay with a signature: {offer['obstacle']}")
+        answer = api.post(path, json={"payer": citizen.address, "signature": citizen.sign(offer["typed_data"])})
+        if answer.status_code != 202 or citizen.pol() != 0:
+            raise DemoFailed(f"the signature of {citizen.address}, who holds {citizen.pol()} wei, got {answer.text}")
+    finally:
+        citizen.close()
+    return intent
+
+
+def _pay_by_transfer(api: httpx.Client, exchange: Wallet, endpoints: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What an exchange does at a withdrawal: it transfers, and knows nothing of orders."""
+    intent = _begin(api, "crypto-payment-intent", _BY_TRANSFER)
+    token = endpoints["tokens"][intent["token"]]
+    exchange.receipt(exchange.transfer(token, intent["deposit_address"], int(intent["amount"])))
     return intent
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from sandbox.polygon import LocalPolygon
 
 ROOT = Path(__file__).parent.parent
-PAYER, PARTNER = 1, 5
+PAYER, PARTNER, RELAYER = 1, 5, 8
 SAFE_OWNERS = (2, 3, 4)
 """Which of the ten development accounts play which part."""
 DEPLOYER = "TEST::0"

@@ -6,7 +6,7 @@ from typing import Any
 
 from eth_account import Account
 
-from sandbox.polygon.rpc import Rpc
+from sandbox.polygon.rpc import Rpc, calldata
 
 _TIP_WEI = 30 * 10**9  # Polygon's validators want at least 25 gwei
 _MARGIN = 130  # percent of the estimated gas, for state that changes before the transaction is mined
@@ -46,6 +46,18 @@ class Wallet:
         signed = self._account.sign_transaction(transaction)
         sent: str = self._rpc("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex())
         return sent
+
+    def transfer(self, token: str, to: str, units: int) -> str:
+        """Sends a plain transfer, and returns its hash."""
+        return self.send(to=token, data="0x" + calldata("transfer(address,uint256)", to, units).hex())
+
+    def sign(self, typed_data: dict[str, Any]) -> str:
+        """What a wallet gives back for `eth_signTypedData_v4`, in hex. It needs no POL for it."""
+        return "0x" + bytes(self._account.sign_typed_data(full_message=typed_data).signature).hex()
+
+    def pol(self) -> int:
+        """What this wallet holds of the coin that pays for gas, in wei."""
+        return int(self._rpc("eth_getBalance", self.address, "latest"), 16)
 
     def receipt(self, transaction_hash: str) -> dict[str, Any]:
         """Waits for a transaction. Raises NodeError when it reverted or is not mined in time."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
 from cascade.chains import POLYGON, Deployment
 from cascade.checkout import Checkout, OrderView
 from cascade.domain.catalogue import Catalogue
-from cascade.domain.money import Money
+from cascade.domain.money import Asset, Money
 from cascade.domain.orders import ChainTerms
 from cascade.domain.payments import ConfirmedPayment, Rail
 from cascade.domain.reversals import Reversal, ReversalKind
@@ -67,6 +68,13 @@ def confirmed(terms: ChainTerms, *, reference: str | None = None, amount: Money 
         payer="0x" + "22" * 20,
         transaction="0x" + "33" * 32,
     )
+
+
+def collected(terms: ChainTerms, units: int, asset: Asset | None = None, *, late: bool = False) -> ConfirmedPayment:
+    """A plain transfer of any amount that was collected for these terms, at the last moment or a second later."""
+    last_second = datetime.fromtimestamp(terms.expires_at - (0 if late else 1), UTC)
+    payment = confirmed(terms, amount=Money(asset or terms.token, units))
+    return replace(payment, collected=True, paid_at=last_second)
 
 
 def refund(payment: ConfirmedPayment, units: int | None = None, *, reference: str | None = None) -> Reversal:

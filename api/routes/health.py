@@ -7,18 +7,22 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 
 from api.dependencies import System
-from api.health_schemas import DestinationOut, HealthOut, InboxOut, RateOut, StreamOut
+from api.health_schemas import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut
 from api.problems import documented
 from cascade import exchange
 from cascade.exchange import Quotation
-from cascade.store import cursors, inbox, outbox
+from cascade.store import cursors, inbox, outbox, relay_transactions
 from cascade.store.inbox import InboxHealth
 from cascade.store.outbox import DestinationHealth
+from cascade.store.relay_transactions import SenderHealth
+from cascade.workers.watcher import DEPOSITS
 
 CARD_ALARM_SECONDS = 900
 """An event that has waited for longer, or a list of events that was not read for longer, is worth an alarm."""
 OUTBOX_ALARM_SECONDS = 900
 """A delivery that is due and that nobody has tried for longer: no dispatcher runs. A receiver that is down is none."""
+RELAY_ALARM_SECONDS = 60
+"""What a payer signed and nobody has sent for longer: no relayer runs, or it cannot."""
 RATE_ALARM_SECONDS = 900
 """A tick that has been missing for longer: no rate keeper runs, and orders are opened at an old rate."""
 
@@ -32,7 +36,9 @@ def health(cascade: System, response: Response) -> HealthOut:
         response.status_code = 503
         return HealthOut(status="down", database=False, streams=[])
     with cascade.database.transaction() as connection:
-        streams = cursors.health(connection)
+        relays = cascade.settings.has_relayer
+        streams = [s for s in cursors.health(connection) if relays or not s.stream.startswith(DEPOSITS)]
+        relayer = _relayer(relay_transactions.health(connection, cascade.deployment.chain.chain_id)) if relays else None
         card = _card(inbox.health(connection)) if cascade.card is not None else None
         destinations = [_destination(destination) for destination in outbox.health(connection)]
         rate = _rate(exchange.quotation(connection, cascade.formula))
@@ -51,9 +57,16 @@ def health(cascade: System, response: Response) -> HealthOut:
     well = bool(out) and not any(s.standing_still or s.finality_lag_seconds > allowed for s in out)
     well = well and not (card is not None and card.standing_still)
     well = well and not any(destination.standing_still for destination in destinations) and not rate.standing_still
+    well = well and not (relayer is not None and relayer.standing_still)
     response.status_code = 200 if well else 503
     return HealthOut(
-        status="ok" if well else "degraded", database=True, streams=out, card=card, outbox=destinations, rate=rate
+        status="ok" if well else "degraded",
+        database=True,
+        streams=out,
+        card=card,
+        outbox=destinations,
+        rate=rate,
+        relayer=relayer,
     )
 
 
@@ -74,6 +87,15 @@ def _destination(health: DestinationHealth) -> DestinationOut:
         parked=health.parked,
         oldest_seconds=health.oldest_seconds,
         standing_still=health.overdue_seconds > OUTBOX_ALARM_SECONDS,
+    )
+
+
+def _relayer(senders: list[SenderHealth]) -> RelayerOut:
+    oldest = max((sender.oldest_seconds for sender in senders), default=0)
+    return RelayerOut(
+        waiting=max((sender.waiting for sender in senders), default=0),
+        oldest_seconds=oldest,
+        standing_still=oldest > RELAY_ALARM_SECONDS or any(sender.alarm for sender in senders),
     )
 
 

@@ -11,8 +11,12 @@ from fastapi.templating import Jinja2Templates
 from starlette.responses import Response
 
 from api.dependencies import System
-from api.schemas import OrderOut, calls_of
+from api.order_schemas import OrderOut
+from api.schemas import calls_of
 from cascade.bootstrap import Cascade
+from cascade.checkout import OrderView
+from cascade.delivery.texts import amount as exact
+from cascade.domain.money import DUCAT, Money
 from cascade.domain.orders import OrderStatus
 from cascade.errors import NotFound
 from cascade.store import orders
@@ -38,6 +42,7 @@ def page(
     except NotFound:
         return templates.TemplateResponse(request, "unknown_link.html", status_code=404)
     chain, quote = cascade.deployment.chain, view.order.quote
+    ducats = {payment.reference: payment.grant.total for payment in view.payments if payment.grant}
     terms = view.terms[0]
     # Stripe has sent the payer back. It says nothing by itself: only Stripe's word counts.
     returned = request.query_params.get("card") == "paid" and view.status in (OrderStatus.OPEN, OrderStatus.EXPIRED)
@@ -57,6 +62,9 @@ def page(
         "citizen_id": view.order.citizen_id,
         "expires_at": view.order.expires_at,
         "total": quote.total_ducats.display(),
+        "ducats": {reference: each.display() for reference, each in ducats.items()},
+        "credited": sum(ducats.values(), Money(DUCAT, 0)).display(),
+        "arrived": _arrived(view),
         "bonus": quote.bonus.display() if quote.bonus.units else None,
         "dollars": f"${quote.price.display()}",
         "card": None if cascade.card is None else f"/pay/{token}/card",
@@ -68,6 +76,14 @@ def page(
         "wallet": wallet,
     }
     return templates.TemplateResponse(request, "pay.html", context, status_code)
+
+
+def _arrived(view: OrderView) -> str | None:
+    """What has come of the price, while a part is missing."""
+    if view.missing is None:
+        return None
+    arrived = view.order.quote.price_in(view.missing.asset) - view.missing
+    return f"{exact(arrived.plain)} {arrived.asset.code}"
 
 
 def _network(cascade: Cascade) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from api.dependencies import System
+from api.order_schemas import OrderOut
 from api.problems import documented
-from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, OrderOut, PricingOut
+from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
 from cascade.store import orders
 
 router = APIRouter(prefix="/api/payments", tags=["payments"])
@@ -27,7 +28,7 @@ def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, cascade: System) -
     with cascade.database.transaction() as connection:
         view = cascade.checkout.order_to_pay(connection, wish.wish, wish.token)
         terms = cascade.checkout.terms(connection, view.order, wish.token)
-    return CryptoPaymentIntentOut.of(view, terms, cascade.settings.base_url)
+    return CryptoPaymentIntentOut.of(view, terms, cascade.settings.base_url, collects=cascade.settings.has_relayer)
 
 
 @router.get("/orders/{order_id}", responses=documented(404, 422, 503))

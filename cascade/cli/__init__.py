@@ -24,8 +24,19 @@ def cli() -> None:
 
 
 for command in (
-    *(running.up, running.api, running.indexer, running.card, running.dispatcher, running.rate_keeper, running.migrate),
-    *(running.rescan, books.suspense, books.refunds, books.disputes, books.receivables, books.inbox, books.status),
+    *(running.up, running.api, running.indexer, running.card, running.dispatcher, running.rate_keeper),
+    *(
+        running.migrate,
+        running.relayer,
+        running.watcher,
+        running.rescan,
+        books.suspense,
+        books.refunds,
+        books.disputes,
+        books.receivables,
+        books.inbox,
+        books.status,
+    ),
     *(books.audit, deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys),
 ):
     cli.add_command(command)

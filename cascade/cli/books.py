@@ -12,7 +12,7 @@ from cascade.cli.terminal import console, opened, table_of
 from cascade.domain.payments import Rail
 from cascade.domain.reversals import UNMATCHED_NEXT_STEP
 from cascade.errors import NotFound
-from cascade.store import balances, cursors, payments, reversals
+from cascade.store import balances, cursors, payments, relay_transactions, reversals
 from cascade.store import card as card_store
 from cascade.store import inbox as inbox_store
 from cascade.store import outbox as outbox_store
@@ -137,6 +137,7 @@ def status() -> None:
         stripe = inbox_store.health(connection)
         destinations = outbox_store.health(connection)
         rate = exchange.quotation(connection, cascade.formula)
+        senders = relay_transactions.health(connection, cascade.deployment.chain.chain_id)
     table = table_of("stream", "height", "behind", "last final block", "led", "alarm")
     for stream in streams:
         table.add_row(
@@ -158,6 +159,13 @@ def status() -> None:
     since = f"since {rate.tick.at:%Y-%m-%d %H:%M:%S} UTC" if rate.tick else "before the first tick"
     late = f"; the next tick is {rate.overdue_seconds} s late" if rate.overdue_seconds else ""
     console.print(f"Rate: {rate.rate} USD per ducat {since}{late}.")
+    for sender in senders:
+        pol = "an unknown amount of" if sender.balance_wei is None else f"{sender.balance_wei / 10**18:.3f}"
+        alarm = f" Alarm: {sender.alarm}." if sender.alarm else ""
+        console.print(
+            f"Hot key {sender.address}: {pol} POL; {sender.waiting} payments wait, the oldest"
+            f" {sender.oldest_seconds} s.{alarm}"
+        )
     for destination in destinations:
         console.print(
             f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"

@@ -40,6 +40,9 @@ def up() -> None:
         if card_worker is not None:
             crew.start("card", card_worker.run)
         crew.start("dispatcher", bootstrap.dispatcher(cascade).run)
+        if cascade.settings.has_relayer:
+            crew.start("relayer", lambda stop: _relay(cascade, stop))
+            crew.start("watcher", lambda stop: _watch(cascade, stop))
         _start_rate(cascade, crew)
         try:
             server.run()
@@ -82,6 +85,26 @@ def rescan(since: int) -> None:
     for reference in found:
         console.print(f"{reference} was not booked, and is now.")
     console.print(f"{len(found)} were found." if found else "Nothing was hidden.")
+
+
+@click.command()
+def relayer() -> None:
+    """Run only the relayer, which sends what payers signed; a second one waits and takes over."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    with opened() as cascade:
+        if not cascade.settings.has_relayer:
+            raise SettingsError("CASCADE_RELAYER_KEYSTORE or CASCADE_RELAYER_KEY: is required to send for others")
+        _relay(cascade, stop)
+
+
+@click.command()
+def watcher() -> None:
+    """Run only the watcher of deposit addresses; a second one waits and takes over."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    with opened() as cascade:
+        _watch(cascade, stop)
 
 
 @click.command()
@@ -145,6 +168,24 @@ def _index(cascade: Cascade, stop: threading.Event) -> None:
     node = bootstrap.node(cascade.settings)
     try:
         bootstrap.indexer(cascade, node).run(stop)
+    finally:
+        node.close()
+
+
+def _relay(cascade: Cascade, stop: threading.Event) -> None:
+    node = bootstrap.node(cascade.settings)
+    try:
+        worker = bootstrap.relayer(cascade, node)
+        if worker is not None:
+            worker.run(stop)
+    finally:
+        node.close()
+
+
+def _watch(cascade: Cascade, stop: threading.Event) -> None:
+    node = bootstrap.node(cascade.settings)
+    try:
+        bootstrap.watcher(cascade, node).run(stop)
     finally:
         node.close()
 

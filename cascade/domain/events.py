@@ -28,6 +28,8 @@ class EventType(StrEnum):
     """A card was refused; another try is possible while the order is open."""
     PAYMENT_IN_REVIEW = "payment.in_review"
     """Money arrived that does not fit the order; an operator looks at it."""
+    PAYMENT_CREDITED_IN_PART = "payment.credited_in_part"
+    """A part of the price arrived, and its ducats are credited; the rest is missing."""
     PAYMENT_REFUNDED = "payment.refunded"
     PAYMENT_REFUND_FAILED = "payment.refund_failed"
     """A refund did not reach the payer's bank, and the money is ours again."""

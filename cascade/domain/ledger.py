@@ -27,8 +27,8 @@ from enum import StrEnum
 
 from cascade.domain.deliveries import Delivery
 from cascade.domain.money import Money
+from cascade.domain.parts import Grant
 from cascade.domain.payments import ConfirmedPayment
-from cascade.domain.quotes import Quote
 
 TREASURY = "treasury"
 PARTNER = "partner"
@@ -99,11 +99,11 @@ class Transaction:
         return hashlib.sha256(json.dumps([self.kind, self.reverses, legs]).encode()).digest()
 
 
-def sale(payment: ConfirmedPayment, citizen_id: str, quote: Quote) -> Transaction:
-    """A payment that fulfils its order: money to us, ducats and bonus to the citizen."""
+def sale(payment: ConfirmedPayment, citizen_id: str, grant: Grant) -> Transaction:
+    """A payment that fulfils its order, or a part of one: money to us, ducats and bonus to the citizen."""
     ducats = (
-        Posting(DUCATS_SOLD, citizen(citizen_id), quote.ducats),
-        Posting(DUCATS_BONUS, citizen(citizen_id), quote.bonus),
+        Posting(DUCATS_SOLD, citizen(citizen_id), grant.ducats),
+        Posting(DUCATS_BONUS, citizen(citizen_id), grant.bonus),
     )
     return Transaction(payment.reference, Kind.SALE, nonzero(*_received(payment, SALES), *ducats))
 

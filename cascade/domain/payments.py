@@ -21,6 +21,8 @@ class Outcome(StrEnum):
     """What became of a confirmed payment; reversed: all of its money went back."""
 
     FULFILLED = "fulfilled"
+    CREDITED = "credited"
+    """A part of the price: it gave its ducats, and the rest of the price is missing or came later."""
     SUSPENSE = "suspense"
     REVERSED = "reversed"
 
@@ -39,7 +41,7 @@ class SuspenseReason(StrEnum):
         """What an operator does about it; ``collected``: it lay at the order's deposit address."""
         if not collected:
             return f"{_WHAT_IS_WRONG[self]} {_HOW_TO_REFUND[rail]}"
-        wrong = _COLLECTED_LATE if self is SuspenseReason.LATE else _WHAT_IS_WRONG[self]
+        wrong = _WRONG_WHEN_COLLECTED.get(self, _WHAT_IS_WRONG[self])
         return f"{wrong} {_HOW_TO_REFUND_A_TRANSFER}"
 
 
@@ -51,10 +53,14 @@ _WHAT_IS_WRONG = {
     SuspenseReason.DUPLICATE: "The order was already paid.",
     SuspenseReason.LATE: "It was paid after the price had run out.",
 }
-_COLLECTED_LATE = (
-    "It was collected after the price had run out. Look up when the transfer came: if it was in time, nobody but the"
-    " collector was late, so ask the citizen what he wishes."
-)
+_WRONG_WHEN_COLLECTED = {
+    SuspenseReason.SHORT: "Less than a cent arrived.",
+    SuspenseReason.OVER: "Much more than the price arrived.",
+    SuspenseReason.LATE: (
+        "It was collected after the price had run out. Look up when the transfer came: if it was in time, nobody but"
+        " the collector was late, so ask the citizen what he wishes."
+    ),
+}
 _HOW_TO_REFUND = {
     Rail.CHAIN: "Refund the payer from the Safe, through the router: the books follow by themselves.",
     Rail.CARD: "Refund it in Stripe's Dashboard; the books follow by themselves.",
@@ -137,7 +143,7 @@ class ConfirmedPayment:
 def judge(
     received: Money, expected: Mapping[Asset, Money] | None, *, already_paid: bool, late: bool = False
 ) -> SuspenseReason | None:
-    """Decide whether a payment pays its order.
+    """Decide whether a payment of the exact price pays its order; what was collected is weighed by `parts` instead.
 
     Args:
         received: what arrived.

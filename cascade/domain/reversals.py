@@ -1,9 +1,9 @@
 """Money that goes back, and the ducats that go back with it. The policy is docs/decisions/0008.
 
-For every cent that goes back, the same share of the order's ducats does, bonus included: after ``returned`` of
-``received`` the citizen keeps ``granted * (received - returned) / received``, rounded down. A reversal takes the
-difference, so that many small refunds take as much as one large one. Ducats that were spent meanwhile become a
-receivable of the order; when money comes back to us, the receivable is settled first.
+For every cent of a payment that goes back, the same share of the ducats that it brought does, bonus included: after
+``returned`` of ``received`` the citizen keeps ``granted * (received - returned) / received``, rounded down. A reversal
+takes the difference, so that many small refunds take as much as one large one. Ducats that were spent meanwhile become
+a receivable of the order; when money comes back to us, the receivable is settled first.
 
 A refund on chain names an order, not a payment: ``spread`` finds the payments (docs/decisions/0013).
 """
@@ -74,17 +74,21 @@ class Reversal:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the ducats of an order that a payment fulfilled stand, just before a reversal.
+    """How the ducats of a payment that brought some stand, just before a reversal.
 
     Attributes:
         order: the order.
+        ducats: what the payment brought, without the bonus.
+        bonus: the bonus that it brought.
         received: the whole payment.
         returned: how much of it has gone back so far, net.
         held: ducats that the citizen holds.
-        owed: ducats that are owed for this order.
+        owed: ducats of the payment that are owed.
     """
 
     order: Order
+    ducats: Money
+    bonus: Money
     received: Money
     returned: Money
     held: Money
@@ -102,7 +106,7 @@ def transaction(reversal: Reversal, standing: Standing | None) -> Transaction:
 
     Args:
         reversal: the movement of money.
-        standing: of the order that the payment fulfilled; None for a payment in suspense, which gave nobody ducats.
+        standing: of the ducats that the payment brought; None for a payment in suspense, which gave nobody ducats.
     """
     source = SUSPENSE if standing is None else SALES
     money = []
@@ -116,14 +120,14 @@ def transaction(reversal: Reversal, standing: Standing | None) -> Transaction:
 
 
 def _ducats(reversal: Reversal, standing: Standing) -> list[Posting]:
-    quote, leaves = standing.order.quote, reversal.kind.leaves
+    leaves = reversal.kind.leaves
     after = standing.returned + reversal.amount if leaves else standing.returned - reversal.amount
     holder, debtor = citizen(standing.order.citizen_id), receivable(standing.order.id)
     # Taken from the citizen as long as there is anything; given to the debt as long as there is one.
     first, second = (holder, debtor) if leaves else (debtor, holder)
     room = standing.held if leaves else standing.owed
     postings = []
-    for issue, granted in ((DUCATS_SOLD, quote.ducats), (DUCATS_BONUS, quote.bonus)):
+    for issue, granted in ((DUCATS_SOLD, standing.ducats), (DUCATS_BONUS, standing.bonus)):
         before = kept(granted, standing.received, standing.returned)
         change = kept(granted, standing.received, after) - before
         moved = Money(change.asset, abs(change.units))
@@ -160,14 +164,16 @@ class Refundable:
     Attributes:
         payment: its reference.
         left: what came, less what went back.
-        credited: it gave its order's ducats; else it is in suspense.
+        credited: it gave ducats; else it is in suspense.
         named: it was paid under the very id that the refund names; else under another one of the same order.
+        completed: it is a part of a price that another payment completed, of which money is left too.
     """
 
     payment: str
     left: Money
     credited: bool
     named: bool
+    completed: bool = False
 
 
 UNMATCHED_NEXT_STEP = (
@@ -183,6 +189,9 @@ def spread(refund: Refund, payments: Sequence[Refundable]) -> tuple[list[Reversa
     own token first, those in suspense before the one that gave ducats, those under its own id before others of the
     order, the newest first. A dollar of one stablecoin stands for a dollar of the other.
 
+    The payment that completed a price goes back before the parts that it completed, whatever they amount to: it
+    brought the bonus, which nobody is to keep for a part.
+
     Args:
         refund: what went back.
         payments: the order's, newest first.
@@ -192,8 +201,9 @@ def spread(refund: Refund, payments: Sequence[Refundable]) -> tuple[list[Reversa
     """
     asset, rest = refund.amount.asset, refund.amount.units
     fitting = [p for p in payments if p.left.units > 0 and p.left.asset.scale == asset.scale]
-    fitting.sort(key=lambda p: (p.left.asset != asset, p.credited, not p.named))  # stable: the newest stay first
-    exact = next((p for p in fitting if p.left.units == rest), None)
+    # Stable: the newest stay first.
+    fitting.sort(key=lambda p: (p.completed, p.left.asset != asset, p.credited, not p.named))
+    exact = next((p for p in fitting if p.left.units == rest and not p.completed), None)
     reversals: list[Reversal] = []
     for payment in fitting if exact is None else [exact]:
         units = min(rest, payment.left.units)

@@ -8,17 +8,19 @@ Null and error mean "unknown", never "nothing"; only a different hash means that
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import orjson
 
-from cascade.domain.payments import PaidEvent, RouterEvent
+from cascade.domain.deposits import Transfer
+from cascade.domain.payments import PaidEvent, RefundedEvent, RouterEvent
 from cascade.errors import NodeUnavailable, ReorgBelowFinality
 from cascade.rails.chain import PAID_TOPIC, REFUNDED_TOPIC, decode, is_collected
 
+Told = TypeVar("Told", PaidEvent | RefundedEvent, Transfer)
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
@@ -44,6 +46,28 @@ class Stretch:
         return tuple(event for event in self.events if isinstance(event, PaidEvent))
 
 
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """What a contract said when it refused a call: the error's selector and arguments, or nothing."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ViewCall:
+    """A call that changes nothing; ``sender`` is what the contract takes for its caller."""
+
+    to: str
+    data: bytes
+    sender: str | None = None
+
+    @property
+    def request(self) -> tuple[str, list[Any]]:
+        """As a node wants it."""
+        call = {"to": self.to, "data": "0x" + self.data.hex()}
+        return "eth_call", [call if self.sender is None else call | {"from": self.sender}, "latest"]
+
+
 class Node:
     """A JSON-RPC endpoint.
 
@@ -62,20 +86,40 @@ class Node:
 
     def chain_id(self) -> int:
         """EIP-155 chain id."""
-        return _quantity(self._batch([("eth_chainId", [])])[0], "eth_chainId")
+        return quantity(self.batch([("eth_chainId", [])])[0], "eth_chainId")
 
     def code(self, address: str) -> bytes:
         """The code at an address, now."""
-        return _hex(self._batch([("eth_getCode", [address, "latest"])])[0], "eth_getCode")
+        return hexadecimal(self.batch([("eth_getCode", [address, "latest"])])[0], "eth_getCode")
 
     def call(self, to: str, data: bytes) -> bytes:
         """What a view function returns, now."""
         request = {"to": to, "data": "0x" + data.hex()}
-        return _hex(self._batch([("eth_call", [request, "latest"])])[0], "eth_call")
+        return hexadecimal(self.batch([("eth_call", [request, "latest"])])[0], "eth_call")
+
+    def attempt(self, calls: Sequence[ViewCall]) -> list[bytes | Reverted]:
+        """What each of several calls returns now, or what the contract said when it refused; one request.
+
+        Raises:
+            NodeUnavailable: any of them was not answered: that a node fails is no contract's word.
+        """
+        answers = self.answers([call.request for call in calls])
+        return [_returned(answer) for answer in answers]
+
+    def look(self, address: str, calls: Sequence[ViewCall]) -> tuple[bytes, list[bytes | Reverted]]:
+        """The code at an address, and what several calls return, now; one request.
+
+        Raises:
+            NodeUnavailable: any of them was not answered.
+        """
+        code, *answers = self.answers([("eth_getCode", [address, "latest"]), *(call.request for call in calls)])
+        if code is None or "result" not in code:
+            raise NodeUnavailable(f"eth_getCode: {error_text(code)}")
+        return hexadecimal(code["result"], "eth_getCode"), [_returned(answer) for answer in answers]
 
     def block(self, number: int) -> Block:
         """One block by its number."""
-        return _block(self._batch([_by_number(hex(number))])[0], hex(number))
+        return _block(self.batch([_by_number(hex(number))])[0], hex(number))
 
     def tips(self) -> tuple[Block, Block]:
         """The last finalized block, and the last block.
@@ -83,7 +127,7 @@ class Node:
         Raises:
             NodeUnavailable: also when the node knows no finalized block; ``latest`` never stands in for it.
         """
-        final, latest = self._batch([_by_number("finalized"), _by_number("latest")])
+        final, latest = self.batch([_by_number("finalized"), _by_number("latest")])
         return _block(final, "finalized"), _block(latest, "latest")
 
     def events(self, router: str, after: tuple[int, bytes], to: int) -> Stretch:
@@ -100,15 +144,40 @@ class Node:
             NodeUnavailable: some part of the answer is missing or contradicts another part.
             ReorgBelowFinality: the block before the stretch has another hash than it had.
         """
+        topics = [["0x" + PAID_TOPIC.hex(), "0x" + REFUNDED_TOPIC.hex()]]
+        start, end, events = self.logs([router], topics, after, to, decode)
+        return Stretch(end, self._with_times(events, router, start, end))
+
+    def logs(
+        self,
+        addresses: Sequence[str],
+        topics: Sequence[Any],
+        after: tuple[int, bytes],
+        to: int,
+        decode: Callable[[Mapping[str, Any]], Told],
+    ) -> tuple[Block, Block, tuple[Told, ...]]:
+        """Logs of some contracts in the blocks after a checkpoint, with the block before and the last one.
+
+        Args:
+            addresses: the contracts.
+            topics: what is asked for, as ``eth_getLogs`` takes it.
+            after: number and hash of the block before.
+            to: number of the last block.
+            decode: reads one log.
+
+        Raises:
+            NodeUnavailable: some part of the answer is missing or contradicts another part.
+            ReorgBelowFinality: the block before has another hash than it had.
+        """
         height, expected_hash = after
         first = height + 1
         query = {
-            "address": router,
-            "topics": [["0x" + PAID_TOPIC.hex(), "0x" + REFUNDED_TOPIC.hex()]],
+            "address": addresses[0] if len(addresses) == 1 else list(addresses),
+            "topics": list(topics),
             "fromBlock": hex(first),
             "toBlock": hex(to),
         }
-        before, logs, end = self._batch([_by_number(hex(height)), ("eth_getLogs", [query]), _by_number(hex(to))])
+        before, logs, end = self.batch([_by_number(hex(height)), ("eth_getLogs", [query]), _by_number(hex(to))])
         start_block, end_block = _block(before, hex(height)), _block(end, hex(to))
         if start_block.number != height or end_block.number != to:
             raise NodeUnavailable(
@@ -121,8 +190,27 @@ class Node:
             )
         if not isinstance(logs, list):
             raise NodeUnavailable(f"eth_getLogs gave {type(logs).__name__}, not a list")
-        events = _checked(logs, router, first, end_block)
-        return Stretch(end_block, self._with_times(events, router, start_block, end_block))
+        return start_block, end_block, _checked(logs, addresses, first, end_block, decode)
+
+    def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        """Results of several calls sent as one request; any missing or failed one fails all."""
+        results = []
+        for (method, _), answer in zip(calls, self.answers(calls), strict=True):
+            if answer is None or "result" not in answer:
+                raise NodeUnavailable(f"{method}: {error_text(answer)}")
+            results.append(answer["result"])
+        return results
+
+    def answers(self, calls: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any] | None]:
+        """Answers to several calls sent as one request, each as it came; None for a missing one."""
+        body = [
+            {"jsonrpc": "2.0", "id": i, "method": method, "params": params} for i, (method, params) in enumerate(calls)
+        ]
+        answers = self._post(orjson.dumps(body))
+        if not isinstance(answers, list):
+            raise NodeUnavailable(f"the node answered a batch with {error_text(answers)}")
+        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
+        return [by_id.get(i) for i in range(len(calls))]
 
     def _with_times(
         self, events: tuple[RouterEvent, ...], router: str, start: Block, end: Block
@@ -130,7 +218,7 @@ class Node:
         collected = {event.block_number: event.block_hash for event in events if is_collected(router, event)}
         if not collected:
             return events
-        headers = self._batch([_by_number(hex(number)) for number in collected])
+        headers = self.batch([_by_number(hex(number)) for number in collected])
         times = {}
         for (number, block_hash), header in zip(collected.items(), headers, strict=True):
             block = _block(header, hex(number))
@@ -152,23 +240,6 @@ class Node:
             for event in events
         )
 
-    def _batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        """Results of several calls sent as one request; any missing or failed one fails all."""
-        body = [
-            {"jsonrpc": "2.0", "id": i, "method": method, "params": params} for i, (method, params) in enumerate(calls)
-        ]
-        answers = self._post(orjson.dumps(body))
-        if not isinstance(answers, list):
-            raise NodeUnavailable(f"the node answered a batch with {_error_text(answers)}")
-        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
-        results = []
-        for i, (method, _) in enumerate(calls):
-            answer = by_id.get(i)
-            if answer is None or "result" not in answer:
-                raise NodeUnavailable(f"{method}: {_error_text(answer)}")
-            results.append(answer["result"])
-        return results
-
     def _post(self, body: bytes) -> Any:
         try:
             response = self._client.post(self._url, content=body, headers={"content-type": "application/json"})
@@ -184,16 +255,23 @@ class Node:
             raise NodeUnavailable("the node's answer is not JSON") from None
 
 
-def _checked(logs: list[Any], router: str, first: int, end: Block) -> tuple[RouterEvent, ...]:
+def _checked(
+    logs: list[Any],
+    addresses: Sequence[str],
+    first: int,
+    end: Block,
+    decode: Callable[[Mapping[str, Any]], Told],
+) -> tuple[Told, ...]:
     """The logs as events, when nothing in them contradicts anything else."""
-    events: list[RouterEvent] = []
+    events: list[Told] = []
+    asked = {address.lower() for address in addresses}
     hashes, numbers = {end.number: end.hash}, {end.hash: end.number}
     previous = (first, -1)
     for log in logs:
         if not isinstance(log, dict) or log.get("removed"):
             raise NodeUnavailable("eth_getLogs gave a removed log, or none at all")
-        if str(log.get("address", "")).lower() != router.lower():
-            raise NodeUnavailable(f"eth_getLogs gave a log of {log.get('address')}, asked for {router}")
+        if str(log.get("address", "")).lower() not in asked:
+            raise NodeUnavailable(f"eth_getLogs gave a log of {log.get('address')}, asked for {', '.join(addresses)}")
         event = decode(log)
         place = (event.block_number, event.log_index)
         if not previous < place or event.block_number > end.number:
@@ -219,28 +297,42 @@ def _block(result: Any, asked: str) -> Block:
         raise NodeUnavailable(f"the node does not know block {asked} (yet)")
     if not isinstance(result, Mapping):
         raise NodeUnavailable(f"block {asked} is {type(result).__name__}, not a header")
-    number, timestamp = (_quantity(result.get(key), f"block {asked}") for key in ("number", "timestamp"))
-    block_hash = _hex(result.get("hash"), f"block {asked}")
+    number, timestamp = (quantity(result.get(key), f"block {asked}") for key in ("number", "timestamp"))
+    block_hash = hexadecimal(result.get("hash"), f"block {asked}")
     if len(block_hash) != 32:
         raise NodeUnavailable(f"block {asked} has a hash of {len(block_hash)} bytes, not 32")
     return Block(number, block_hash, timestamp)
 
 
-def _quantity(result: Any, asked: str) -> int:
+def _returned(answer: dict[str, Any] | None) -> bytes | Reverted:
+    if answer is not None and "result" in answer:
+        return hexadecimal(answer["result"], "eth_call")
+    error = answer.get("error") if answer else None
+    # Nodes agree on little more than these two: geth's code for a revert, and the word.
+    if isinstance(error, Mapping) and (error.get("code") == 3 or "revert" in str(error.get("message")).lower()):
+        data = error.get("data")
+        return Reverted(hexadecimal(data, "eth_call") if isinstance(data, str) and data.startswith("0x") else b"")
+    raise NodeUnavailable(f"eth_call: {error_text(answer)}")
+
+
+def quantity(result: Any, asked: str) -> int:
+    """A number as nodes write it; ``asked`` names the question in the error."""
     try:
         return int(result, 16)
     except (TypeError, ValueError):
         raise NodeUnavailable(f"{asked}: the node gave no number") from None
 
 
-def _hex(result: Any, asked: str) -> bytes:
+def hexadecimal(result: Any, asked: str) -> bytes:
+    """Bytes as nodes write them."""
     try:
         return bytes.fromhex(result.removeprefix("0x"))
     except (AttributeError, ValueError):
         raise NodeUnavailable(f"{asked}: the node gave no hexadecimal data") from None
 
 
-def _error_text(answer: Any) -> str:
+def error_text(answer: Any) -> str:
+    """What a node objected, bounded."""
     error = answer.get("error") if isinstance(answer, Mapping) else None
     message = error.get("message") if isinstance(error, Mapping) else None
     return f"error {str(message)[:200]!r}" if message else "no answer"

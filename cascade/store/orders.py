@@ -70,11 +70,11 @@ def forget_expiry(connection: Conn, order_id: str) -> None:
     connection.execute("UPDATE orders SET expiry_due = NULL WHERE id = %s", (order_id,))
 
 
-def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms) -> None:
-    """Store what an order asks for on chain."""
+def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms, deposit_address: str) -> None:
+    """Store what an order asks for on chain, and where a plain transfer for it goes."""
     connection.execute(
         "INSERT INTO chain_terms (on_chain_order_id, order_id, chain_id, router, token, token_address, units,"
-        " expires_at, salt) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " expires_at, salt, deposit_address) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             terms.on_chain_order_id,
             order_id,
@@ -85,6 +85,7 @@ def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms) -> No
             terms.units,
             terms.expires_at,
             terms.salt,
+            deposit_address,
         ),
     )
 
@@ -129,6 +130,18 @@ def chain_terms(connection: Conn, order_id: str) -> list[ChainTerms]:
     """Everything that an order asks for on chain, by token."""
     rows = connection.execute("SELECT * FROM chain_terms WHERE order_id = %s ORDER BY token", (order_id,)).fetchall()
     return [_terms(row) for row in rows]
+
+
+def terms_by_id(connection: Conn, on_chain_order_id: bytes) -> ChainTerms:
+    """The terms behind a router's order id that is ours.
+
+    Raises:
+        NotFound: it is a stranger's.
+    """
+    row = connection.execute("SELECT * FROM chain_terms WHERE on_chain_order_id = %s", (on_chain_order_id,)).fetchone()
+    if row is None:
+        raise NotFound("There is no such order.")
+    return _terms(row)
 
 
 def _order(row: Row | None, missing: str) -> Order:

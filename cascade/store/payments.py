@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cascade.domain.money import ASSETS, Money
+from cascade.domain.money import ASSETS, DUCAT, Money
+from cascade.domain.parts import Grant, Part
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason
+from cascade.domain.reversals import kept
 from cascade.store.database import Conn, Row
 
 _SELECT = (
@@ -24,6 +27,7 @@ class BookedPayment:
         order_key: the name under which the rail knows its order; None for some old ones by card.
         returned: what has gone back of it, net, and may be more than came.
         collected: it lay at the order's deposit address, which is the payer.
+        grant: what it brought, also when that has gone back since; None when it is in suspense.
     """
 
     reference: str
@@ -38,6 +42,7 @@ class BookedPayment:
     reason: SuspenseReason | None
     collected: bool
     recorded_at: datetime
+    grant: Grant | None = None
 
     @property
     def next_step(self) -> str:
@@ -57,21 +62,40 @@ def lock(connection: Conn, reference: str) -> BookedPayment | None:
     return by_reference(connection, reference)
 
 
-def is_fulfilled(connection: Conn, order_id: str) -> bool:
-    """Whether some payment has fulfilled the order."""
-    query = "SELECT FROM payments WHERE order_id = %s AND outcome = 'fulfilled'"
-    return connection.execute(query, (order_id,)).fetchone() is not None
+def fulfilment(booked: Sequence[BookedPayment]) -> Outcome | None:
+    """What became of an order by its payments: None while none has fulfilled it, reversed when all went back."""
+    granted = [payment for payment in booked if payment.grant]
+    if not any(payment.grant and payment.grant.fulfils for payment in granted):
+        return None
+    gone = all(payment.outcome is Outcome.REVERSED for payment in granted)
+    return Outcome.REVERSED if gone else Outcome.FULFILLED
 
 
-def insert(connection: Conn, payment: ConfirmedPayment, order_id: str | None, reason: SuspenseReason | None) -> None:
-    """Book a payment; without a reason it fulfils its order.
+def parts_of(booked: Sequence[BookedPayment]) -> list[Part]:
+    """What stands of the parts among an order's payments, less what went back."""
+    return [
+        Part(p.received - p.returned, kept(p.grant.ducats, p.received, p.returned))
+        for p in booked
+        if p.grant and not p.grant.fulfils and p.returned < p.received
+    ]
+
+
+def insert(
+    connection: Conn, payment: ConfirmedPayment, order_id: str | None, verdict: Grant | SuspenseReason
+) -> Outcome:
+    """Book a payment with what it brings its order, or with why it waits.
+
+    Returns:
+        Its outcome.
 
     Raises:
         psycopg.errors.UniqueViolation: the reference is booked, or the order is fulfilled by another payment.
     """
+    grant = None if isinstance(verdict, SuspenseReason) else verdict
+    outcome = Outcome.SUSPENSE if grant is None else Outcome.FULFILLED if grant.fulfils else Outcome.CREDITED
     connection.execute(
         "INSERT INTO payments (reference, rail, order_id, order_key, asset, units, payer, transaction, outcome, reason,"
-        " collected) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        " collected, ducat_units, bonus_units) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         (
             payment.reference,
             payment.rail,
@@ -81,11 +105,14 @@ def insert(connection: Conn, payment: ConfirmedPayment, order_id: str | None, re
             payment.received.units,
             payment.payer,
             payment.transaction,
-            Outcome.SUSPENSE if reason else Outcome.FULFILLED,
-            reason,
+            outcome,
+            None if grant else verdict,
             payment.collected,
+            grant.ducats.units if grant else 0,
+            grant.bonus.units if grant else 0,
         ),
     )
+    return outcome
 
 
 def of_order(connection: Conn, order_id: str) -> list[BookedPayment]:
@@ -122,6 +149,8 @@ def in_suspense(connection: Conn, *, limit: int = 100) -> list[BookedPayment]:
 
 def _payment(row: Row) -> BookedPayment:
     received, returned = (Money(ASSETS[row["asset"]], int(row[name])) for name in ("units", "returned"))
+    outcome = Outcome(row["outcome"])
+    ducats, bonus = (Money(DUCAT, int(row[name])) for name in ("ducat_units", "bonus_units"))
     return BookedPayment(
         row["reference"],
         Rail(row["rail"]),
@@ -131,8 +160,9 @@ def _payment(row: Row) -> BookedPayment:
         returned,
         row["payer"],
         row["transaction"],
-        Outcome(row["outcome"]) if returned < received else Outcome.REVERSED,
+        outcome if returned < received else Outcome.REVERSED,
         SuspenseReason(row["reason"]) if row["reason"] else None,
         row["collected"],
         row["recorded_at"],
+        None if outcome is Outcome.SUSPENSE else Grant(ducats, bonus, outcome is Outcome.FULFILLED),
     )

@@ -13,22 +13,12 @@ from dataclasses import dataclass
 from threading import Event
 
 import psycopg
-from tenacity import (
-    RetryCallState,
-    RetryError,
-    Retrying,
-    retry_if_exception_type,
-    retry_if_not_exception_type,
-    sleep_using_event,
-    stop_when_event_set,
-    wait_exponential,
-)
 
 from cascade.checkout import tell_seen
 from cascade.domain.money import Asset, Money
 from cascade.domain.payments import ConfirmedPayment, RefundedEvent, RouterEvent
 from cascade.domain.reversals import Refund
-from cascade.errors import CascadeError, DeploymentMismatch, LeaseLost, NodeUnavailable
+from cascade.errors import LeaseLost, NodeUnavailable
 from cascade.fulfillment import fulfill, refund
 from cascade.rails import chain
 from cascade.rails.chain import check_sequence
@@ -36,10 +26,9 @@ from cascade.rails.node import Block, Node, Stretch
 from cascade.store import cursors
 from cascade.store.cursors import Cursor
 from cascade.store.database import Conn, Database
+from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
-
-LONGEST_PAUSE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +93,8 @@ class Indexer:
         Raises:
             DeploymentMismatch: waiting does not help; an operator has to give another record or node.
         """
-        patient = Retrying(
-            retry=retry_if_exception_type((CascadeError, psycopg.Error))
-            & retry_if_not_exception_type(DeploymentMismatch),
-            wait=wait_exponential(multiplier=self._poll_seconds, max=LONGEST_PAUSE_SECONDS),
-            before_sleep=self._report,
-            sleep=sleep_using_event(stop),
-            stop=stop_when_event_set(stop),
-        )
         try:
-            while not stop.is_set():
-                if not patient(self.step):
-                    stop.wait(self._poll_seconds)
-        except RetryError:  # told to stop while waiting for better times
-            pass
+            keep_on(self.step, stop, poll_seconds=self._poll_seconds, report=self._report)
         finally:
             self._resign()
 
@@ -241,9 +218,8 @@ class Indexer:
                 cursors.replace_sightings(connection, cursor.stream, payments)
                 tell_seen(connection)
 
-    def _report(self, attempt: RetryCallState) -> None:
+    def _report(self, fault: BaseException | None) -> None:
         """Say what went wrong. What time alone does not mend stays visible as the stream's alarm."""
-        fault = attempt.outcome.exception() if attempt.outcome else None
         log.warning("%s: %s: %s", self._router.stream, type(fault).__name__, fault)
         if isinstance(fault, (LeaseLost, NodeUnavailable, psycopg.OperationalError)):
             return  # ordinary weather; when it lasts, the age of the last final block tells

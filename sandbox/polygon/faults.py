@@ -6,6 +6,7 @@ import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 Json = dict[str, Any]
@@ -13,6 +14,14 @@ Json = dict[str, Any]
 POA_EXTRA_DATA: Final = "0x" + "d8" * 32 + "5e" * 65
 """97 bytes, as in a header that a Polygon validator sealed; Ethereum's own limit is 32."""
 _WRONG_HASH: Final = "0x" + "bad0" * 16
+
+
+class Sending(Enum):
+    """What can happen to a transaction that is handed to a node."""
+
+    TAKEN_WITHOUT_ANSWER = "the node takes it, but its answer is lost"
+    DROPPED = "the node says that it has it, and forgets it"
+    REFUSED = "the node refuses it"
 
 
 @dataclass
@@ -50,6 +59,10 @@ class Faults:
     """(transaction hash, log index) of a log that the node keeps to itself: in eth_getLogs and in the receipt."""
     marks_removed: bool = False
     """Logs say that they were removed by a reorganisation."""
+    sending: Sending | None = None
+    """What happens to eth_sendRawTransaction."""
+    nonces_behind: int = 0
+    """eth_getTransactionCount counts so many too few."""
     wrong_block_hash: bool = False
     """Logs name a block hash that is not the block's."""
 
@@ -164,6 +177,8 @@ def alter_result(request: Json, result: Any, faults: Faults) -> Any:
         return result | {"extraData": POA_EXTRA_DATA}
     if method == "eth_getLogs":
         return _altered_logs(result, faults)
+    if method == "eth_getTransactionCount":
+        return hex(max(0, int(result, 16) - faults.nonces_behind))
     if method == "eth_getTransactionReceipt":
         return result | {"logs": [log for log in result["logs"] if not _is_hidden(log, faults)]}
     return result

@@ -26,10 +26,11 @@ from typing import Any, Final, Self
 
 import httpx
 
-from sandbox.polygon.faults import POA_EXTRA_DATA, Backend, Faults, Json, alter_result, refusal, rewritten
+from sandbox.polygon.faults import POA_EXTRA_DATA, Backend, Faults, Json, Sending, alter_result, refusal, rewritten
 
 __all__ = ["POA_EXTRA_DATA", "Faults", "FaultyNode"]
 
+_NO_HASH = "0x" + "00" * 32
 _SLOW_STEP_SECONDS = 0.01
 
 
@@ -107,11 +108,22 @@ class FaultyNode:
             if error is not None:
                 answers.append(answer | {"error": error})
                 continue
+            if request["method"] == "eth_sendRawTransaction" and faults.sending is not None:
+                answers.append(answer | self._send(request, faults.sending))
+                continue
             reply = backend.ask(rewritten(request, faults, backend))
             if "result" in reply:
                 reply["result"] = alter_result(request, reply["result"], faults)
             answers.append(answer | {key: reply[key] for key in ("result", "error") if key in reply})
         return answers
+
+    def _send(self, request: Json, sending: Sending) -> Json:
+        if sending is Sending.TAKEN_WITHOUT_ANSWER:
+            self._ask(request["method"], request["params"])
+            return {"error": {"code": -32000, "message": "request timed out"}}
+        if sending is Sending.DROPPED:
+            return {"result": _NO_HASH}
+        return {"error": {"code": -32000, "message": "transaction underpriced"}}
 
     def _disturb_batch(self, answers: list[Json], faults: Faults) -> list[Json]:
         if faults.drops_batch_member and len(answers) > 1:

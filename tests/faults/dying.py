@@ -8,16 +8,24 @@ from typing import Any
 
 import psycopg
 
+from cascade.rails.node import Node
+
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(
-    ["tests.faults.dying_indexer", "tests.faults.dying_card_worker", "tests.faults.dying_dispatcher"]
+    [
+        "tests.faults.dying_indexer",
+        "tests.faults.dying_card_worker",
+        "tests.faults.dying_dispatcher",
+        "tests.faults.dying_relayer",
+    ]
 )
 
 
-def die_before(messages: int, wish: int) -> None:
+def die_before(messages: int, wish: int, *, also_to_node: bool = False) -> None:
     """Sends itself a signal instead of the message with this number (counted from 1).
 
-    Every message to the server, statements and commits alike, passes through Connection.wait.
+    Every message to the server, statements and commits alike, passes through Connection.wait; if
+    wished, those to the chain's node are counted with them.
     """
     genuine, sent = psycopg.Connection.wait, 0
 
@@ -29,3 +37,15 @@ def die_before(messages: int, wish: int) -> None:
         return genuine(self, *args, **kwargs)
 
     psycopg.Connection.wait = wait  # type: ignore[method-assign]
+    if not also_to_node:
+        return
+    genuine_post = Node._post
+
+    def post(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal sent
+        sent += 1
+        if sent == messages:
+            os.kill(os.getpid(), wish)
+        return genuine_post(self, *args, **kwargs)
+
+    Node._post = post  # type: ignore[method-assign]

@@ -265,13 +265,38 @@ def test_a_replay_is_a_no_op_but_other_contents_are_refused(books: Database) -> 
 def test_an_order_is_fulfilled_once_whatever_the_references_say(attempt: Execute, books: Database) -> None:
     order = open_order(books).order.id
     fulfilled = (
-        "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome)"
-        " VALUES (%s, 'chain', %s, 'USDC', 5, 'p', 't', 'fulfilled')"
+        "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome, ducat_units)"
+        " VALUES (%s, 'chain', %s, 'USDC', 5, 'p', 't', 'fulfilled', 1)"
     )
     with books.transaction() as connection:
         ledger.post(connection, gift("second", 1))
     with pytest.raises(psycopg.errors.UniqueViolation, match="one_fulfilment_per_order"):
         attempt((fulfilled, ("first", order)), (fulfilled, ("second", order)))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "collected", "ducats", "bonus"),
+    [
+        ("fulfilled", None, False, 0, 0),
+        ("credited", None, True, 0, 0),
+        ("credited", None, False, 1, 0),
+        ("credited", None, True, 1, 1),
+        ("credited", "short", True, 1, 0),
+        ("suspense", "short", True, 1, 0),
+        ("suspense", "short", True, 0, 1),
+        ("fulfilled", None, True, -1, 0),
+    ],
+)
+def test_a_payment_brings_what_its_outcome_says(
+    attempt: Execute, books: Database, outcome: str, reason: str | None, collected: bool, ducats: int, bonus: int
+) -> None:
+    order = open_order(books).order.id
+    insert = (
+        "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome, reason, collected,"
+        " ducat_units, bonus_units) VALUES ('first', 'chain', %s, 'USDC', 5, 'p', 't', %s, %s, %s, %s, %s)"
+    )
+    with pytest.raises(psycopg.errors.CheckViolation):
+        attempt((insert, (order, outcome, reason, collected, ducats, bonus)))
 
 
 def test_drift_would_be_seen(books: Database) -> None:

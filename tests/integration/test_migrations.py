@@ -8,9 +8,11 @@ from psycopg.errors import IntegrityError
 
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import USD, Money
+from cascade.domain.parts import whole
 from cascade.errors import MigrationError
-from cascade.store import ledger
+from cascade.store import ledger, payments
 from cascade.store.database import Database, Migration, migrate, migrations
+from tests.purchases import open_order
 
 NEXT = Migration("9999_next.sql", "ALTER TABLE orders ADD COLUMN note text DEFAULT 'none'")
 
@@ -94,4 +96,27 @@ def test_payments_that_are_booked_learn_the_id_under_which_they_were_made(databa
     assert not any(row["collected"] for row in rows)
     with pytest.raises(IntegrityError, match="append-only"), database.transaction() as connection:
         connection.execute("UPDATE payments SET units = 2")
+    database.close()
+
+
+def test_payments_that_are_booked_learn_what_they_brought(database_url: str) -> None:
+    database = Database(database_url, connections=1)
+    database.open()
+    migrate(database, [migration for migration in migrations() if migration.name < "0012"])
+    order = open_order(database).order
+    with database.transaction() as connection:
+        for reference, outcome in (("chain:137:1:1", "fulfilled"), ("chain:137:1:2", "suspense")):
+            posting = Posting("treasury", "sales", Money(USD, 1))
+            ledger.post(connection, Transaction(reference, Kind.SALE, (posting,)))
+            connection.execute(
+                "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome, reason)"
+                " VALUES (%s, 'chain', %s, 'USDC', 1, '', '', %s, %s)",
+                (reference, order.id, outcome, "duplicate" if outcome == "suspense" else None),
+            )
+    migrate(database)
+    with database.transaction() as connection:
+        sold, waiting = payments.of_order(connection, order.id)
+    assert (sold.grant, waiting.grant) == (whole(order.quote), None)
+    with pytest.raises(IntegrityError, match="append-only"), database.transaction() as connection:
+        connection.execute("UPDATE payments SET ducat_units = 2")
     database.close()

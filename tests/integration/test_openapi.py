@@ -27,6 +27,8 @@ def api_schema(environment: Path, database: Database, monkeypatch: pytest.Monkey
     for variable in ("CASCADE_ORDERS_PER_MINUTE", "CASCADE_READS_PER_MINUTE", "CASCADE_SIGNALS_PER_MINUTE"):
         monkeypatch.setenv(variable, "1000000")
     monkeypatch.setenv("CASCADE_API_KEY", KEY)
+    monkeypatch.setenv("CASCADE_RELAYER_KEY", "0x" + "11" * 32)
+    monkeypatch.setenv("CASCADE_AUTHORIZATIONS_PER_MINUTE", "1000000")
     monkeypatch.setenv("CASCADE_WEBHOOKS_PER_MINUTE", "1000000")
     with database.transaction() as connection:  # somebody books, so all is well
         cursors.start(connection, "chain:137:x", 5, b"\1" * 32, int(orders.clock(connection).timestamp()))

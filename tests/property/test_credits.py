@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
 from cascade.domain.deliveries import Problem
 from cascade.domain.money import DUCAT
-from cascade.domain.payments import ConfirmedPayment
+from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
 from cascade.fulfillment import acknowledge, fulfill, reverse
 from cascade.store import balances, ledger, outbox
@@ -30,7 +30,7 @@ from cascade.store.outbox import Filter
 from sandbox.venice import VeniceDouble
 from tests.faults.dying_dispatcher import spawn
 from tests.post_office import Wishes, dispatching, make_due, rows, told
-from tests.purchases import came_again, confirmed, open_order, refund
+from tests.purchases import came_again, collected, confirmed, open_order, refund
 
 _examples = itertools.count(1)
 MOST_MESSAGES = 40
@@ -77,6 +77,15 @@ class Credits(RuleBasedStateMachine):
     @rule(target=sales, who=st.integers(0, 2))
     def sell(self, who: int) -> Sale:
         return self._sale(who)
+
+    @rule(target=sales, who=st.integers(0, 2), cents=st.integers(1, 4_999))
+    def sell_in_parts(self, who: int, cents: int) -> Any:
+        (terms,) = open_order(self.database, citizen=self.citizens[who], package="explorer").terms
+        first = cents * 10_000
+        parts = [collected(terms, units) for units in (first, terms.units - first)]
+        with self.database.transaction() as connection:
+            assert [fulfill(connection, part) for part in parts] == [Outcome.CREDITED, Outcome.FULFILLED]
+        return multiple(*(Sale(part, []) for part in parts))
 
     def _sale(self, who: int) -> Sale:
         citizen = self.citizens[who]

@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from cascade.domain import ledger
 from cascade.domain.ledger import Kind, Posting, Transaction
-from cascade.domain.money import DUCAT, USD, USDC, USDT, Money
+from cascade.domain.money import DUCAT, USDC, USDT, Money
+from cascade.domain.parts import Grant
 from cascade.domain.payments import ConfirmedPayment, Rail, SuspenseReason, judge
-from cascade.domain.quotes import Quote
-from cascade.domain.rates import START
 
 PRICE = {USDC: Money(USDC, 250_000_000)}
 
@@ -70,8 +69,8 @@ def sums(transaction: Transaction) -> Counter[tuple[str, str]]:
 
 @given(st.integers(min_value=1, max_value=10**15), st.integers(min_value=0, max_value=10**12))
 def test_a_sale_moves_money_to_both_halves_and_ducats_to_the_citizen(units: int, bonus: int) -> None:
-    quote = Quote("merchant", Money(USD, 1), Money(DUCAT, 5), Money(DUCAT, bonus), START)
-    sale = ledger.sale(payment(units), "Marco", quote)
+    grant = Grant(Money(DUCAT, 5), Money(DUCAT, bonus), fulfils=True)
+    sale = ledger.sale(payment(units), "Marco", grant)
     total = sums(sale)
     assert total["citizen:Marco", "DUCAT"] == 5 + bonus
     assert total["treasury", "USDC"] + total["partner", "USDC"] == -units

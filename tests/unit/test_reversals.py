@@ -39,7 +39,8 @@ def movement(cents: int, kind: ReversalKind = ReversalKind.REFUND) -> Reversal:
 
 
 def standing(returned: int = 0, held: int = 525_000_000, owed: int = 0) -> Standing:
-    return Standing(ORDER, usd(5000), usd(returned), Money(DUCAT, held), Money(DUCAT, owed))
+    ducats = (EXPLORER.ducats, EXPLORER.bonus)
+    return Standing(ORDER, *ducats, usd(5000), usd(returned), Money(DUCAT, held), Money(DUCAT, owed))
 
 
 def ducats(posted: Transaction) -> dict[str, int]:
@@ -108,11 +109,14 @@ def back(units: int, asset: Asset = USDC) -> Refund:
     return Refund("chain:137:9:0", b"\1" * 32, Money(asset, units), "0xto", "0xhash")
 
 
-def payment(name: str, units: int, asset: Asset = USDC, *, credited: bool = False, named: bool = True) -> Refundable:
-    return Refundable(name, Money(asset, units), credited, named)
+def payment(
+    name: str, units: int, asset: Asset = USDC, *, credited: bool = False, named: bool = True, completed: bool = False
+) -> Refundable:
+    return Refundable(name, Money(asset, units), credited or completed, named, completed)
 
 
 SOLD, SHORT, TWICE = payment("sold", 250, credited=True), payment("short", 100), payment("twice", 250)
+PART = payment("part", 100, completed=True)
 IN_USDT = payment("in usdt", 250, USDT, named=False)
 
 
@@ -132,6 +136,10 @@ IN_USDT = payment("in usdt", 250, USDT, named=False)
         (back(250, USDT), [SOLD], [("sold", 250)], 0),  # the other token stands for it
         (back(400, USDT), [SOLD, IN_USDT], [("in usdt", 250), ("sold", 150)], 0),
         (back(60), [payment("b", 50, named=False), payment("a", 50)], [("a", 50), ("b", 10)], 0),  # its own id first
+        (back(100), [payment("last", 150, credited=True), PART], [("last", 100)], 0),  # the bonus goes back first
+        (back(200), [payment("last", 150, credited=True), PART], [("last", 150), ("part", 50)], 0),
+        (back(200), [payment("last", 150, USDT, credited=True), PART], [("last", 150), ("part", 50)], 0),
+        (back(100), [SHORT, PART], [("short", 100)], 0),
         (back(5), [], [], 5),
         (back(5), [payment("gone", 0), payment("overdrawn", -3)], [], 5),
         (back(5), [payment("by card", 5, USD)], [], 5),
@@ -150,6 +158,7 @@ refundables = st.lists(
         Refundable,
         st.uuids().map(str),
         st.builds(Money, st.sampled_from([USDC, USDT, USD]), st.integers(-5, 300)),
+        st.booleans(),
         st.booleans(),
         st.booleans(),
     ),

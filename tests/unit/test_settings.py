@@ -54,6 +54,10 @@ def test_everything_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) ->
         ("STRIPE_WEBHOOK_SECRET", "whsec_"),
         ("STRIPE_WEBHOOK_SECRET", "   "),
         ("CASCADE_STRIPE_CATCH_UP_SECONDS", "0"),
+        ("CASCADE_RELAYER_KEY", "11" * 32),
+        ("CASCADE_RELAYER_KEY", "0x" + "11" * 31),
+        ("CASCADE_RELAYER_PAYMENTS_PER_PAYER_PER_DAY", "0"),
+        ("CASCADE_AUTHORIZATIONS_PER_MINUTE", "0"),
     ],
 )
 def test_a_bad_one_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -96,6 +100,7 @@ def test_a_refusal_does_not_repeat_a_secret(monkeypatch: pytest.MonkeyPatch) -> 
                 **GOOD,
                 "DATABASE_URL": "mysql://me:hunter2@h/x",
                 "CASCADE_API_KEY": "hunter2",
+                "CASCADE_RELAYER_KEY": "hunter2",
                 "STRIPE_SECRET_KEY": "hunter2",
             },
         )
@@ -108,10 +113,25 @@ def test_no_secret_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
         "CASCADE_RPC_URL": "http://127.0.0.1/hunter2",
         "CASCADE_API_KEY": "hunter2" * 9,
         "CASCADE_TEST_PAYER_KEY": "hunter2",
+        "CASCADE_RELAYER_KEYSTORE": "relayer.json",
+        "CASCADE_RELAYER_PASSWORD": "hunter2",
         "STRIPE_SECRET_KEY": "sk_test_hunter2hunter2",
         "STRIPE_WEBHOOK_SECRET": "whsec_hunter2hunter2hunter2",
     }
     assert "hunter2" not in repr(load(monkeypatch, **secrets))
+
+
+def test_the_relayer_has_one_key_and_it_is_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load(monkeypatch, **GOOD).has_relayer
+    loaded = load(monkeypatch, CASCADE_RELAYER_KEY="0x" + "ab" * 32)
+    assert loaded.has_relayer
+    assert "abab" not in repr(loaded)
+    with pytest.raises(SettingsError, match="CASCADE_RELAYER_KEYSTORE and CASCADE_RELAYER_PASSWORD go together"):
+        load(monkeypatch, CASCADE_RELAYER_PASSWORD="hunter2")
+    with pytest.raises(SettingsError, match="are both set: unset one of them"):
+        load(monkeypatch, CASCADE_RELAYER_KEYSTORE="relayer.json")
+    monkeypatch.delenv("CASCADE_RELAYER_KEY")
+    assert load(monkeypatch).has_relayer
 
 
 def test_a_test_key_is_refused_beside_a_node_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,30 @@ def test_each_reason_for_a_review_has_its_words() -> None:
     assert all("it does not fit the order. It " in one or "The order had already" in one for one in told)
 
 
+def test_a_part_says_what_is_missing_and_until_when() -> None:
+    part = FULL | {"ducats_credited": "1000", "missing": "149.5", "expires_at": "2026-11-25T08:50:00Z"}
+    written = write(EventType.PAYMENT_CREDITED_IN_PART, part)
+    assert written.startswith("1,000 ducats are in your purse, for a part of your order\n")
+    assert "149.50 USDC is missing. Send it to the same address before 2026-11-25 08:50:00 UTC, so that" in written
+    assert "the rest of your 13,505.25 ducats, bonus included." in written
+    assert "bonus included" not in write(EventType.PAYMENT_CREDITED_IN_PART, part | {"bonus": "0"})
+
+
+def test_a_receipt_adds_up_what_came_in_parts_and_beyond_the_price() -> None:
+    told = {"ducats_credited": "12605.25", "ducats_due": "12605.25", "ducats_before": "1000", "ducats_beyond": "100"}
+    receipt = write(EventType.ORDER_FULFILLED, FULL | told)
+    assert "For what was paid beyond the price: 100\nCredited before, for parts of the payment: 1,000\n" in receipt
+    assert "\nCredited now: 12,605.25\n" in receipt
+    assert "Fewer ducats" not in receipt
+    assert "Fewer ducats" in write(EventType.ORDER_FULFILLED, FULL | told | {"ducats_credited": "12605"})
+
+
+def test_who_paid_a_part_reads_what_did_not_come_in_time() -> None:
+    written = write(EventType.ORDER_EXPIRED, ORDER | {"missing": "150", "token": "USDC"})
+    assert "was paid in part: 150 USDC did not arrive in time" in written
+    assert "no payment that fits it has arrived" not in written
+
+
 @pytest.mark.parametrize("kind", [EventType.PAYMENT_REFUNDED, EventType.PAYMENT_DISPUTED])
 def test_what_became_of_the_ducats_is_told(kind: EventType) -> None:
     both = write(kind, FULL)

@@ -1,0 +1,56 @@
+"""Payments that their payers only sign, and that we send: what to sign, and what was signed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.authorization_schemas import AuthorizationIn, AuthorizationOut, RelayedOut, Token
+from api.dependencies import Relayed, System
+from api.problems import documented
+from api.schemas import Address
+from cascade.bootstrap import Cascade
+from cascade.domain.money import USDC
+from cascade.domain.orders import ChainTerms
+from cascade.gasless import check_open, queued
+from cascade.store import orders
+from cascade.store.database import Conn
+
+router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"])
+
+
+@router.get("/authorization", responses=documented(404, 409, 422, 503))
+def authorization(
+    order_id: str,
+    payer: Annotated[Address, Query()],
+    cascade: System,
+    gasless: Relayed,
+    token: Annotated[Token, Query()] = USDC.code,
+) -> AuthorizationOut:
+    """What a payer is to sign so that we send the payment and pay its fees, and what would be in the way."""
+    account = gasless.payer(payer)
+    with cascade.database.transaction() as connection:
+        terms = _open_terms(cascade, connection, order_id, token)
+    # The node is asked outside of any transaction: a slow one would hold the order, and a connection of the pool.
+    return AuthorizationOut.of(order_id, account, terms.token.code, gasless.offer(terms, account))
+
+
+@router.post("/authorization", status_code=202, responses=documented(400, 404, 409, 413, 422, 503))
+def send_authorization(order_id: str, signed: AuthorizationIn, cascade: System, gasless: Relayed) -> RelayedOut:
+    """Take a signed payment, to be sent at once. The same one again is answered with how it stands."""
+    account, signature = gasless.payer(signed.payer), signed.signature_bytes
+    with cascade.database.transaction() as connection:
+        there = queued(connection, order_id, account, signature)
+        if there is not None:
+            return RelayedOut.of_item(there)
+        terms = _open_terms(cascade, connection, order_id, signed.token)
+    has_code = gasless.check(terms, account, signature)
+    with cascade.database.transaction() as connection:
+        return RelayedOut.of_item(gasless.queue(connection, order_id, terms, account, signature, has_code))
+
+
+def _open_terms(cascade: Cascade, connection: Conn, order_id: str, token: str) -> ChainTerms:
+    view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
+    check_open(view.status)
+    return cascade.checkout.terms(connection, view.order, token)

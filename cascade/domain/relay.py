@@ -1,0 +1,108 @@
+"""What the relayer sends for others, and what may become of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RelayKind(StrEnum):
+    """By what right the tokens move."""
+
+    AUTHORIZATION = "authorization"
+    """EIP-3009, signed by the payer (USDC)."""
+    PERMIT2 = "permit2"
+    """Permit2, signed by the payer (USDT)."""
+    COLLECT = "collect"
+    """A plain transfer that lies at the order's deposit address."""
+
+
+class RelayState(StrEnum):
+    """Where an item stands. Settled: its transaction is final; the books follow the router's event, not this."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    SETTLED = "settled"
+    REFUSED = "refused"
+
+
+class Refusal(StrEnum):
+    """Why a payment is not sent; ``next_step`` says what the payer can do instead."""
+
+    WRONG_SIGNER = "wrong_signer"
+    DELEGATED_CODE = "delegated_code"
+    INSUFFICIENT_BALANCE = "insufficient_balance"
+    INSUFFICIENT_ALLOWANCE = "insufficient_allowance"
+    BLOCKED = "blocked"
+    EXPIRED = "expired"
+    ALREADY_PAID = "already_paid"
+    PAUSED = "paused"
+    TOKEN_CHANGED = "token_changed"
+    LIMIT = "limit"
+    REVERTED = "reverted"
+    NOTHING_THERE = "nothing_there"
+
+    @property
+    def next_step(self) -> str:
+        """A plain sentence for the payer."""
+        return _NEXT_STEPS[self]
+
+
+_NEXT_STEPS = {
+    Refusal.WRONG_SIGNER: (
+        "The signature is not the one this account makes for this order. Sign again, with the account that pays."
+    ),
+    Refusal.DELEGATED_CODE: (
+        "Code at this account cannot vouch for signatures, so the token refuses them. Approve and pay from the wallet,"
+        " or transfer to the order's deposit address."
+    ),
+    Refusal.INSUFFICIENT_BALANCE: "The account holds less than the price. Add to it, or pay from another account.",
+    Refusal.INSUFFICIENT_ALLOWANCE: (
+        "Permit2 may not spend this token for the account yet. Allow it once, or approve and pay from the wallet, or"
+        " transfer to the order's deposit address."
+    ),
+    Refusal.BLOCKED: "The token's issuer has blocked this account. Pay from another account, or by card.",
+    Refusal.EXPIRED: "The order's time is over. Open a new order.",
+    Refusal.ALREADY_PAID: "The order is paid. Nothing more is to be done.",
+    Refusal.PAUSED: "Payments in stablecoins are paused. Pay by card, or try again later.",
+    Refusal.TOKEN_CHANGED: (
+        "The token signs under another name than this release knows, so a signature would be void. Approve and pay from"
+        " the wallet."
+    ),
+    Refusal.LIMIT: "We have paid the fees of many payments of this account. Approve and pay from the wallet.",
+    Refusal.REVERTED: "The payment failed on chain, and nothing was taken. Approve and pay from the wallet.",
+    Refusal.NOTHING_THERE: "Nothing lies at the order's deposit address any more.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RelayItem:
+    """One payment to send.
+
+    Attributes:
+        id: ours.
+        order_id: ours.
+        on_chain_order_id: 32 bytes.
+        kind: by what right.
+        token_address: checksummed; of a collect: what lies there.
+        payer: checksummed; None of a collect.
+        signature: the payer's; None of a collect.
+        has_code: there is code at the payer's address.
+        state: where it stands.
+        reason: why it is refused.
+        transaction: the hash of its transaction's latest form, as 0x-prefixed hex; None before it is sent.
+        tries: in how many transactions it has been.
+    """
+
+    id: int
+    order_id: str
+    on_chain_order_id: bytes
+    kind: RelayKind
+    token_address: str
+    payer: str | None
+    signature: bytes | None
+    has_code: bool
+    state: RelayState
+    reason: Refusal | None
+    transaction: str | None
+    tries: int

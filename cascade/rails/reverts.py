@@ -1,0 +1,64 @@
+"""What it means for a payer that the router, a token or Permit2 refused a payment."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_utils.abi import collapse_if_tuple
+from eth_utils.crypto import keccak
+
+from cascade.domain.relay import Refusal
+from cascade.rails.chain import ABI
+
+
+def _of_router(name: str) -> bytes:
+    (entry,) = (e for e in ABI if e["type"] == "error" and e["name"] == name)
+    return keccak(text=f"{name}({','.join(collapse_if_tuple(i) for i in entry['inputs'])})")[:4]
+
+
+def _of_permit2(signature: str) -> bytes:
+    return keccak(text=signature)[:4]
+
+
+_TEXT: Final = keccak(text="Error(string)")[:4]
+_ERRORS: Final = {
+    _of_router("OrderExpired"): Refusal.EXPIRED,
+    _of_router("OrderAlreadyPaid"): Refusal.ALREADY_PAID,
+    _of_router("InvalidPause"): Refusal.PAUSED,
+    _of_router("NothingToCollect"): Refusal.NOTHING_THERE,
+    _of_permit2("SignatureExpired(uint256)"): Refusal.EXPIRED,
+    _of_permit2("InvalidSigner()"): Refusal.WRONG_SIGNER,
+    _of_permit2("InvalidSignature()"): Refusal.WRONG_SIGNER,
+    _of_permit2("InvalidSignatureLength()"): Refusal.WRONG_SIGNER,
+    _of_permit2("InvalidContractSignature()"): Refusal.WRONG_SIGNER,
+}
+_WORDS: Final = {
+    "exceeds balance": Refusal.INSUFFICIENT_BALANCE,
+    "exceeds allowance": Refusal.INSUFFICIENT_ALLOWANCE,
+    "blacklisted": Refusal.BLOCKED,
+    "blocked": Refusal.BLOCKED,
+    "invalid signature": Refusal.WRONG_SIGNER,
+    "authorization is expired": Refusal.EXPIRED,
+    "pausable: paused": Refusal.PAUSED,
+}
+"""Parts of what the tokens say in words."""
+
+
+def refusal_of(data: bytes) -> Refusal:
+    """The reason for which a payment's call reverted; ``REVERTED`` when it is none that is known.
+
+    Args:
+        data: what the call gave back: an error's selector and its arguments.
+    """
+    selector, arguments = data[:4], data[4:]
+    if selector != _TEXT:
+        return _ERRORS.get(selector, Refusal.REVERTED)
+    try:
+        # Not strictly: USDC leaves what lies in memory behind its words, where the ABI wants zeros.
+        (text,) = decode(["string"], arguments, strict=False)
+    except (DecodingError, UnicodeDecodeError):
+        return Refusal.REVERTED
+    said = text.lower()
+    return next((refusal for words, refusal in _WORDS.items() if words in said), Refusal.REVERTED)

@@ -1,0 +1,128 @@
+"""A shop that takes payments which their payers only sign, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from fastapi.testclient import TestClient
+
+from api.main import create_app
+from cascade.chains import Deployment
+from cascade.domain.relay import RelayKind
+from cascade.rails.router_calls import pay_with_authorization, pay_with_permit2
+from cascade.store import orders, relay
+from cascade.store.database import Database
+from sandbox.polygon import LocalPolygon
+from sandbox.polygon import addresses as at
+from sandbox.polygon.rpc import Rpc, calldata
+from sandbox.wallet import Wallet
+
+PRICE = 250_000_000
+USDC = "USDC"
+MERCHANT = {"citizen_id": "Marco_Polo", "package": "merchant"}
+PAYER, OTHER, STRANGER = 1, 2, 9
+"""Development accounts: two who pay, and one who sends for them."""
+
+
+@dataclass(frozen=True)
+class SigningShop:
+    """An API on a real chain, whose operator sends payments, and what its payers do."""
+
+    http: TestClient
+    polygon: LocalPolygon
+    database: Database
+    router: str
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        polygon: LocalPolygon,
+        deployment: Path,
+        database: Database,
+        setenv: Callable[[str, str], None],
+        **variables: str,
+    ) -> Iterator[SigningShop]:
+        """Opens its application; keyword arguments become further CASCADE_ variables."""
+        for name, value in {
+            "rpc_url": polygon.rpc_url,
+            "deployment": str(deployment),
+            "relayer_key": polygon.keys[STRANGER],
+            "authorizations_per_minute": "1000",
+            **variables,
+        }.items():
+            setenv(f"CASCADE_{name.upper()}", value)
+        with TestClient(create_app(), raise_server_exceptions=False) as client:
+            yield cls(client, polygon, database, Deployment.load(deployment).router)
+
+    def order(self, token: str = USDC) -> str:
+        """Opens an order; returns its id."""
+        intent = self.http.post("/api/payments/crypto-payment-intent", json={**MERCHANT, "token": token})
+        return str(intent.json()["order_id"])
+
+    def ask(self, order_id: str, payer: str, token: str = USDC) -> httpx.Response:
+        """Asks what to sign."""
+        query = {"payer": payer, "token": token}
+        answer: httpx.Response = self.http.get(f"/api/payments/orders/{order_id}/authorization", params=query)
+        return answer
+
+    def send(self, order_id: str, payer: str, signature: bytes, token: str = USDC) -> httpx.Response:
+        """Sends what was signed."""
+        body = {"payer": payer, "signature": "0x" + signature.hex(), "token": token}
+        answer: httpx.Response = self.http.post(f"/api/payments/orders/{order_id}/authorization", json=body)
+        return answer
+
+    def fund(self, payer: int, token: str = USDC, units: int = PRICE, *, allow: bool = True) -> str:
+        """Gives a development account money and, for Permit2, its allowance."""
+        account = self.polygon.accounts[payer]
+        if units:
+            self.polygon.mint(token, account, units)
+        if token == "USDT" and allow:
+            self.act(payer, at.USDT, calldata("approve(address,uint256)", at.PERMIT2, 2**256 - 1))
+        return account
+
+    def act(self, sender: int, to: str, data: bytes) -> None:
+        """A transaction of a development account."""
+        wallet = Wallet(self.polygon.rpc_url, self.polygon.keys[sender])
+        wallet.receipt(wallet.send(to, "0x" + data.hex()))
+        wallet.close()
+
+    def act_as(self, role: str, to: str, data: bytes) -> None:
+        """As an account whose key nobody holds."""
+        rpc = Rpc(self.polygon.rpc_url)
+        rpc.receipt(rpc.submit_as(role, to, data))
+        rpc.close()
+
+    def sign(self, typed_data: dict[str, Any], payer: int = PAYER) -> bytes:
+        """What a development account signs."""
+        return sign(typed_data, self.polygon.keys[payer])
+
+    def settle(self, order_id: str) -> None:
+        """A stranger sends what is queued, as the relayer will: the router takes it, so the check was right."""
+        with self.database.transaction() as connection:
+            (item,) = relay.of_order(connection, order_id)
+            (terms,) = (t for t in orders.chain_terms(connection, order_id) if t.token_address == item.token_address)
+        assert item.payer is not None
+        assert item.signature is not None
+        pay = pay_with_authorization if item.kind is RelayKind.AUTHORIZATION else pay_with_permit2
+        self.act(STRANGER, self.router, pay(terms, item.payer, item.signature))
+
+
+def sign(typed_data: dict[str, Any], key: str) -> bytes:
+    """A signature as a wallet makes it."""
+    return bytes(Account.sign_message(encode_typed_data(full_message=typed_data), key).signature)
+
+
+def refused(answer: httpx.Response, reason: str) -> None:
+    """The answer says why a payment is not sent, and what to do instead."""
+    body = answer.json()
+    assert (answer.status_code, body.get("reason")) == (409, reason), body
+    assert body["next_step"]
+    assert answer.headers["content-type"] == "application/problem+json"
