@@ -7,17 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.schemas import Body, Hash, OrderId, Plain, Signed, Units, hexadecimal
+from api.schemas import Address, Body, Hash, OrderId, Plain, Signed, Units, hexadecimal
 from cascade.chains import Chain
 from cascade.checkout import OrderView
 from cascade.delivery.texts import amount as exact
 from cascade.domain.card import CaseKind, IntentStatus
 from cascade.domain.deliveries import CreditState
 from cascade.domain.money import Money
-from cascade.domain.orders import OrderStatus
+from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason
 from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
 from cascade.domain.reversals import ReversalKind
+from cascade.rails.chain import deposit_address, transfer_uri
 from cascade.store.deposits import Arrival
 from cascade.store.reversals import BookedReversal
 
@@ -113,6 +114,30 @@ class MissingOut(Body):
         return cls(token=missing.asset.code, amount=str(missing.units), amount_display=exact(missing.plain))
 
 
+class TransferToOut(Body):
+    """How a plain transfer pays an open order, or what is missing of it."""
+
+    token: str
+    amount: Units
+    amount_display: str
+    deposit_address: Address
+    eip681: Annotated[str, Field(description="The transfer as a URI")]
+    qr: Annotated[str, Field(description="The URI as a picture for a phone")]
+
+    @classmethod
+    def of(cls, order_id: str, terms: ChainTerms, missing: Money | None) -> TransferToOut:
+        """In one stablecoin; a dollar of the other one counts as much, so what is missing is the same in both."""
+        amount = terms.amount if missing is None else Money(terms.token, missing.units)
+        return cls(
+            token=terms.token.code,
+            amount=str(amount.units),
+            amount_display=exact(amount.plain),
+            deposit_address=deposit_address(terms.router, terms.on_chain_order_id),
+            eip681=transfer_uri(terms, amount.units),
+            qr=f"/api/payments/orders/{order_id}/transfer.svg?token={terms.token.code}",
+        )
+
+
 class DepositOut(Body):
     """A plain transfer that came to the order's deposit address."""
 
@@ -154,6 +179,10 @@ class OrderOut(Body):
     relay: Annotated[
         list[RelayOut], Field(default_factory=list, description="What we send for its payers, oldest first")
     ]
+    transfer_to: Annotated[
+        list[TransferToOut],
+        Field(default_factory=list, description="Of an open order: where plain transfers for it go, by token"),
+    ]
     deposits: Annotated[
         list[DepositOut], Field(default_factory=list, description="Plain transfers for it, oldest first")
     ]
@@ -161,9 +190,10 @@ class OrderOut(Body):
     missing: Annotated[MissingOut | None, Field(description="Of the price, while only parts of it have come")] = None
 
     @classmethod
-    def of(cls, view: OrderView, chain: Chain) -> OrderOut:
-        """An order as it stands."""
+    def of(cls, view: OrderView, chain: Chain, *, collects: bool = False) -> OrderOut:
+        """An order as it stands; ``collects``: plain transfers are looked for here."""
         order = view.order
+        payable = collects and view.status is OrderStatus.OPEN
         payments = [
             PaymentOut(
                 rail=payment.rail,
@@ -216,6 +246,7 @@ class OrderOut(Body):
             payments=payments + sightings + at_the_bank,
             credit=view.credit,
             relay=[RelayOut.of(item) for item in view.relay],
+            transfer_to=[TransferToOut.of(order.id, terms, view.missing) for terms in view.terms if payable],
             deposits=[DepositOut.of(arrival, chain) for arrival in view.deposits],
             missing=MissingOut.of(view.missing) if view.missing else None,
         )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from io import BytesIO
+from typing import Annotated
+
+import segno
+from fastapi import APIRouter, Query
+from starlette.responses import Response
 
 from api.dependencies import System
 from api.order_schemas import OrderOut
 from api.problems import documented
 from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
+from cascade.domain.money import USDC
+from cascade.domain.orders import check_payable
+from cascade.errors import NotPayable
+from cascade.rails.chain import transfer_uri
 from cascade.store import orders
 
 router = APIRouter(prefix="/api/payments", tags=["payments"])
@@ -36,4 +45,21 @@ def order(order_id: str, cascade: System) -> OrderOut:
     """How an order stands: open, seen, confirmed, fulfilled, expired or reversed, with its payments."""
     with cascade.database.transaction() as connection:
         view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
-    return OrderOut.of(view, cascade.deployment.chain)
+    return OrderOut.of(view, cascade.deployment.chain, collects=cascade.settings.has_relayer)
+
+
+@router.get("/orders/{order_id}/transfer.svg", response_class=Response, responses=documented(404, 409, 422, 503))
+def transfer_picture(
+    order_id: str, cascade: System, token: Annotated[str, Query(max_length=200)] = USDC.code
+) -> Response:
+    """The plain transfer that pays an open order, as a QR code (EIP-681)."""
+    if not cascade.settings.has_relayer:
+        raise NotPayable("Plain transfers are not looked for here. The operator takes them by setting a relayer's key.")
+    with cascade.database.transaction() as connection:
+        view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
+        check_payable(view.status)
+        terms = cascade.checkout.terms(connection, view.order, token)
+    uri = transfer_uri(terms, None if view.missing is None else view.missing.units)
+    drawn = BytesIO()
+    segno.make(uri, error="m").save(drawn, kind="svg", scale=4, light="#fff")  # dark on light, whatever is around it
+    return Response(drawn.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})

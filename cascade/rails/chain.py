@@ -68,10 +68,11 @@ def deposit_address(router: str, on_chain_order_id: bytes) -> str:
     return to_checksum_address(_deposit(router, on_chain_order_id))
 
 
-def transfer_uri(terms: ChainTerms) -> str:
-    """A plain transfer that pays an order, as wallets read it from a QR code (EIP-681)."""
+def transfer_uri(terms: ChainTerms, units: int | None = None) -> str:
+    """A plain transfer that pays an order, or so many units of it, as wallets read it from a QR code (EIP-681)."""
     deposit = deposit_address(terms.router, terms.on_chain_order_id)
-    return f"ethereum:{terms.token_address}@{terms.chain_id}/transfer?address={deposit}&uint256={terms.units}"
+    amount = terms.units if units is None else units
+    return f"ethereum:{terms.token_address}@{terms.chain_id}/transfer?address={deposit}&uint256={amount}"
 
 
 def is_collected(router: str, event: RouterEvent) -> bool:

@@ -11,7 +11,7 @@ from sandbox.polygon.rpc import Rpc
 from tests.faults.dying import FORK, die_before
 from tests.faults.relaying import relayer
 
-STEPS = 6
+STEPS = 4
 
 
 def relay_until_killed(url: str, deployment: Deployment, rpc_url: str, messages: int | None, wish: int) -> None:

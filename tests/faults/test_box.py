@@ -132,7 +132,15 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 def test_the_demo_buys_and_exits_0() -> None:
     done = subprocess.run((*SANDBOX, "demo"), cwd=ROOT, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("USDC", "25.01", "2500 + 250", "250.1", "treasury got USDC: 125,000,000", "All is well."):
+    for words in (
+        "USDC",
+        "25.01",
+        "2500 + 250",
+        "250.1",
+        "treasury got USDC: 130,000,000",
+        "treasury got USDT: 18,755,000",
+        "All is well.",
+    ):
         assert words in done.stdout
 
 

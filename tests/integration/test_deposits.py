@@ -97,6 +97,13 @@ def test_the_price_is_collected_at_once_and_credited(
     with database.transaction() as connection:
         (arrival,) = deposits.of_order(connection, view.order.id)
     assert (arrival.units, arrival.collected) == (price, False)
+    with relayer(database, router, polygon.rpc_url) as sender:
+        for _ in range(3):
+            sender.step()
+            polygon.mine(3)
+    with database.transaction() as connection:  # long ago, and the indexer has not come so far yet
+        connection.execute("UPDATE relay_items SET created_at = created_at - interval '2 minutes'")
+        connection.execute("UPDATE deposit_transfers SET recorded_at = recorded_at - interval '3 minutes'")
     watch(worker)  # looks again, and queues nothing more
     assert len(items(database, view)) == 1
     relay_all(polygon, database, router, worker)

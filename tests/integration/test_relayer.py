@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from cascade.chains import Deployment
+from cascade.checkout import OrderView
 from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.relay import Refusal, RelayState
 from cascade.rails.chain import deposit_address
 from cascade.store import relay
 from cascade.store.database import Database
 from sandbox.polygon import TOKENS, LocalPolygon
-from sandbox.polygon.rpc import Rpc, calldata
+from sandbox.polygon.rpc import calldata
 from tests.faults.chain_rail import follow
 from tests.faults.relaying import HOT_KEY, alarm, items, no_blocks, nonces, order_of, payer, queue, relayer, sign
 from tests.purchases import balance_of
@@ -26,6 +27,17 @@ STARTER_UNITS = 100 * 10**6
 @pytest.fixture
 def router(deployment: Path) -> Deployment:
     return Deployment.load(deployment)
+
+
+def take_away(polygon: LocalPolygon, view: OrderView) -> None:
+    """The second payer's money goes elsewhere, in the next block and ahead of us."""
+    sender = payer(1).address
+    away = calldata("transfer(address,uint256)", polygon.accounts[0], view.terms[0].units)
+    polygon.rpc("anvil_impersonateAccount", sender)
+    polygon.rpc("anvil_setBalance", sender, hex(10**18))
+    fees = {"maxFeePerGas": hex(2000 * GWEI), "maxPriorityFeePerGas": hex(1000 * GWEI)}
+    call = {"from": sender, "to": TOKENS["USDC"].address, "data": "0x" + away.hex(), "gas": hex(100_000)}
+    polygon.rpc("eth_sendTransaction", call | fees)
 
 
 def settle(polygon: LocalPolygon, database: Database, router: Deployment, steps: int = 3) -> None:
@@ -79,24 +91,7 @@ def test_what_fails_only_on_chain_leaves_the_others_alone_and_is_refused_in_the_
     with relayer(database, router, polygon.rpc_url) as worker:
         with no_blocks(polygon):
             worker.step()
-            # Between the look and the block the second payer's money goes elsewhere, ahead of us.
-            rpc = Rpc(polygon.rpc_url)
-            away = calldata("transfer(address,uint256)", polygon.accounts[0], views[1].terms[0].units)
-            sender = payer(1).address
-            polygon.rpc("anvil_impersonateAccount", sender)
-            polygon.rpc("anvil_setBalance", sender, hex(10**18))
-            polygon.rpc(
-                "eth_sendTransaction",
-                {
-                    "from": sender,
-                    "to": TOKENS["USDC"].address,
-                    "data": "0x" + away.hex(),
-                    "gas": hex(100_000),
-                    "maxFeePerGas": hex(2000 * GWEI),
-                    "maxPriorityFeePerGas": hex(1000 * GWEI),
-                },
-            )
-            rpc.close()
+            take_away(polygon, views[1])  # between the look and the block
             polygon.mine(3)
         for _ in range(3):
             worker.step()
@@ -108,6 +103,25 @@ def test_what_fails_only_on_chain_leaves_the_others_alone_and_is_refused_in_the_
         RelayState.SETTLED,
     ]
     assert items(database, views[1])[0].reason is Refusal.INSUFFICIENT_BALANCE
+
+
+def test_what_fails_on_chain_again_and_again_is_sent_twice_and_no_more(
+    polygon: LocalPolygon, database: Database, router: Deployment
+) -> None:
+    """Whoever makes a payment fail in the moment that it is sent must not empty the hot key."""
+    view = order_of(polygon, database, router, 1)
+    queue(database, view, payer(1))
+    with relayer(database, router, polygon.rpc_url) as worker:
+        for _ in range(3):
+            with no_blocks(polygon):
+                worker.step()
+                take_away(polygon, view)
+                polygon.mine(3)
+            polygon.mint("USDC", payer(1).address, view.terms[0].units)
+            polygon.mine(3)
+    (item,) = items(database, view)
+    assert (item.state, item.reason) == (RelayState.REFUSED, Refusal.REVERTED)
+    assert len(nonces(database)) == 2
 
 
 def test_plain_transfers_are_collected_together(polygon: LocalPolygon, database: Database, router: Deployment) -> None:
