@@ -13,12 +13,13 @@ from types import FrameType
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.bounds import Bounds, Room
 from api.hub import Hub
-from api.routes import authorizations, card, citizens, economics, feeds, health, pay, payments, rate
+from api.routes import authorizations, card, citizens, economics, feeds, health, pay, payments, rate, shop
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
@@ -60,6 +61,8 @@ class Headers:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if scope["path"].startswith("/static/"):
+                    headers.setdefault("cache-control", "no-cache")  # kept, and asked for again with its ETag
                 policy = content_security_policy(scope["app"].state.cascade.card)
                 for name, value in {"content-security-policy": policy, **HEADERS}.items():
                     headers.setdefault(name, value)
@@ -124,10 +127,11 @@ def create_app() -> FastAPI:
         docs_url=None,  # both viewers load scripts from a third party
         redoc_url=None,
     )
+    app.add_middleware(GZipMiddleware)
     app.add_middleware(Bounds)
     app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)
-    for module in (payments, authorizations, card, citizens, economics, feeds, health, pay, rate):
+    for module in (payments, authorizations, card, citizens, economics, feeds, health, shop, pay, rate):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -15,8 +15,8 @@ from starlette.responses import Response
 from api.bounds import WEBHOOK_PATH
 from api.card_schemas import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut, WebhookOut
 from api.dependencies import Cards, System
-from api.problems import STRIPE_FAILS, documented
-from api.routes.pay import page
+from api.problems import documented
+from api.routes.pay import order_page
 from api.schemas import CardPaymentIn
 from cascade.bootstrap import Cascade
 from cascade.card_checkout import CardCheckout, CardPayment
@@ -89,15 +89,15 @@ def pay_by_card(token: str, request: Request, cascade: System) -> Response:
         with cascade.database.transaction() as connection:
             view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
         if cascade.card is None:
-            return page(request, cascade, token, "Cards are not taken here.", 409)
+            return order_page(request, cascade, token, "no_cards", 409)
         with _a_seat():
             payment = cascade.card.begin(view.order.id, view.status, Flow.CHECKOUT_SESSION)
     except NotFound:
-        return page(request, cascade, token)
-    except NotPayable as fault:
-        return page(request, cascade, token, str(fault), 409)
+        return order_page(request, cascade, token)
+    except NotPayable:
+        return order_page(request, cascade, token, "not_payable", 409)
     except StripeError:
-        return page(request, cascade, token, STRIPE_FAILS, 503)
+        return order_page(request, cascade, token, "stripe_fails", 503)
     return RedirectResponse(payment.begun.handle, 303)
 
 

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from api.dependencies import System
 from api.economics_schemas import CascadeOut, ExchangeRateOut
-from api.routes.pay import templates
+from api.pages import page as rendered
 from cascade import exchange, pictures
 from cascade.domain.formula import Formula
 from cascade.domain.rates import InputState, Rate, Tick
@@ -143,7 +143,7 @@ def page(request: Request, cascade: System, span: HowFar = Span.DAY) -> Response
         "duration": _duration,
         "moment": _moment,
     }
-    return templates.TemplateResponse(request, "rate.html", context)
+    return rendered(request, "rate.html", context)
 
 
 @router.get("/rate/history.svg")

@@ -47,6 +47,14 @@ def append(connection: Conn, order_id: str, kind: EventType, key: str, data: Map
     return event_of(row) if row else None
 
 
+def newest(connection: Conn, order_id: str) -> int:
+    """The number of an order's newest event; 0 when it has none."""
+    row = connection.execute(
+        "SELECT coalesce(max(number), 0) AS newest FROM order_events WHERE order_id = %s", (order_id,)
+    ).fetchone()
+    return int(row["newest"]) if row else 0
+
+
 def notify(connection: Conn, citizen_id: str, event: OrderEvent) -> None:
     """Put an event into a citizen's inbox.
 

@@ -1,167 +1,166 @@
-// Speaks to a payer's wallet (EIP-6963, EIP-1193). It knows ERC-20's two questions, and nothing of orders.
-
-/**
- * @typedef {{request(call: {method: string, params?: unknown[]}): Promise<any>}} Provider
- * @typedef {{name: string, icon?: string, provider: Provider}} Wallet
- * @typedef {{chainId: string, chainName: string}} Network as wallet_addEthereumChain wants it
- * @typedef {{label: string, to: string, data: string, value: string}} Call
- */
-
-const BALANCE_OF = "0x70a08231";
-const ALLOWANCE = "0xdd62ed3e";
 const [REJECTED, ALREADY_ASKED, UNAUTHORIZED] = [4001, -32002, 4100];
-const LEGACY_AFTER_MS = 300;
-const MINED_POLL_MS = 1000;
+const CANNOT = [4200, -32601, -32004];
+const POLL_MS = 1500;
 const SLOW_AFTER_MS = 60_000;
-
-/** Something that the payer has to know, in a sentence with its next step. */
-export class Problem extends Error {}
-
-/**
- * Finds the wallets of this browser. Reports every time there are more, and once when there are none.
- * @param {(wallets: Wallet[]) => void} report
- */
-export function discover(report) {
-  /** @type {Map<string, Wallet>} */
-  const found = new Map();
-  const all = () => [...found.values()];
-  addEventListener("eip6963:announceProvider", (event) => {
-    const { info, provider } = /** @type {CustomEvent} */ (event).detail ?? {};
-    if (!info?.uuid || typeof provider?.request !== "function" || found.has(info.uuid)) return;
-    found.set(info.uuid, { name: String(info.name).slice(0, 40), icon: info.icon, provider });
-    report(all());
-  });
-  dispatchEvent(new Event("eip6963:requestProvider"));
-  const legacy = () => {
-    const { ethereum } = /** @type {any} */ (window);
-    report(found.size || !ethereum ? all() : [{ name: "browser wallet", provider: ethereum }]);
-  };
-  setTimeout(legacy, LEGACY_AFTER_MS);
-  addEventListener("ethereum#initialized", legacy, { once: true });
-}
-
-/**
- * The payer's account.
- * @param {Provider} provider
- * @returns {Promise<string>}
- */
-export async function connect(provider) {
-  const [account] = await provider.request({ method: "eth_requestAccounts" });
-  if (!account) throw new Problem("Your wallet shares no account with this page. Unlock it and try again.");
-  return account;
-}
-
-/**
- * Sends a call on the right network, and returns the transaction's hash.
- * @param {Provider} provider
- * @param {Network} network
- * @param {string} account
- * @param {Call} call
- * @returns {Promise<string>}
- */
-export async function send(provider, network, account, { to, data, value }) {
-  await select(provider, network); // each time: people change networks between two steps
-  return provider.request({ method: "eth_sendTransaction", params: [{ from: account, to, data, value }] });
-}
-
-/**
- * Makes the wallet use a network; adds the network when the wallet does not have it.
- * @param {Provider} provider
- * @param {Network} network
- */
-export async function select(provider, network) {
-  const here = async () => BigInt(await provider.request({ method: "eth_chainId" })) === BigInt(network.chainId);
-  const change = () => provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId: network.chainId }] });
-  if (await here()) return;
-  try {
-    await change().catch(async (error) => {
-      if ([REJECTED, ALREADY_ASKED].includes(code(error))) throw error;
-      // It should be 4902, but wallets disagree about how they say that they do not know a network.
-      await provider.request({ method: "wallet_addEthereumChain", params: [network] });
-      if (!(await here())) await change();
-    });
-  } catch (error) {
-    if (code(error) === ALREADY_ASKED) throw error;
-  }
-  if (!(await here())) {
-    throw new Problem(`Your wallet is on another network. Choose ${network.chainName} in it, then try again. Nothing was paid.`);
-  }
-}
-
-/**
- * @param {Provider} provider
- * @param {string} token
- * @param {string} account
- */
-export const balance = (provider, token, account) => ask(provider, token, BALANCE_OF, account);
-
-/**
- * What a spender may take.
- * @param {Provider} provider
- * @param {string} token
- * @param {string} account
- * @param {string} spender
- */
-export const allowance = (provider, token, account, spender) => ask(provider, token, ALLOWANCE, account, spender);
-
-/**
- * Whether a contract is there on the network that the wallet really talks to: a chain id is only a number, and a copy of
- * a chain, or a node that lags, has the same one.
- * @param {Provider} provider
- * @param {string} contract
- * @returns {Promise<boolean>}
- */
-export async function exists(provider, contract) {
-  const bytecode = await provider.request({ method: "eth_getCode", params: [contract, "latest"] });
-  return typeof bytecode === "string" && bytecode.length > 2;
-}
-
-/**
- * Waits for a transaction. A read that fails is tried again: the transaction is out, whatever a node says.
- * @param {Provider} provider
- * @param {string} hash
- * @param {() => void} slow called once when it takes long
- */
-export async function mined(provider, hash, slow) {
-  const late = setTimeout(slow, SLOW_AFTER_MS);
-  for (;;) {
-    const receipt = await provider.request({ method: "eth_getTransactionReceipt", params: [hash] }).catch(() => null);
-    if (receipt) {
-      clearTimeout(late);
-      if (BigInt(receipt.status) === 1n) return;
-      throw new Problem("The transaction failed on chain, so nothing was paid except the network fee. Reload the page to see whether the order is still open.");
+class Problem extends Error {
+    constructor(name, values = {}) {
+        super(name);
+        this.values = values;
     }
-    await new Promise((resume) => setTimeout(resume, MINED_POLL_MS));
-  }
 }
-
-/**
- * What went wrong and what to do, in plain words.
- * @param {any} error
- * @returns {string}
- */
-export function explain(error) {
-  if (error instanceof Problem) return error.message;
-  switch (code(error)) {
-    case REJECTED: return "You declined in your wallet, so nothing was paid. To go on, press the button again.";
-    case ALREADY_ASKED: return "Your wallet already has a request open. Open the wallet and answer it there.";
-    case UNAUTHORIZED: return "Your wallet no longer shares this account. Choose an account in it, then try again.";
-  }
-  const said = String(error?.message ?? error).slice(0, 200);
-  if (/insufficient funds/i.test(said)) return "Your account has too little POL for the network fee. Add a little POL, then try again.";
-  return `Your wallet could not do this. It says: “${said}”. Look at its activity before you try again.`;
+export async function payFrom(provider, page) {
+    const { data, words, say } = page;
+    say("step", words.connect);
+    const [account] = await provider.request({ method: "eth_requestAccounts" });
+    if (!account)
+        throw new Problem("locked");
+    await select(provider, data.network);
+    say("step", words.look);
+    const plan = await planFor(account, page);
+    const { method, typed_data, send_to, token } = plan;
+    if (!typed_data || !send_to)
+        return sendCalls(provider, page, account, plan);
+    say("step", method === "permit" ? words.sign_permit : words.sign);
+    const signature = await provider
+        .request({ method: "eth_signTypedData_v4", params: [account, JSON.stringify(typed_data)] })
+        .catch((error) => {
+        if (!CANNOT.includes(code(error)))
+            throw error;
+    });
+    if (!signature)
+        return sendCalls(provider, page, account, plan);
+    const answer = await ask(send_to, page, { payer: account, signature, token });
+    if (method !== "permit")
+        return { landed: Promise.resolve() };
+    say("step", words.confirm_pay);
+    return { landed: mined(provider, await send(provider, page, account, answer), page) };
 }
-
-/**
- * @param {Provider} provider
- * @param {string} to
- * @param {string} selector
- * @param {string[]} addresses
- */
-async function ask(provider, to, selector, ...addresses) {
-  const data = selector + addresses.map((address) => address.slice(2).toLowerCase().padStart(64, "0")).join("");
-  return BigInt(await provider.request({ method: "eth_call", params: [{ to, data }, "latest"] }));
+async function sendCalls(provider, page, account, { calls }) {
+    const { say, words, data: { network, router } } = page;
+    if (!(await exists(provider, router)))
+        throw new Problem("elsewhere");
+    if (calls.length > 1 && (await batches(provider, network, account))) {
+        say("step", words.confirm);
+        const batch = { version: "2.0.0", chainId: network.chainId, from: account, atomicRequired: true, calls: calls.map(bare) };
+        const { id } = await provider.request({ method: "wallet_sendCalls", params: [batch] });
+        return { landed: batched(provider, id) };
+    }
+    if (calls.length > 1) {
+        say("step", words.confirm_approve);
+        await send(provider, page, account, calls[0]);
+        say("step", words.approved);
+        await until(async () => (await planFor(account, page, false)).calls.length === 1, () => say("step", words.slow));
+    }
+    say("step", calls.length > 1 ? words.confirm_pay : words.confirm);
+    const hash = await send(provider, page, account, calls[calls.length - 1]);
+    return { landed: mined(provider, hash, page) };
 }
-
-/** @param {any} error wallets nest the code that matters */
+async function planFor(account, page, strict = true) {
+    const plan = await ask(`${page.data.order}/wallet?payer=${account}`, page);
+    if (strict && plan.obstacle)
+        throw obstacle(plan.obstacle);
+    return plan;
+}
+function obstacle({ reason, holdings = [] }) {
+    const list = (key) => holdings.map((one) => `${one[key]} ${one.token}`).join(", ");
+    return reason === "insufficient_balance" && holdings.length
+        ? new Problem("short", { held: list("held_display"), missing: list("missing_display") })
+        : new Problem(reason);
+}
+async function ask(path, page, body) {
+    const headers = { "content-type": "application/json" };
+    const given = body && { method: "POST", headers, body: JSON.stringify(body) };
+    const response = await fetch(path, { ...given, signal: AbortSignal.timeout(20_000) }).catch(() => {
+        throw new Problem("offline");
+    });
+    const answer = await response.json().catch(() => ({}));
+    if (response.ok)
+        return answer;
+    if (answer.reason)
+        throw obstacle(answer);
+    if (response.status !== 409)
+        throw new Problem("offline");
+    await page.look().catch(() => { });
+    throw new Problem("closed");
+}
+async function send(provider, { data }, account, call) {
+    await select(provider, data.network);
+    return provider.request({ method: "eth_sendTransaction", params: [{ from: account, ...bare(call) }] });
+}
+const bare = ({ to, data, value }) => ({ to, data, value });
+async function select(provider, network) {
+    const here = async () => BigInt(await provider.request({ method: "eth_chainId" })) === BigInt(network.chainId);
+    const change = () => provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId: network.chainId }] });
+    if (await here())
+        return;
+    try {
+        await change().catch(async (error) => {
+            if ([REJECTED, ALREADY_ASKED].includes(code(error)))
+                throw error;
+            await provider.request({ method: "wallet_addEthereumChain", params: [network] });
+            if (!(await here()))
+                await change();
+        });
+    }
+    catch (error) {
+        if (code(error) === ALREADY_ASKED)
+            throw error;
+    }
+    if (!(await here()))
+        throw new Problem("network");
+}
+async function exists(provider, contract) {
+    try {
+        return (await provider.request({ method: "eth_getCode", params: [contract, "latest"] })).length > 2;
+    }
+    catch (error) {
+        return CANNOT.includes(code(error));
+    }
+}
+async function batches(provider, { chainId }, account) {
+    const can = await provider.request({ method: "wallet_getCapabilities", params: [account, [chainId]] }).catch(() => ({}));
+    return can?.[chainId]?.atomic?.status === "supported";
+}
+async function mined(provider, hash, { say, words }) {
+    const receipt = () => provider.request({ method: "eth_getTransactionReceipt", params: [hash] }).catch(() => null);
+    const { status } = await until(receipt, () => say("step", words.slow));
+    if (BigInt(status) !== 1n)
+        throw new Problem("failed");
+}
+async function batched(provider, id) {
+    const over = async () => {
+        const { status } = await provider.request({ method: "wallet_getCallsStatus", params: [id] }).catch(() => ({ status: 100 }));
+        return status >= 200 && status;
+    };
+    if ((await until(over)) >= 300)
+        throw new Problem("failed");
+}
+async function until(question, slow = () => { }) {
+    const late = setTimeout(slow, SLOW_AFTER_MS);
+    try {
+        for (;;) {
+            const answer = await question();
+            if (answer)
+                return answer;
+            await new Promise((resume) => { setTimeout(resume, POLL_MS); });
+        }
+    }
+    finally {
+        clearTimeout(late);
+    }
+}
+export function explain(error, words) {
+    const said = String(error?.message ?? error).slice(0, 200);
+    if (error instanceof Problem) {
+        return (words[said] ?? words.obstacles[said] ?? words.closed).replace(/{(\w+)}/g, (_, name) => error.values[name]);
+    }
+    switch (code(error)) {
+        case REJECTED: return words.rejected;
+        case ALREADY_ASKED: return words.already_asked;
+        case UNAUTHORIZED: return words.unauthorized;
+    }
+    if (/insufficient funds/i.test(said))
+        return words.obstacles.no_fee;
+    return words.odd.replace("{said}", said);
+}
 const code = (error) => error?.data?.originalError?.code ?? error?.code;

@@ -1,0 +1,134 @@
+"""What the payment page shows of an order, and what its modules are given: the words are in the templates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from api.order_schemas import OrderOut
+from cascade.bootstrap import Cascade
+from cascade.checkout import OrderView
+from cascade.domain.card import IntentStatus
+from cascade.domain.events import EventType
+from cascade.domain.money import DUCAT, Money
+from cascade.domain.orders import OrderStatus
+from cascade.domain.relay import RelayKind, RelayState
+
+
+class Phase(StrEnum):
+    """Where a payer stands: mostly where the order does."""
+
+    OPEN = "open"
+    RETURNED = "returned"
+    """Stripe has sent the payer back. That says nothing by itself: only Stripe's word counts."""
+    SENDING = "sending"
+    """The payer has done everything; it is with us to put the payment on chain."""
+    SEEN = "seen"
+    CONFIRMED = "confirmed"
+    FULFILLED = "fulfilled"
+    EXPIRED = "expired"
+    RENEWED = "renewed"
+    """Expired, and there is a newer order in its place."""
+    REVERSED = "reversed"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is known of an order at one moment.
+
+    Attributes:
+        view: how it stands.
+        seconds_left: until its price runs out; 0 when it has.
+        newest_event: the number of its newest event.
+        renewal: the link token of the order in its place; None when there is none.
+    """
+
+    view: OrderView
+    seconds_left: int
+    newest_event: int
+    renewal: str | None = None
+
+
+def phase_of(moment: Moment, *, returned: bool) -> Phase:
+    """Where the payer stands. ``returned``: Stripe has sent the payer back."""
+    status = moment.view.status
+    if status not in (OrderStatus.OPEN, OrderStatus.EXPIRED):
+        return Phase(status)
+    under_way = (RelayState.QUEUED, RelayState.SENT)
+    if any(item.state in under_way and item.kind is not RelayKind.COLLECT for item in moment.view.relay):
+        return Phase.SENDING
+    if returned:
+        return Phase.RETURNED
+    return Phase.RENEWED if moment.renewal else Phase(status)
+
+
+def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str, Any]:
+    """What the template is given."""
+    view, chain = moment.view, cascade.deployment.chain
+    quote_, here = view.order.quote, f"/pay/{view.order.link_token}"
+    credits = {payment.reference: payment.grant.total for payment in view.payments if payment.grant}
+    address = f"{cascade.settings.base_url}{here}"
+    network = _network(cascade)
+    return {
+        "phase": phase_of(moment, returned=returned),
+        "order": OrderOut.of(view, chain, collects=cascade.settings.has_relayer),
+        "at_the_bank": any(intent.status is IntentStatus.PROCESSING for intent in view.intents),
+        "reversals": view.reversals,
+        "citizen_id": view.order.citizen_id,
+        "expires_at": view.order.expires_at,
+        "price": quote_.price,
+        "total": quote_.total_ducats,
+        "bought": quote_.ducats,
+        "bonus": quote_.bonus if quote_.bonus.units else None,
+        "rate": str(quote_.rate),
+        "credits": credits,
+        "credited": sum(credits.values(), Money(DUCAT, 0)),
+        "missing": view.missing,
+        "arrived": quote_.price_in(view.missing.asset) - view.missing if view.missing else None,
+        "coins": [asset.code for asset in chain.stablecoins],
+        "card": cascade.card is not None,
+        "test_mode": cascade.card is not None and cascade.card.stripe.test_mode,
+        "router": cascade.deployment.router,
+        "network": network["chainName"],
+        "here": here,
+        "renewal": f"/pay/{moment.renewal}" if moment.renewal else None,
+        "metamask": metamask_link(address),
+        "mail": f"mailto:?body={quote(address, safe='')}",
+        "data": _data(cascade, moment, network),
+    }
+
+
+def metamask_link(address: str) -> str:
+    """Opens a page of ours inside MetaMask's app; the page's address is not percent-encoded there."""
+    return f"https://link.metamask.io/dapp/{address.partition('://')[2]}"
+
+
+def _data(cascade: Cascade, moment: Moment, network: dict[str, Any]) -> dict[str, Any]:
+    """What the page's modules are given: they know no ABI, no address and no wording of money."""
+    settings = cascade.settings
+    walletconnect = None
+    return {
+        "order": f"/api/payments/orders/{moment.view.order.id}",
+        "events": list(EventType),
+        "newest": moment.newest_event,
+        "seconds_left": moment.seconds_left,
+        "network": network,
+        "router": cascade.deployment.router,
+        "walletconnect": walletconnect,
+    }
+
+
+def _network(cascade: Cascade) -> dict[str, Any]:
+    """The chain as a wallet that does not know it wants it (EIP-3085)."""
+    chain, configured = cascade.deployment.chain, cascade.settings
+    # On a local test chain the true Polygon would be the wrong one; its RPC URL is no secret.
+    local = [configured.rpc_url.get_secret_value()] if configured.test_payer_key else None
+    return {
+        "chainId": hex(chain.chain_id),
+        "chainName": f"{chain.name} (local test)" if local else chain.name,
+        "nativeCurrency": {"name": chain.currency, "symbol": chain.currency, "decimals": 18},
+        "rpcUrls": local or chain.public_rpc_urls,
+        "blockExplorerUrls": [chain.explorer],
+    }

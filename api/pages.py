@@ -1,0 +1,115 @@
+"""Pages in their reader's language: the same templates with words from a catalogue, and numbers as the reader writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import ROUND_DOWN, Decimal
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from babel.core import Locale
+from babel.dates import format_datetime, format_time
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from babel.support import NullTranslations, Translations
+from fastapi import Request
+from fastapi.templating import Jinja2Templates
+from starlette.responses import Response
+
+from cascade.domain.money import ASSETS, USD, Money
+
+CHECKOUT: Final = Path(__file__).parent / "checkout"
+LANGUAGES: Final = ("en", "it")
+"""The first is what the templates are written in, and what a reader gets whose language there is not."""
+_COOKIE: Final = "lang"
+_YEAR_SECONDS: Final = 31_536_000
+
+
+def page(
+    request: Request, template: str, context: Mapping[str, Any] | None = None, status_code: int = 200
+) -> Response:
+    """A page in the reader's language; one chosen by ``?lang=`` is kept for the next pages."""
+    language = language_of(request)
+    others = {code: request.url.include_query_params(lang=code).query for code in LANGUAGES if code != language}
+    words = {"language": language, "other_languages": others, **(context or {})}
+    response = templates(language).TemplateResponse(request, template, words, status_code)
+    if request.query_params.get("lang") == language:
+        response.set_cookie(_COOKIE, language, _YEAR_SECONDS, httponly=True, samesite="lax")
+    return response
+
+
+def language_of(request: Request) -> str:
+    """The language that the reader chose, or else the first of the browser's that there is."""
+    accepted = [part.strip().partition(";q=") for part in request.headers.get("accept-language", "").split(",")]
+    by_liking = sorted(accepted, key=lambda part: -_liking(part[2]))
+    liked = [tag.split("-")[0].lower() for tag, _, liking in by_liking if _liking(liking)]
+    wanted = (request.query_params.get("lang"), request.cookies.get(_COOKIE), *liked)
+    return next((code for code in wanted if code in LANGUAGES), LANGUAGES[0])
+
+
+@cache
+def templates(language: str) -> Jinja2Templates:
+    """The templates in one of the languages."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(CHECKOUT / "templates"),
+        autoescape=True,
+        extensions=["jinja2.ext.i18n"],
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_translations(_catalogue(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.filters.update(filters(Locale(language)))
+    return Jinja2Templates(env=environment)
+
+
+def filters(locale: Locale) -> dict[str, Callable[..., str]]:
+    """How amounts and times are written for a reader; nothing is ever rounded up."""
+
+    def amount(value: Money | str, places: int = 2) -> str:
+        exact = Decimal(value.plain if isinstance(value, Money) else value)
+        shown = exact.quantize(Decimal(1).scaleb(-places), ROUND_DOWN)
+        pattern = "#,##0" if shown == shown.to_integral_value() else "#,##0.00" + "#" * (places - 2)
+        return str(format_decimal(shown, pattern, locale))
+
+    def money(value: Money, places: int = 2) -> str:
+        text = amount(value, places)
+        if value.asset != USD:
+            return f"{text} {value.asset.code}"
+        return f"${text}" if locale.language == "en" else f"{text} $"
+
+    def moment(value: datetime) -> str:
+        return f"{format_datetime(value.astimezone(UTC), 'medium', locale=locale)} UTC"
+
+    def hour(value: datetime) -> str:
+        return f"{format_time(value.astimezone(UTC), 'HH:mm', locale=locale)} UTC"
+
+    def paid(payment: Any) -> str:
+        return money(Money(ASSETS[payment.token], int(payment.amount)), 6)
+
+    return {"amount": amount, "money": money, "paid": paid, "moment": moment, "hour": hour}
+
+
+def _catalogue(language: str) -> NullTranslations:
+    if language == LANGUAGES[0]:
+        return NullTranslations()
+    with (CHECKOUT / "locales" / f"{language}.po").open("rb") as file:
+        catalogue = read_po(file, language)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def _liking(text: str) -> float:
+    """How much a language is liked, as Accept-Language says it; nothing said is most, nonsense is least."""
+    try:
+        return float(text) if text else 1.0
+    except ValueError:
+        return 0.0

@@ -1,0 +1,88 @@
+"""Where somebody says what to buy and for whom: the way into the payment page without a link, or with one that asks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.responses import Response
+
+from api.dependencies import System
+from api.pages import page
+from cascade.bootstrap import Cascade
+from cascade.checkout import Wish
+from cascade.domain.money import USD, Money
+from cascade.domain.quotes import quote_custom
+from cascade.errors import InvalidInput
+
+router = APIRouter(include_in_schema=False)
+
+Text = Annotated[str, Form(max_length=254)]
+_NOTHING = Wish()
+
+
+@router.get("/pay", response_class=HTMLResponse)
+def choose(
+    request: Request, cascade: System, usd: Annotated[str, Query(max_length=12)] = "", package: str | None = None
+) -> Response:
+    """Everything for sale at the rate of the moment; ``usd`` shows what an amount would bring."""
+    return _shop(request, cascade, Wish(package=package, usd_amount=usd))
+
+
+@router.post("/pay")
+def buy(
+    request: Request,
+    cascade: System,
+    citizen_id: Text = "",
+    package: Text | None = None,
+    usd_amount: Text = "",
+    email: Text = "",
+) -> Response:
+    """Open an order, and go on to its page."""
+    own = _plain(usd_amount) if package == "" else None
+    wish = Wish(citizen_id=citizen_id.strip(), package=package or None, usd_amount=own, email=email.strip() or None)
+    try:
+        cascade.checkout.check_wish(wish)
+        with cascade.database.transaction() as connection:
+            view = cascade.checkout.order_to_pay(connection, wish)
+    except InvalidInput as fault:
+        given = Wish(citizen_id=wish.citizen_id, package=package, usd_amount=usd_amount, email=email)
+        return _shop(request, cascade, given, fault.field, 422)
+    return RedirectResponse(f"/pay/{view.order.link_token}", 303)
+
+
+def _shop(
+    request: Request, cascade: Cascade, given: Wish, problem: str | None = None, status_code: int = 200
+) -> Response:
+    checkout = cascade.checkout
+    with cascade.database.transaction() as connection:
+        rate, _ = checkout.rate(connection)
+    catalogue = checkout.catalogue
+    try:
+        custom = quote_custom(catalogue, Money.parse(_plain(given.usd_amount or ""), USD), rate).ducats
+    except (InvalidInput, ValueError):
+        custom = None
+    context = {
+        "offer": None,
+        "packages": [(package, rate.price_of(package.ducats)) for package in catalogue.packages.values()],
+        "minimum": catalogue.minimum,
+        "maximum": catalogue.maximum,
+        "custom": custom,
+        "given": {
+            "citizen_id": given.citizen_id or "",
+            "package": given.package,
+            "usd_amount": given.usd_amount or "",
+            "email": given.email or "",
+        },
+        "problem": problem,
+        "rate": str(rate),
+        "minutes": checkout.order_minutes,
+        "sends_mail": checkout.sends_mail,
+    }
+    return page(request, "choose.html", context, status_code)
+
+
+def _plain(amount: str) -> str:
+    """An amount as people type it, with a comma or a point, as a plain decimal."""
+    return amount.strip().replace(",", ".") if amount.count(",") == 1 and "." not in amount else amount.strip()
