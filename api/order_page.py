@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from api.order_schemas import OrderOut
 from cascade.bootstrap import Cascade
@@ -67,8 +67,8 @@ def phase_of(moment: Moment, *, returned: bool) -> Phase:
 def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str, Any]:
     """What the template is given."""
     view, chain = moment.view, cascade.deployment.chain
-    quote_, here = view.order.quote, f"/pay/{view.order.link_token}"
-    credits = {payment.reference: payment.grant.total for payment in view.payments if payment.grant}
+    sold, here = view.order.quote, f"/pay/{view.order.link_token}"
+    granted = {payment.reference: payment.grant.total for payment in view.payments if payment.grant}
     address = f"{cascade.settings.base_url}{here}"
     network = _network(cascade)
     return {
@@ -78,15 +78,15 @@ def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str,
         "reversals": view.reversals,
         "citizen_id": view.order.citizen_id,
         "expires_at": view.order.expires_at,
-        "price": quote_.price,
-        "total": quote_.total_ducats,
-        "bought": quote_.ducats,
-        "bonus": quote_.bonus if quote_.bonus.units else None,
-        "rate": str(quote_.rate),
-        "credits": credits,
-        "credited": sum(credits.values(), Money(DUCAT, 0)),
+        "price": sold.price,
+        "total": sold.total_ducats,
+        "bought": sold.ducats,
+        "bonus": sold.bonus if sold.bonus.units else None,
+        "rate": str(sold.rate),
+        "credits": granted,
+        "credited": sum(granted.values(), Money(DUCAT, 0)),
         "missing": view.missing,
-        "arrived": quote_.price_in(view.missing.asset) - view.missing if view.missing else None,
+        "arrived": sold.price_in(view.missing.asset) - view.missing if view.missing else None,
         "coins": [asset.code for asset in chain.stablecoins],
         "card": cascade.card is not None,
         "test_mode": cascade.card is not None and cascade.card.stripe.test_mode,
@@ -107,8 +107,6 @@ def metamask_link(address: str) -> str:
 
 def _data(cascade: Cascade, moment: Moment, network: dict[str, Any]) -> dict[str, Any]:
     """What the page's modules are given: they know no ABI, no address and no wording of money."""
-    settings = cascade.settings
-    walletconnect = None
     return {
         "order": f"/api/payments/orders/{moment.view.order.id}",
         "events": list(EventType),
@@ -116,7 +114,7 @@ def _data(cascade: Cascade, moment: Moment, network: dict[str, Any]) -> dict[str
         "seconds_left": moment.seconds_left,
         "network": network,
         "router": cascade.deployment.router,
-        "walletconnect": walletconnect,
+        "walletconnect": None,
     }
 
 

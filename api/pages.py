@@ -1,4 +1,4 @@
-"""Pages in their reader's language: the same templates with words from a catalogue, and numbers as the reader writes them."""
+"""Pages in their reader's language: the same templates, with words from a catalogue and numbers as they are read there."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ _COOKIE: Final = "lang"
 _YEAR_SECONDS: Final = 31_536_000
 
 
-def page(
-    request: Request, template: str, context: Mapping[str, Any] | None = None, status_code: int = 200
-) -> Response:
+def page(request: Request, template: str, context: Mapping[str, Any] | None = None, status_code: int = 200) -> Response:
     """A page in the reader's language; one chosen by ``?lang=`` is kept for the next pages."""
     language = language_of(request)
     others = {code: request.url.include_query_params(lang=code).query for code in LANGUAGES if code != language}

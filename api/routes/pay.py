@@ -53,7 +53,11 @@ def order_page(
         with cascade.database.transaction() as connection:
             view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
             left = view.order.expires_at - orders.clock(connection)
-            renewal = getattr(orders, 'renewal', lambda c, i: None)(connection, view.order.id) if view.status is OrderStatus.EXPIRED else None
+            renewal = (
+                getattr(orders, "renewal", lambda c, i: None)(connection, view.order.id)
+                if view.status is OrderStatus.EXPIRED
+                else None
+            )
             newest = events.newest(connection, view.order.id)
     except NotFound:
         return page(request, "closed.html", {"why": "unknown"}, 404)
