@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.order_schemas import RelayOut
 from api.schemas import Address, Body, OrderId
 from cascade.domain.relay import Refusal, RelayItem, RelayKind
-from cascade.gasless import MAX_SIGNATURE_BYTES, Account, Offer
+from cascade.gasless import MAX_SIGNATURE_BYTES, Offer
+from cascade.rails.payers import Account
 
 Token = Annotated[str, Field(max_length=200, description="A stablecoin that the router takes", examples=["USDC"])]
 

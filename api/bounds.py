@@ -27,8 +27,8 @@ CITIZENS_PATH = "/api/citizens/"
 CONVERT_PATH = "/api/economics/convert"
 """Reads, although it is posted."""
 SIGNALS_PATH = "/api/economics/signals"
-AUTHORIZATION = re.compile(r"/api/payments/orders/[^/]+/authorization")
-"""Each such request asks the node, and may cost us a payment's fees."""
+AUTHORIZATION = re.compile(r"/api/payments/orders/[^/]+/(authorization|wallet|permit)")
+"""Each such request asks the node, and the first may cost us a payment's fees."""
 MAX_SIGNALS_BYTES = 256 * 1024
 MAX_WEBHOOK_BYTES = 1024 * 1024
 """Stripe names no limit; its largest events have tens of kilobytes."""

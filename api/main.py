@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from api.bounds import Bounds, Room
 from api.hub import Hub
-from api.routes import authorizations, card, citizens, economics, feeds, health, pay, payments, rate, shop
+from api.routes import authorizations, card, citizens, economics, feeds, health, pay, payments, rate, shop, wallet
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
@@ -88,6 +88,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         cascade.database.close()
+        cascade.wallets.close()
         if cascade.gasless is not None:
             cascade.gasless.close()
 
@@ -131,7 +132,7 @@ def create_app() -> FastAPI:
     app.add_middleware(Bounds)
     app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)
-    for module in (payments, authorizations, card, citizens, economics, feeds, health, shop, pay, rate):
+    for module in (payments, authorizations, wallet, card, citizens, economics, feeds, health, shop, pay, rate):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

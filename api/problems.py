@@ -34,7 +34,7 @@ STRIPE_FAILS = "Payment by card cannot be begun right now. You were not charged;
 class Problem(BaseModel):
     """What went wrong, in words. ``field`` names the part of the request that has to change.
 
-    Of a payment that is not sent for its payer, ``reason`` is the word for it and ``next_step`` what to do instead.
+    Of a signed payment that is not sent, ``reason`` is the word for it and ``next_step`` what to do instead.
     """
 
     model_config = ConfigDict(

@@ -33,6 +33,7 @@ from cascade.rails.node import Node
 from cascade.rails.stripe import Stripe
 from cascade.settings import Settings
 from cascade.store.database import Database
+from cascade.wallet_plan import Wallets
 from cascade.workers.card import CardWorker
 from cascade.workers.credits import CreditReceiver
 from cascade.workers.dispatcher import WEBHOOKS, Dispatcher, Patience
@@ -60,6 +61,8 @@ class Cascade:
     """How the rate moves."""
     gasless: Gasless | None
     """None: nothing is sent for payers, since there is no relayer."""
+    wallets: Wallets
+    """How accounts pay."""
 
     def write(self, kind: EventType, data: Mapping[str, Any], accept_language: str | None = None) -> Text:
         """The words for an event, in the first language that the reader accepts and that there is."""
@@ -89,8 +92,17 @@ def assemble(settings: Settings) -> Cascade:
     )
     database = Database(settings.database_url.get_secret_value())
     texts = Texts(settings.language, settings.texts)
-    gasless = _gasless(settings, deployment)
-    return Cascade(settings, database, deployment, checkout, _card(settings, database), texts, formula, gasless)
+    return Cascade(
+        settings,
+        database,
+        deployment,
+        checkout,
+        _card(settings, database),
+        texts,
+        formula,
+        _gasless(settings, deployment),
+        Wallets(node(settings), deployment),
+    )
 
 
 def node(settings: Settings) -> Node:

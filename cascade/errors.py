@@ -57,7 +57,7 @@ class NotPayable(CascadeError):
 
 
 class AuthorizationRefused(NotPayable):
-    """A payment that its payer signed, or is about to sign, cannot be sent.
+    """A payment that its payer signed, or is about to sign, cannot be sent, by us or by the payer.
 
     Args:
         reason: the word for it, of ``domain.relay.Refusal``.
@@ -65,7 +65,7 @@ class AuthorizationRefused(NotPayable):
     """
 
     def __init__(self, reason: str, next_step: str) -> None:
-        super().__init__(f"This payment is not sent for its payer: {reason.replace('_', ' ')}.")
+        super().__init__(f"This payment is not sent: {reason.replace('_', ' ')}.")
         self.reason = reason
         self.next_step = next_step
 

@@ -7,23 +7,20 @@ transaction that fails. What is true now can change until it is sent: the router
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Final
 
-from eth_abi.abi import encode
 from eth_utils.address import is_address, is_checksum_address, is_checksum_formatted_address, to_checksum_address
-from eth_utils.crypto import keccak
 
 from cascade.chains import Deployment
 from cascade.domain.card import IntentStatus
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_payable, status_of
 from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
-from cascade.errors import AuthorizationRefused, InvalidInput, NodeUnavailable, NotFound
+from cascade.errors import AuthorizationRefused, InvalidInput, NotFound
 from cascade.rails import signatures
-from cascade.rails.node import Node, Reverted, ViewCall
+from cascade.rails.node import Node, Reverted
+from cascade.rails.payers import UNSIGNED, Account, Look, look_at
 from cascade.rails.reverts import refusal_of
-from cascade.rails.router_calls import ask_paid, ask_paused, pay_with_authorization, pay_with_permit2
-from cascade.rails.signatures import IS_VALID, PERMIT2
+from cascade.rails.signatures import PERMIT2
 from cascade.store import card, cursors, orders, payments, relay
 from cascade.store.database import Conn
 
@@ -31,27 +28,7 @@ MAX_SIGNATURE_BYTES: Final = 2048
 """A Safe of thirty owners fits. We pay for every byte."""
 
 _DAY_SECONDS = 86_400
-_UNSIGNED: Final = bytes(signatures.SIGNATURE_BYTES)
-_DELEGATION = bytes.fromhex("ef0100")
-"""How code begins that an EIP-7702 authorization put at an account."""
-_BALANCE_OF = keccak(text="balanceOf(address)")[:4]
-_ALLOWANCE = keccak(text="allowance(address,address)")[:4]
-_DOMAIN_SEPARATOR = keccak(text="DOMAIN_SEPARATOR()")[:4]
-_IS_BLOCKED = {
-    RelayKind.AUTHORIZATION: keccak(text="isBlacklisted(address)")[:4],
-    RelayKind.PERMIT2: keccak(text="isBlocked(address)")[:4],
-}
-"""As USDC and as USDT name it."""
-_NO_FUNCTION = keccak(text="No contract has a function of this name.")[:4]
 _PAID: Final = (OrderStatus.CONFIRMED, OrderStatus.FULFILLED)
-
-
-class Account(StrEnum):
-    """What a payer is: a key, a contract, or a key whose account runs a contract's code (EIP-7702)."""
-
-    KEY = "eoa"
-    CONTRACT = "contract"
-    DELEGATED = "delegated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,37 +46,6 @@ class Offer:
     typed_data: dict[str, Any]
     account: Account
     obstacle: Refusal | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What the chain says of a payer, an order and a signature, all at once."""
-
-    account: Account
-    balance: int
-    allowance: int
-    separator: bytes | Reverted
-    blocked: bool
-    paused: bool
-    paid: bool
-    vouched: bytes | Reverted
-    unknown: bytes | Reverted
-    simulated: bytes | Reverted
-
-    @property
-    def vouches(self) -> bool:
-        """Code at the payer says that the signature is its own (ERC-1271)."""
-        return isinstance(self.vouched, bytes) and self.vouched[:32] == IS_VALID.ljust(32, b"\0")
-
-    @property
-    def cannot_vouch(self) -> bool:
-        """A delegated account whose code knows no ERC-1271.
-
-        Refusing a signature proves nothing: good wallets refuse a bad one by an error, by another word, or by nothing
-        at all. But code that knows the question answers it otherwise than one that no contract knows. Contracts are not
-        judged so: their makers meant them to be accounts, and the signature itself will tell.
-        """
-        return self.account is Account.DELEGATED and not self.vouches and self.vouched == self.unknown
 
 
 class Gasless:
@@ -126,13 +72,11 @@ class Gasless:
         Raises:
             InvalidInput: it is none, or its checksum is wrong.
         """
-        if not is_address(text) or (is_checksum_formatted_address(text) and not is_checksum_address(text)):
-            raise InvalidInput("payer", "That is no address, or one letter of it is wrong: its checksum does not fit.")
-        payer = to_checksum_address(text)
-        ours = {to_checksum_address(self._deployment.router), PERMIT2, *self._deployment.stablecoins}
-        if payer in ours or int(payer, 16) == 0:
-            raise InvalidInput("payer", f"{payer} is a contract of the payment itself, or nobody: it cannot pay.")
-        return str(payer)
+        return payer_of(self._deployment, text)
+
+    def has_share(self, connection: Conn, payer: str) -> bool:
+        """Whether we would still pay the fees of one more payment of an account today."""
+        return relay.sent_for(connection, payer, _DAY_SECONDS) < self._per_payer_per_day
 
     def offer(self, terms: ChainTerms, payer: str) -> Offer:
         """What a payer is to sign for an order, and what would be in the way.
@@ -140,8 +84,8 @@ class Gasless:
         Raises:
             NodeUnavailable: the chain cannot be read now.
         """
-        look = self._look(terms, payer, _UNSIGNED)
-        obstacle = _obstacle(terms, look)
+        look = self._look(terms, payer)
+        obstacle = _obstacle(look)
         if obstacle is None and isinstance(look.simulated, Reverted):
             # Without a signature it must fail; before that the router says what the reads above do not.
             refusal = refusal_of(look.simulated.data)
@@ -158,7 +102,7 @@ class Gasless:
         """
         has_key_signed = signatures.signer(terms, payer, signature) == payer
         look = self._look(terms, payer, signature)
-        refusal = _obstacle(terms, look)
+        refusal = _obstacle(look)
         has_code = look.account is not Account.KEY
         if refusal is None and not (look.vouches if has_code else has_key_signed):
             refusal = Refusal.WRONG_SIGNER
@@ -185,7 +129,7 @@ class Gasless:
             return there
         check_open(_status(connection, order))
         relay.lock_payer(connection, payer)
-        if relay.sent_for(connection, payer, _DAY_SECONDS) >= self._per_payer_per_day:
+        if not self.has_share(connection, payer):
             raise refused(Refusal.LIMIT)
         return relay.enqueue_signed(
             connection,
@@ -198,40 +142,23 @@ class Gasless:
             has_code=has_code,
         )
 
-    def _look(self, terms: ChainTerms, payer: str, signature: bytes) -> _Look:
-        """Ask everything in one request, so that all answers are of one moment and a payer waits once."""
-        kind, verifier = signatures.kind_of(terms), signatures.verifier(terms)
-        pay = pay_with_authorization if kind is RelayKind.AUTHORIZATION else pay_with_permit2
-        question = signatures.ask_contract(terms, payer, signature)
-        token, router, account = terms.token_address, terms.router, encode(["address"], [payer])
-        code, answers = self._node.look(
-            payer,
-            [
-                ViewCall(token, _BALANCE_OF + account),
-                ViewCall(token, _ALLOWANCE + encode(["address", "address"], [payer, PERMIT2])),
-                ViewCall(verifier, _DOMAIN_SEPARATOR),
-                ViewCall(token, _IS_BLOCKED[kind] + account),
-                ViewCall(router, ask_paused()),
-                ViewCall(router, ask_paid(terms.on_chain_order_id)),
-                ViewCall(payer, question, sender=verifier),
-                ViewCall(payer, _NO_FUNCTION + question[4:], sender=verifier),
-                ViewCall(router, pay(terms, payer, signature)),
-            ],
-        )
-        balance, allowance, separator, blocked, paused, paid, vouched, unknown, simulated = answers
-        return _Look(
-            _account(code),
-            _number(balance, "balanceOf"),
-            _number(allowance, "allowance"),
-            separator,
-            # A token without such a view blocks nobody, or says so when the payment is tried.
-            isinstance(blocked, bytes) and len(blocked) == 32 and any(blocked),
-            _number(paused, "paused") != 0,
-            _number(paid, "paid") != 0,
-            vouched,
-            unknown,
-            simulated,
-        )
+    def _look(self, terms: ChainTerms, payer: str, signature: bytes = UNSIGNED) -> Look:
+        return look_at(self._node, payer, [terms], signature).looks[0]
+
+
+def payer_of(deployment: Deployment, text: str) -> str:
+    """An account that can pay at a router, checksummed.
+
+    Raises:
+        InvalidInput: it is none, or its checksum is wrong.
+    """
+    if not is_address(text) or (is_checksum_formatted_address(text) and not is_checksum_address(text)):
+        raise InvalidInput("payer", "That is no address, or one letter of it is wrong: its checksum does not fit.")
+    payer = to_checksum_address(text)
+    ours = {to_checksum_address(deployment.router), PERMIT2, *deployment.stablecoins}
+    if payer in ours or int(payer, 16) == 0:
+        raise InvalidInput("payer", f"{payer} is a contract of the payment itself, or nobody: it cannot pay.")
+    return str(payer)
 
 
 def refused(refusal: Refusal) -> AuthorizationRefused:
@@ -274,28 +201,15 @@ def _status(connection: Conn, order: Order) -> OrderStatus:
     )
 
 
-def _obstacle(terms: ChainTerms, look: _Look) -> Refusal | None:
+def _obstacle(look: Look) -> Refusal | None:
     """What is in the way of a payment whoever signs it, the most final first."""
-    needs_allowance = signatures.kind_of(terms) is RelayKind.PERMIT2
     found = {
         Refusal.ALREADY_PAID: look.paid,
         Refusal.PAUSED: look.paused,
-        Refusal.TOKEN_CHANGED: look.separator != signatures.domain_separator(terms),
+        Refusal.TOKEN_CHANGED: look.is_renamed,
         Refusal.BLOCKED: look.blocked,
         Refusal.DELEGATED_CODE: look.cannot_vouch,
-        Refusal.INSUFFICIENT_BALANCE: look.balance < terms.units,
-        Refusal.INSUFFICIENT_ALLOWANCE: needs_allowance and look.allowance < terms.units,
+        Refusal.INSUFFICIENT_BALANCE: look.balance < look.terms.units,
+        Refusal.INSUFFICIENT_ALLOWANCE: look.lacks_permit2,
     }
     return next((refusal for refusal, there in found.items() if there), None)
-
-
-def _account(code: bytes) -> Account:
-    if not code:
-        return Account.KEY
-    return Account.DELEGATED if code.startswith(_DELEGATION) and len(code) == 23 else Account.CONTRACT
-
-
-def _number(answer: bytes | Reverted, asked: str) -> int:
-    if isinstance(answer, Reverted) or len(answer) != 32:
-        raise NodeUnavailable(f"{asked}: the contract gave no number, so this is not the chain it should be")
-    return int.from_bytes(answer)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 GWEI = 10**9
+_MINIMUM_TIP = 25 * GWEI
+"""Polygon's validators take no less."""
 _MINIMUM_BUMP = (9, 8)
 """A node takes a transaction in another's place when both of its fees are at least an eighth (12.5 %) higher."""
 
@@ -48,3 +50,8 @@ class FeePolicy:
         if bumped.max_fee > self.ceiling:
             return None
         return Fees(min(wanted, self.ceiling), bumped.tip)
+
+
+def least_wei(gas: int, base_fee: int) -> int:
+    """The least that somebody must hold to have so much gas used now; ``base_fee`` in wei a unit of gas."""
+    return gas * (base_fee + _MINIMUM_TIP)

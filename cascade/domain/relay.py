@@ -27,7 +27,7 @@ class RelayState(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Why a payment is not sent; ``next_step`` says what the payer can do instead."""
+    """Why a payment is not sent, or would be in vain; ``next_step`` says what the payer can do instead."""
 
     WRONG_SIGNER = "wrong_signer"
     DELEGATED_CODE = "delegated_code"
@@ -41,6 +41,7 @@ class Refusal(StrEnum):
     LIMIT = "limit"
     REVERTED = "reverted"
     NOTHING_THERE = "nothing_there"
+    NO_POL = "no_pol"
 
     @property
     def next_step(self) -> str:
@@ -72,6 +73,10 @@ _NEXT_STEPS = {
     Refusal.LIMIT: "We have paid the fees of many payments of this account. Approve and pay from the wallet.",
     Refusal.REVERTED: "The payment failed on chain, and nothing was taken. Approve and pay from the wallet.",
     Refusal.NOTHING_THERE: "Nothing lies at the order's deposit address any more.",
+    Refusal.NO_POL: (
+        "The account has too little POL for the network's fee. Add a little POL; or pay in another way, where it is"
+        " offered: USDC by signature, a transfer from an exchange, or a card."
+    ),
 }
 
 

@@ -8,7 +8,7 @@ Null and error mean "unknown", never "nothing"; only a different hash means that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -68,6 +68,23 @@ class ViewCall:
         return "eth_call", [call if self.sender is None else call | {"from": self.sender}, "latest"]
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """An account, and what some contracts say, all at one moment.
+
+    Attributes:
+        code: at the account's address; empty for a key alone.
+        balance_wei: what the account holds of the coin that pays for gas.
+        base_fee: of the last block, in wei a unit of gas.
+        returned: by call, what it returns, or what the contract said when it refused.
+    """
+
+    code: bytes
+    balance_wei: int
+    base_fee: int
+    returned: Mapping[ViewCall, bytes | Reverted]
+
+
 class Node:
     """A JSON-RPC endpoint.
 
@@ -106,16 +123,28 @@ class Node:
         answers = self.answers([call.request for call in calls])
         return [_returned(answer) for answer in answers]
 
-    def look(self, address: str, calls: Sequence[ViewCall]) -> tuple[bytes, list[bytes | Reverted]]:
-        """The code at an address, and what several calls return, now; one request.
+    def look(self, account: str, calls: Iterable[ViewCall]) -> Sight:
+        """An account, the price of gas, and what several calls return, now; one request, each call asked once.
 
         Raises:
             NodeUnavailable: any of them was not answered.
         """
-        code, *answers = self.answers([("eth_getCode", [address, "latest"]), *(call.request for call in calls)])
-        if code is None or "result" not in code:
-            raise NodeUnavailable(f"eth_getCode: {error_text(code)}")
-        return hexadecimal(code["result"], "eth_getCode"), [_returned(answer) for answer in answers]
+        distinct = list(dict.fromkeys(calls))
+        code, balance, latest, *returned = self.answers(
+            [
+                ("eth_getCode", [account, "latest"]),
+                ("eth_getBalance", [account, "latest"]),
+                _by_number("latest"),
+                *(call.request for call in distinct),
+            ]
+        )
+        header = _result(latest, "latest")
+        return Sight(
+            hexadecimal(_result(code, "eth_getCode"), "eth_getCode"),
+            quantity(_result(balance, "eth_getBalance"), "eth_getBalance"),
+            quantity(header.get("baseFeePerGas") if isinstance(header, Mapping) else None, "baseFeePerGas"),
+            {call: _returned(answer) for call, answer in zip(distinct, returned, strict=True)},
+        )
 
     def block(self, number: int) -> Block:
         """One block by its number."""
@@ -194,12 +223,7 @@ class Node:
 
     def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         """Results of several calls sent as one request; any missing or failed one fails all."""
-        results = []
-        for (method, _), answer in zip(calls, self.answers(calls), strict=True):
-            if answer is None or "result" not in answer:
-                raise NodeUnavailable(f"{method}: {error_text(answer)}")
-            results.append(answer["result"])
-        return results
+        return [_result(answer, method) for (method, _), answer in zip(calls, self.answers(calls), strict=True)]
 
     def answers(self, calls: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any] | None]:
         """Answers to several calls sent as one request, each as it came; None for a missing one."""
@@ -302,6 +326,12 @@ def _block(result: Any, asked: str) -> Block:
     if len(block_hash) != 32:
         raise NodeUnavailable(f"block {asked} has a hash of {len(block_hash)} bytes, not 32")
     return Block(number, block_hash, timestamp)
+
+
+def _result(answer: dict[str, Any] | None, asked: str) -> Any:
+    if answer is None or "result" not in answer:
+        raise NodeUnavailable(f"{asked}: {error_text(answer)}")
+    return answer["result"]
 
 
 def _returned(answer: dict[str, Any] | None) -> bytes | Reverted:

@@ -1,4 +1,4 @@
-"""The calls that the relayer sends to the PaymentRouter: payments that others signed, and transfers to collect."""
+"""What the PaymentRouter is called with: payments, signed or not, transfers to collect, and questions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from cascade.domain.orders import ChainTerms
 from cascade.rails.chain import ABI
 
 _ORDER = "(address,uint256,uint64,bytes32)"
+_PERMIT = "(uint256,uint8,bytes32,bytes32)"
 _SHAPES = {
+    "pay": [_ORDER],
+    "payWithPermit": [_ORDER, _PERMIT],
     "payWithAuthorization": [_ORDER, "address", "bytes"],
     "payWithPermit2": [_ORDER, "address", "bytes"],
     "payMany": [f"({_ORDER},address,bytes)[]"],
@@ -32,6 +35,17 @@ def _selector(name: str) -> bytes:
 
 
 _SELECTORS: Final = {name: _selector(name) for name in _SHAPES}
+
+
+def pay(terms: ChainTerms) -> bytes:
+    """Pay an order from the sender's allowance."""
+    return _call("pay", _order(terms))
+
+
+def pay_with_permit(terms: ChainTerms, signature: bytes) -> bytes:
+    """Pay an order with its sender's EIP-2612 permit: a signature of 65 bytes, with the order's deadline."""
+    permit = (terms.expires_at, signature[64], signature[:32], signature[32:64])
+    return _call("payWithPermit", _order(terms), permit)
 
 
 def pay_with_authorization(terms: ChainTerms, payer: str, signature: bytes) -> bytes:

@@ -5,6 +5,7 @@ Each commits to the order's on-chain id as its nonce, so it is good for one orde
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from eth_abi.abi import encode
@@ -60,7 +61,7 @@ def typed_data(terms: ChainTerms, payer: str) -> dict[str, Any]:
             "validBefore": str(terms.expires_at),
             "nonce": "0x" + order_id.hex(),
         }
-        types = {"ReceiveWithAuthorization": _fields(_AUTHORIZATION_FIELDS)}
+        types = {"ReceiveWithAuthorization": fields(_AUTHORIZATION_FIELDS)}
         domain = {"name": "USD Coin", "version": "2"}
     else:
         message = {
@@ -70,13 +71,13 @@ def typed_data(terms: ChainTerms, payer: str) -> dict[str, Any]:
             "deadline": str(terms.expires_at),
         }
         types = {
-            "PermitTransferFrom": _fields(_PERMIT2_FIELDS),
-            "TokenPermissions": _fields({"token": "address", "amount": "uint256"}),
+            "PermitTransferFrom": fields(_PERMIT2_FIELDS),
+            "TokenPermissions": fields({"token": "address", "amount": "uint256"}),
         }
         domain = {"name": "Permit2"}
     domain |= {"chainId": terms.chain_id, "verifyingContract": verifier(terms)}  # type: ignore[dict-item]
     return {
-        "types": {"EIP712Domain": _fields({name: _DOMAIN_FIELDS[name] for name in domain}), **types},
+        "types": {"EIP712Domain": fields({name: _DOMAIN_FIELDS[name] for name in domain}), **types},
         "primaryType": next(iter(types)),
         "domain": domain,
         "message": message,
@@ -100,13 +101,18 @@ def signer(terms: ChainTerms, payer: str, signature: bytes) -> str | None:
     Of the two signatures that follow from each other, the tokens and Permit2 take different ones: only the one that
     wallets make is taken here, with the lower ``s`` and a ``v`` of 27 or 28.
     """
+    return recovered(_signable(terms, payer), signature)
+
+
+def recovered(message: SignableMessage, signature: bytes) -> str | None:
+    """Whose key signed a message, checksummed; None when the signature is not in the one form that is taken."""
     if len(signature) != SIGNATURE_BYTES:
         return None
     r, s, v = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), signature[64]
     if v not in (27, 28) or not 0 < r < _ORDER_OF_THE_CURVE or not 0 < s <= _ORDER_OF_THE_CURVE // 2:
         return None
     try:
-        return str(Account.recover_message(_signable(terms, payer), signature=signature))
+        return str(Account.recover_message(message, signature=signature))
     except Exception:  # noqa: BLE001 - whatever the library finds wrong with it: no key made it
         return None
 
@@ -120,5 +126,6 @@ def _signable(terms: ChainTerms, payer: str) -> SignableMessage:
     return encode_typed_data(full_message=typed_data(terms, payer))
 
 
-def _fields(fields: dict[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "type": kind} for name, kind in fields.items()]
+def fields(kinds: Mapping[str, str]) -> list[dict[str, str]]:
+    """A struct's fields as EIP-712 lists them, from their types by name."""
+    return [{"name": name, "type": kind} for name, kind in kinds.items()]

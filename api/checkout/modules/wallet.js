@@ -246,7 +246,7 @@ export function explain(error, words) {
     case ALREADY_ASKED: return words.already_asked;
     case UNAUTHORIZED: return words.unauthorized;
   }
-  if (/insufficient funds/i.test(said)) return words.obstacles.no_fee;
+  if (/insufficient funds/i.test(said)) return words.obstacles.no_pol;
   return words.odd.replace("{said}", said);
 }
 

@@ -160,7 +160,7 @@ export function explain(error, words) {
         case UNAUTHORIZED: return words.unauthorized;
     }
     if (/insufficient funds/i.test(said))
-        return words.obstacles.no_fee;
+        return words.obstacles.no_pol;
     return words.odd.replace("{said}", said);
 }
 const code = (error) => error?.data?.originalError?.code ?? error?.code;
