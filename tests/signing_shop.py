@@ -30,6 +30,15 @@ MERCHANT = {"citizen_id": "Marco_Polo", "package": "merchant"}
 PAYER, OTHER, STRANGER = 1, 2, 9
 """Development accounts: two who pay, and one who sends for them."""
 
+_WALLET = "0x0000000000000000000000000000000000007702"
+_WALLET_CODE = (
+    "5f3560e01c631626ba7e14600f5700"  # isValidSignature(bytes32,bytes) alone; anything else is answered with nothing
+    "5b6004355f5260a43560f81c602052606435604052608435606052"  # hash, v, r and s, as ecrecover wants them
+    "6020608060805f60015afa506080513014"  # is it the key of this very account?
+    "6041575f5ffd5b631626ba7e60e01b5f5260205ff3"  # no: an error without a word; yes: the magic word
+)
+"""A small wallet for EIP-7702."""
+
 
 @dataclass(frozen=True)
 class SigningShop:
@@ -48,13 +57,24 @@ class SigningShop:
         deployment: Path,
         database: Database,
         setenv: Callable[[str, str], None],
+        *,
+        relays: bool = True,
         **variables: str,
     ) -> Iterator[SigningShop]:
-        """Opens its application; keyword arguments become further CASCADE_ variables."""
+        """Opens its application; keyword arguments become further CASCADE_ variables.
+
+        Args:
+            polygon: the chain.
+            deployment: the router's record.
+            database: where it books.
+            setenv: sets a variable for as long as the test runs.
+            relays: the operator sends payments.
+            variables: the rest, in small letters and without CASCADE_.
+        """
         for name, value in {
             "rpc_url": polygon.rpc_url,
             "deployment": str(deployment),
-            "relayer_key": polygon.keys[STRANGER],
+            **({"relayer_key": polygon.keys[STRANGER]} if relays else {}),
             "authorizations_per_minute": "1000",
             **variables,
         }.items():
@@ -98,6 +118,55 @@ class SigningShop:
         """As an account whose key nobody holds."""
         rpc = Rpc(self.polygon.rpc_url)
         rpc.receipt(rpc.submit_as(role, to, data))
+        rpc.close()
+
+    def block(self, payer: str, token: str = USDC) -> None:
+        """Puts an account on a token's block list."""
+        if token == USDC:
+            self.act_as(at.USDC_BLACKLISTER, at.USDC, calldata("blacklist(address)", payer))
+        else:
+            self.act_as(at.USDT_OWNER, at.USDT, calldata("addToBlockedList(address)", payer))
+
+    def pause(self) -> None:
+        """Stops payments, as the Safe would."""
+        rpc = Rpc(self.polygon.rpc_url)
+        owner = rpc.call(self.router, "owner()", returns="address")
+        rpc.close()
+        self.act_as(owner, self.router, calldata("pause()"))
+
+    def let_an_hour_pass(self) -> None:
+        """On chain alone."""
+        now = int(self.polygon.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+        self.polygon.rpc("evm_setNextBlockTimestamp", now + 3600)
+        self.polygon.mine()
+
+    def delegate_to_a_wallet(self, payer: int = PAYER) -> None:
+        """Lets a development account run code that vouches for its signatures."""
+        self.polygon.rpc("anvil_setCode", _WALLET, "0x" + _WALLET_CODE)
+        self.delegate(_WALLET, payer)
+
+    def delegate(self, code_at: str, payer: int = PAYER) -> None:
+        """A real EIP-7702 transaction that lets a development account run a contract's code."""
+        polygon = self.polygon
+        nonce = int(polygon.rpc("eth_getTransactionCount", polygon.accounts[payer], "latest"), 16)
+        account, sender = Account.from_key(polygon.keys[payer]), Account.from_key(polygon.keys[STRANGER])
+        wish = account.sign_authorization({"chainId": 137, "address": code_at, "nonce": nonce})
+        signed = sender.sign_transaction(
+            {
+                "type": 4,
+                "chainId": 137,
+                "nonce": int(polygon.rpc("eth_getTransactionCount", sender.address, "latest"), 16),
+                "to": sender.address,
+                "value": 0,
+                "gas": 200_000,
+                "maxFeePerGas": 10**12,
+                "maxPriorityFeePerGas": 10**11,
+                "authorizationList": [wish],
+            }
+        )
+        rpc = Rpc(polygon.rpc_url)
+        rpc.receipt(rpc("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()))
+        assert rpc.code(account.address) == bytes.fromhex("ef0100" + code_at[2:])
         rpc.close()
 
     def sign(self, typed_data: dict[str, Any], payer: int = PAYER) -> bytes:

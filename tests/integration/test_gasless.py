@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
 
 from cascade.domain.relay import RelayState
 from cascade.rails import signatures
@@ -16,17 +15,9 @@ from cascade.store.database import Database
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon import addresses as at
 from sandbox.polygon.rpc import Rpc, calldata
-from tests.signing_shop import OTHER, PAYER, PRICE, STRANGER, refused
+from tests.signing_shop import OTHER, PAYER, PRICE, refused
 from tests.signing_shop import SigningShop as Shop
 
-WALLET = "0x0000000000000000000000000000000000007702"
-WALLET_CODE = (
-    "5f3560e01c631626ba7e14600f5700"  # isValidSignature(bytes32,bytes) alone; anything else is answered with nothing
-    "5b6004355f5260a43560f81c602052606435604052608435606052"  # hash, v, r and s, as ecrecover wants them
-    "6020608060805f60015afa506080513014"  # is it the key of this very account?
-    "6041575f5ffd5b631626ba7e60e01b5f5260205ff3"  # no: an error without a word; yes: the magic word
-)
-"""A small wallet for EIP-7702."""
 both = pytest.mark.parametrize("token", ["USDC", "USDT"])
 
 
@@ -161,31 +152,22 @@ def shy(shop: Shop, token: str) -> None:
 
 
 def blocked(shop: Shop, token: str) -> None:
-    payer = shop.fund(PAYER, token)
-    if token == "USDC":
-        shop.act_as(at.USDC_BLACKLISTER, at.USDC, calldata("blacklist(address)", payer))
-    else:
-        shop.act_as(at.USDT_OWNER, at.USDT, calldata("addToBlockedList(address)", payer))
+    shop.block(shop.fund(PAYER, token), token)
 
 
 def paused(shop: Shop, token: str) -> None:
     shop.fund(PAYER, token)
-    rpc = Rpc(shop.polygon.rpc_url)
-    owner = rpc.call(shop.router, "owner()", returns="address")
-    rpc.close()
-    shop.act_as(owner, shop.router, calldata("pause()"))
+    shop.pause()
 
 
 def late(shop: Shop, token: str) -> None:
     shop.fund(PAYER, token)
-    now = int(shop.polygon.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
-    shop.polygon.rpc("evm_setNextBlockTimestamp", now + 3600)
-    shop.polygon.mine()
+    shop.let_an_hour_pass()
 
 
 def delegated(shop: Shop, token: str) -> None:
     shop.fund(PAYER, token)
-    delegate(shop, at.MULTICALL3)
+    shop.delegate(at.MULTICALL3)
 
 
 OBSTACLES = [
@@ -220,36 +202,10 @@ def test_a_token_that_changed_its_name_is_noticed(shop: Shop) -> None:
     assert shop.ask(order_id, payer).json()["obstacle"]["reason"] == "token_changed"
 
 
-def delegate(shop: Shop, code_at: str, payer: int = PAYER) -> None:
-    """A real EIP-7702 transaction that lets an account run a contract's code."""
-    polygon = shop.polygon
-    nonce = int(polygon.rpc("eth_getTransactionCount", polygon.accounts[payer], "latest"), 16)
-    account, sender = Account.from_key(polygon.keys[payer]), Account.from_key(polygon.keys[STRANGER])
-    wish = account.sign_authorization({"chainId": 137, "address": code_at, "nonce": nonce})
-    signed = sender.sign_transaction(
-        {
-            "type": 4,
-            "chainId": 137,
-            "nonce": int(polygon.rpc("eth_getTransactionCount", sender.address, "latest"), 16),
-            "to": sender.address,
-            "value": 0,
-            "gas": 200_000,
-            "maxFeePerGas": 10**12,
-            "maxPriorityFeePerGas": 10**11,
-            "authorizationList": [wish],
-        }
-    )
-    rpc = Rpc(polygon.rpc_url)
-    rpc.receipt(rpc("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()))
-    assert rpc.code(account.address) == bytes.fromhex("ef0100" + code_at[2:])
-    rpc.close()
-
-
 @both
 def test_a_delegated_account_that_vouches_pays(shop: Shop, token: str) -> None:
     payer, order_id = shop.fund(PAYER, token), shop.order(token)
-    shop.polygon.rpc("anvil_setCode", WALLET, "0x" + WALLET_CODE)
-    delegate(shop, WALLET)
+    shop.delegate_to_a_wallet()
     offer = shop.ask(order_id, payer, token).json()
     assert (offer["account"], offer["obstacle"]) == ("delegated", None)
     refused(shop.send(order_id, payer, shop.sign(offer["typed_data"], OTHER), token), "wrong_signer")
