@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -23,6 +24,7 @@ from api.routes import authorizations, card, citizens, economics, feeds, health,
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
+from cascade.settings import Settings
 
 STATIC = Path(__file__).parent / "checkout" / "static"
 
@@ -34,14 +36,21 @@ HEADERS = {
 }
 
 
-def content_security_policy(card: CardCheckout | None) -> str:
+def content_security_policy(card: CardCheckout | None, settings: Settings) -> str:
     """The page runs nothing but its own files, may be framed by nobody, and talks to nobody but us.
 
-    Its one form leads, by a redirect, to Stripe's page: Chromium holds `form-action` against the redirect too.
+    Its one form leads, by a redirect, to Stripe's page: Chromium holds `form-action` against the redirect too. With
+    WalletConnect it may also talk to the relay; and Reown's has a frame beside it, which attests our address to wallets.
     """
     checkout = f" {card.stripe.checkout_origin}" if card else ""
+    relay = frame = ""
+    if settings.walletconnect_project_id is not None:
+        url = urlsplit(settings.walletconnect_relay_url)
+        relay = f" {url.scheme}://{url.netloc}"
+        # static/walletconnect.js asks for it by the same rule.
+        frame = " frame-src https://verify.walletconnect.org;" if url.netloc.endswith(".walletconnect.org") else ""
     return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{relay};{frame}"
         f" form-action 'self'{checkout}; base-uri 'none'; frame-ancestors 'none'"
     )
 
@@ -63,7 +72,8 @@ class Headers:
                 headers = MutableHeaders(scope=message)
                 if scope["path"].startswith("/static/"):
                     headers.setdefault("cache-control", "no-cache")  # kept, and asked for again with its ETag
-                policy = content_security_policy(scope["app"].state.cascade.card)
+                cascade = scope["app"].state.cascade
+                policy = content_security_policy(cascade.card, cascade.settings)
                 for name, value in {"content-security-policy": policy, **HEADERS}.items():
                     headers.setdefault(name, value)
             await send(message)

@@ -114,7 +114,21 @@ def _data(cascade: Cascade, moment: Moment, network: dict[str, Any]) -> dict[str
         "seconds_left": moment.seconds_left,
         "network": network,
         "router": cascade.deployment.router,
-        "walletconnect": None,
+        "walletconnect": _walletconnect(cascade),
+    }
+
+
+def _walletconnect(cascade: Cascade) -> dict[str, Any] | None:
+    """What a wallet on another device is told of us; None: there is no project id, and so no WalletConnect here."""
+    settings, chain = cascade.settings, cascade.deployment.chain
+    if settings.walletconnect_project_id is None:
+        return None
+    return {
+        "projectId": settings.walletconnect_project_id,
+        "relayUrl": settings.walletconnect_relay_url,
+        "chainId": chain.chain_id,
+        "name": "Venice",
+        "url": settings.base_url,
     }
 
 

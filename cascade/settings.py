@@ -138,6 +138,11 @@ class Settings(BaseSettings):
     streams_per_address: Annotated[int, Field(ge=1)] = 20
     """Of them, from one address."""
 
+    walletconnect_project_id: str | None = None
+    """Names us to WalletConnect's relay; without it the payment page offers no wallets on other devices. No secret."""
+    walletconnect_relay_url: str = "wss://relay.walletconnect.org"
+    """The relay through which the page and such wallets exchange sealed messages."""
+
     poll_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     """How often the indexer asks the node for new blocks."""
     log_range_blocks: Annotated[int, Field(ge=1, le=100_000)] = 2_000
@@ -180,6 +185,21 @@ class Settings(BaseSettings):
         if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
             raise ValueError("must be an address such as https://pay.example.org")
         return value.rstrip("/")
+
+    @field_validator("walletconnect_project_id")
+    @classmethod
+    def _is_project_id(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[0-9a-f]{32}", value, re.ASCII):
+            raise ValueError("must be 32 hexadecimal digits; unset it to offer no WalletConnect")
+        return value
+
+    @field_validator("walletconnect_relay_url")
+    @classmethod
+    def _is_websocket(cls, value: str) -> str:
+        # Its origin goes into the page's Content-Security-Policy: no character of it may have a meaning there.
+        if not re.fullmatch(r"wss?://[a-z0-9.-]+(:[0-9]{1,5})?(/[\w.~/-]*)?", value, re.ASCII):
+            raise ValueError("must be a ws or wss URL such as wss://relay.walletconnect.org")
+        return value
 
     @field_validator("api_key")
     @classmethod

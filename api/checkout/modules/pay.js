@@ -176,20 +176,11 @@ function button({ name, icon, provider }) {
   return made;
 }
 
-/** A wallet elsewhere: the bundle that speaks WalletConnect is loaded when somebody asks for it. */
-async function pair() {
-  const { pair: paired } = await import("./walletconnect.js");
-  return paired(data.walletconnect, ({ qr, link }) => {
-    element("pairing-qr").replaceChildren(qr);
-    /** @type {HTMLAnchorElement} */ (element("pairing-link")).href = link;
-  });
-}
-
 document.addEventListener("click", async ({ target }) => {
   const clicked = /** @type {HTMLElement} */ (target);
   const { copy } = clicked.dataset;
   if (clicked.id === "print") print();
-  if (clicked.id === "walletconnect") void pay(pair);
+  if (clicked.id === "walletconnect") void pay(async () => (await import("./pairing.js")).invite(data.walletconnect));
   if (!copy) return;
   await navigator.clipboard.writeText(copy);
   clicked.textContent = words.copied;

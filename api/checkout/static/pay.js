@@ -154,20 +154,13 @@ function button({ name, icon, provider }) {
     made.onclick = () => pay(() => provider);
     return made;
 }
-async function pair() {
-    const { pair: paired } = await import("./walletconnect.js");
-    return paired(data.walletconnect, ({ qr, link }) => {
-        element("pairing-qr").replaceChildren(qr);
-        (element("pairing-link")).href = link;
-    });
-}
 document.addEventListener("click", async ({ target }) => {
     const clicked = (target);
     const { copy } = clicked.dataset;
     if (clicked.id === "print")
         print();
     if (clicked.id === "walletconnect")
-        void pay(pair);
+        void pay(async () => (await import("./pairing.js")).invite(data.walletconnect));
     if (!copy)
         return;
     await navigator.clipboard.writeText(copy);

@@ -1,4 +1,5 @@
 const [REJECTED, ALREADY_ASKED, UNAUTHORIZED] = [4001, -32002, 4100];
+const [NO_RELAY, WRONG_CHAIN, NOBODY_CAME] = [4900, 4901, 8000];
 const CANNOT = [4200, -32601, -32004];
 const POLL_MS = 1500;
 const SLOW_AFTER_MS = 60_000;
@@ -158,6 +159,9 @@ export function explain(error, words) {
         case REJECTED: return words.rejected;
         case ALREADY_ASKED: return words.already_asked;
         case UNAUTHORIZED: return words.unauthorized;
+        case NO_RELAY: return words.no_relay;
+        case WRONG_CHAIN: return words.network;
+        case NOBODY_CAME: return words.nobody_came;
     }
     if (/insufficient funds/i.test(said))
         return words.obstacles.no_pol;

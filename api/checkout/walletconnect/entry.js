@@ -1,0 +1,2 @@
+export { SignClient } from "@walletconnect/sign-client";
+export { encode } from "uqr";
