@@ -21,6 +21,8 @@ class Phase(StrEnum):
     """Where a payer stands: mostly where the order does."""
 
     OPEN = "open"
+    PART = "part"
+    """A part of the price has come: the rest can be transferred, or the whole price be paid, which brings more."""
     RETURNED = "returned"
     """Stripe has sent the payer back. That says nothing by itself: only Stripe's word counts."""
     SENDING = "sending"
@@ -61,7 +63,9 @@ def phase_of(moment: Moment, *, returned: bool) -> Phase:
         return Phase.SENDING
     if returned:
         return Phase.RETURNED
-    return Phase.RENEWED if moment.renewal else Phase(status)
+    if moment.renewal:
+        return Phase.RENEWED
+    return Phase.PART if moment.view.missing else Phase(status)
 
 
 def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str, Any]:

@@ -19,6 +19,7 @@ const LEGACY_AFTER_MS = 300;
 const element = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const say = (/** @type {string} */ id, text = "") => { element(id).textContent = text; };
 const phase = () => element("order").dataset.phase;
+const isOpen = () => /open|part/.test(phase() ?? "");
 const json = (/** @type {string} */ id) => JSON.parse(element(id).textContent ?? "");
 
 /** @type {Data} */
@@ -36,7 +37,7 @@ let streaming = false;
 let timer = 0;
 
 function show() {
-  const open = phase() === "open";
+  const open = isOpen();
   element("pay").hidden = !open || sent;
   element("pay").ariaBusy = String(busy);
   if (!open) {
@@ -89,7 +90,7 @@ function follow() {
 
 function tick() {
   const left = Math.ceil((deadline - Date.now()) / 1000);
-  if (phase() !== "open" || left * 1000 > NEAR_MS) return;
+  if (!isOpen() || left * 1000 > NEAR_MS) return;
   element("clock").className = "near";
   const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
   if (left === 0) void poll();
@@ -109,9 +110,9 @@ async function pay(choose) {
     const { payFrom, explain } = await import("./wallet.js");
     try {
       const { landed } = await payFrom(await choose(), { data, words, say, look });
-      sent = true;
-      say("step", words.sent);
-      landed.catch(fail).then(poll);
+      sent = Boolean(landed); // else it is with us, and the server says so
+      say("step", landed && words.sent);
+      landed?.catch(fail).then(poll);
     } catch (error) {
       fail(error);
     }

@@ -29,10 +29,11 @@ class Problem extends Error {
 }
 
 /**
- * Pays the page's order. Resolves when the wallet has done all that is asked of it; what it sent may still fail on chain.
+ * Pays the page's order. Resolves when the wallet has done all that is asked of it, with what it sent and may still fail on
+ * chain; with nothing where it only signed.
  * @param {Provider} provider
  * @param {Page} page
- * @returns {Promise<{landed: Promise<void>}>}
+ * @returns {Promise<{landed?: Promise<void>}>}
  */
 export async function payFrom(provider, page) {
   const { data, words, say } = page;
@@ -52,7 +53,7 @@ export async function payFrom(provider, page) {
     });
   if (!signature) return sendCalls(provider, page, account, plan);
   const answer = await ask(send_to, page, { payer: account, signature, token });
-  if (method !== "permit") return { landed: Promise.resolve() };
+  if (method !== "permit") return {};
   say("step", words.confirm_pay);
   return { landed: mined(provider, await send(provider, page, account, answer), page) };
 }

@@ -8,6 +8,7 @@ const LEGACY_AFTER_MS = 300;
 const element = (id) => (document.getElementById(id));
 const say = (id, text = "") => { element(id).textContent = text; };
 const phase = () => element("order").dataset.phase;
+const isOpen = () => /open|part/.test(phase() ?? "");
 const json = (id) => JSON.parse(element(id).textContent ?? "");
 const data = json("page");
 const words = json("words");
@@ -20,7 +21,7 @@ let again = false;
 let streaming = false;
 let timer = 0;
 function show() {
-    const open = phase() === "open";
+    const open = isOpen();
     element("pay").hidden = !open || sent;
     element("pay").ariaBusy = String(busy);
     if (!open) {
@@ -71,7 +72,7 @@ function follow() {
 }
 function tick() {
     const left = Math.ceil((deadline - Date.now()) / 1000);
-    if (phase() !== "open" || left * 1000 > NEAR_MS)
+    if (!isOpen() || left * 1000 > NEAR_MS)
         return;
     element("clock").className = "near";
     const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
@@ -90,9 +91,9 @@ async function pay(choose) {
         const { payFrom, explain } = await import("./wallet.js");
         try {
             const { landed } = await payFrom(await choose(), { data, words, say, look });
-            sent = true;
-            say("step", words.sent);
-            landed.catch(fail).then(poll);
+            sent = Boolean(landed);
+            say("step", landed && words.sent);
+            landed?.catch(fail).then(poll);
         }
         catch (error) {
             fail(error);

@@ -32,7 +32,7 @@ export async function payFrom(provider, page) {
         return sendCalls(provider, page, account, plan);
     const answer = await ask(send_to, page, { payer: account, signature, token });
     if (method !== "permit")
-        return { landed: Promise.resolve() };
+        return {};
     say("step", words.confirm_pay);
     return { landed: mined(provider, await send(provider, page, account, answer), page) };
 }
