@@ -41,7 +41,7 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Effort:
+class Effort:
     """What a method asks of the payer.
 
     Attributes:
@@ -55,12 +55,12 @@ class _Effort:
     gas: int
 
 
-_EFFORTS: Final = {
-    Method.AUTHORIZATION: _Effort(1, 0, 0),
-    Method.PERMIT2: _Effort(1, 0, 0),
-    Method.PAY: _Effort(1, 1, 80_000),
-    Method.PERMIT: _Effort(2, 1, 95_000),
-    Method.APPROVE: _Effort(2, 2, 105_000),
+EFFORTS: Final = {
+    Method.AUTHORIZATION: Effort(1, 0, 0),
+    Method.PERMIT2: Effort(1, 0, 0),
+    Method.PAY: Effort(1, 1, 80_000),
+    Method.PERMIT: Effort(2, 1, 95_000),
+    Method.APPROVE: Effort(2, 2, 105_000),
 }
 
 
@@ -145,13 +145,7 @@ class Wallets:
         if len(signature) != signatures.SIGNATURE_BYTES:
             raise refused(Refusal.WRONG_SIGNER)
         (look,) = look_at(self._node, payer, [terms], signature, permit=True).looks
-        refusal = _in_the_way(look)
-        if refusal is None and not look.takes_permits:
-            refusal = Refusal.TOKEN_CHANGED
-        if refusal is None and permits.signer(terms, payer, look.nonce or 0, signature) != payer:
-            refusal = Refusal.WRONG_SIGNER
-        if refusal is None and isinstance(look.simulated, Reverted):
-            refusal = refusal_of(look.simulated.data)
+        refusal = _objection(look, payer, signature)
         if refusal is not None:
             raise refused(refusal)
         label = f"Pay {terms.amount.display()} {terms.token.code}"
@@ -201,7 +195,7 @@ def _plan(payer: Payer, look: Look, *, relays: bool) -> Plan:
 
 def _rank(plan: Plan) -> tuple[int, Fraction, int, int]:
     """Less is better; of plans with obstacles, the one whose obstacle says most of what the payer can do."""
-    effort = _EFFORTS[plan.method]
+    effort = EFFORTS[plan.method]
     holding = next(each for each in plan.holdings if each.held.asset == plan.terms.token)
     if plan.obstacle is None:
         place = 0
@@ -239,9 +233,27 @@ def _in_the_way(look: Look) -> Refusal | None:
     return next((refusal for refusal, there in found.items() if there or look.objection is refusal), None)
 
 
+def _objection(look: Look, payer: str, signature: bytes) -> Refusal | None:
+    """Why a payment by a permit would fail."""
+    refusal = _in_the_way(look)
+    if refusal is not None:
+        return refusal
+    if look.account is not Account.KEY:
+        return Refusal.DELEGATED_CODE
+    if look.nonce is None or not look.takes_permits:
+        return Refusal.TOKEN_CHANGED
+    if permits.signer(look.terms, payer, look.nonce, signature) != payer:
+        return Refusal.WRONG_SIGNER
+    if not isinstance(look.simulated, Reverted):
+        return None
+    refusal = refusal_of(look.simulated.data)
+    # The allowance is what the permit was to give: the token did not take it, for a reason that the router keeps.
+    return Refusal.REVERTED if refusal is Refusal.INSUFFICIENT_ALLOWANCE else refusal
+
+
 def _lacks_fee(payer: Payer, method: Method) -> bool:
     """Whether a payer surely has too little for the fees; for an account with code somebody else may pay them."""
-    return payer.account is Account.KEY and payer.balance_wei < least_wei(_EFFORTS[method].gas, payer.base_fee)
+    return payer.account is Account.KEY and payer.balance_wei < least_wei(EFFORTS[method].gas, payer.base_fee)
 
 
 def _typed_data(payer: Payer, look: Look, method: Method) -> dict[str, Any] | None:

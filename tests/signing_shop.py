@@ -19,7 +19,7 @@ from cascade.domain.relay import RelayKind
 from cascade.rails.router_calls import pay_with_authorization, pay_with_permit2
 from cascade.store import orders, relay
 from cascade.store.database import Database
-from sandbox.polygon import LocalPolygon
+from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon import addresses as at
 from sandbox.polygon.rpc import Rpc, calldata
 from sandbox.wallet import Wallet
@@ -98,6 +98,35 @@ class SigningShop:
         body = {"payer": payer, "signature": "0x" + signature.hex(), "token": token}
         answer: httpx.Response = self.http.post(f"/api/payments/orders/{order_id}/authorization", json=body)
         return answer
+
+    def ask_plan(self, order_id: str, payer: str, token: str | None = None) -> httpx.Response:
+        """Asks how an account pays best."""
+        query = {"payer": payer} | ({} if token is None else {"token": token})
+        answer: httpx.Response = self.http.get(f"/api/payments/orders/{order_id}/wallet", params=query)
+        return answer
+
+    def plan(self, order_id: str, payer: str, token: str | None = None) -> dict[str, Any]:
+        """How an account pays best."""
+        answer = self.ask_plan(order_id, payer, token)
+        assert answer.status_code == 200, answer.json()
+        return dict(answer.json())
+
+    def permit(self, order_id: str, payer: str, signature: bytes, token: str) -> httpx.Response:
+        """Sends a signed permit."""
+        body = {"payer": payer, "signature": "0x" + signature.hex(), "token": token}
+        answer: httpx.Response = self.http.post(f"/api/payments/orders/{order_id}/permit", json=body)
+        return answer
+
+    def send_calls(self, calls: list[dict[str, Any]], payer: int = PAYER) -> int:
+        """What a payer's wallet does with calls; returns the gas that they used."""
+        wallet = Wallet(self.polygon.rpc_url, self.polygon.keys[payer])
+        receipts = [wallet.receipt(wallet.send(call["to"], call["data"])) for call in calls]
+        wallet.close()
+        return sum(int(receipt["gasUsed"], 16) for receipt in receipts)
+
+    def allow(self, payer: int, token: str, units: int = PRICE) -> None:
+        """Lets the router spend a development account's tokens."""
+        self.act(payer, TOKENS[token].address, calldata("approve(address,uint256)", self.router, units))
 
     def fund(self, payer: int, token: str = USDC, units: int = PRICE, *, allow: bool = True) -> str:
         """Gives a development account money and, for Permit2, its allowance."""

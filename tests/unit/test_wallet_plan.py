@@ -11,14 +11,14 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from cascade.domain.fees import GWEI, least_wei
+from cascade.domain.fees import GWEI
 from cascade.domain.money import USDC, USDT, Asset
 from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
 from cascade.errors import NotPayable
 from cascade.rails import permits, signatures
 from cascade.rails.node import Reverted
 from cascade.rails.payers import Account, Look, Payer
-from cascade.wallet_plan import Method, Plan, best_plan, check_unsent
+from cascade.wallet_plan import EFFORTS, Method, Plan, best_plan, check_unsent
 from tests.unit.test_signatures import PAYER, terms_in
 
 PRICE = terms_in(USDC).units
@@ -138,9 +138,7 @@ NEEDS_POL = {Method.PAY: ALLOWED, Method.PERMIT: {}, Method.APPROVE: RENAMED}
 
 @pytest.mark.parametrize(("method", "changes"), NEEDS_POL.items(), ids=NEEDS_POL)
 def test_who_sends_needs_pol_to_the_last_wei(method: Method, changes: dict[str, Any]) -> None:
-    gas = {Method.PAY: 80_000, Method.PERMIT: 95_000, Method.APPROVE: 105_000}[method]
-    least = gas * (30 + 25) * GWEI
-    assert least_wei(gas, 30 * GWEI) == least
+    least = EFFORTS[method].gas * (30 + 25) * GWEI
     enough, short = (best(look(USDC, **changes), wei=wei, relays=False) for wei in (least, least - 1))
     assert (enough.method, enough.obstacle) == (method, None)
     assert (short.method, short.obstacle) == (method, Refusal.NO_POL)
