@@ -89,6 +89,11 @@ class Box:
                 undo.enter_context(Observatory.start(home, endpoints["api"], environment))
             return cls(home, Parts(postgres, polygon, cascade), endpoints, undo.pop_all())
 
+    @property
+    def polygon(self) -> LocalPolygon:
+        """The chain inside."""
+        return self._parts.polygon
+
     def check(self) -> None:
         """Raises BoxFailed when a part has ended by itself."""
         parts = {

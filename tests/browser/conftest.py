@@ -35,12 +35,12 @@ addEventListener("securitypolicyviolation", (e) => console.error(`CSP ${e.violat
 def browser() -> Iterator[Browser]:
     # Not for the whole session: Playwright's event loop would be in the way of other suites' own.
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_chromium(playwright), args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
         yield browser
         browser.close()
 
 
-def _chromium(playwright: Playwright) -> str:
+def chromium(playwright: Playwright) -> str:
     named = os.environ.get("CHROMIUM")
     on_path = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
     for candidate in (named, *on_path, playwright.chromium.executable_path):

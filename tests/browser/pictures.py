@@ -1,0 +1,156 @@
+"""``make pictures``: every state of the payment page as a picture, taken from a running system, for docs and to look at."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import psycopg
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from rich.console import Console
+
+from sandbox.box import Box
+from sandbox.ports import free_port
+from sandbox.wallet import Wallet
+from tests.browser.conftest import FLAGS, chromium
+from tests.browser.wallet import PayerWallet, Refusal
+
+DOCS = Path("docs/pictures")
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 720}, "has_touch": True, "is_mobile": True}
+DESK: dict[str, Any] = {"viewport": {"width": 900, "height": 720}}
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Crect width='8' height='8' rx='2'"
+    " fill='%23e2761b'/%3E%3C/svg%3E"
+)
+_PATIENCE_SECONDS = 60.0
+
+
+@dataclass
+class Studio:
+    """A running system, and a browser in front of it."""
+
+    box: Box
+    browser: Browser
+    folder: Path
+    console: Console
+
+    def order(self, **wish: str) -> dict[str, Any]:
+        """A new order."""
+        asked = {"citizen_id": "Marco_Polo", **(wish or {"package": "merchant"})}
+        answer = httpx.post(f"{self.box.endpoints['api']}/api/payments/crypto-payment-intent", json=asked, trust_env=False)
+        begun: dict[str, Any] = answer.raise_for_status().json()
+        return begun
+
+    def age(self, order: dict[str, Any], minutes: int) -> None:
+        """Let an order have been opened earlier."""
+        with psycopg.connect(self.box.endpoints["database_url"]) as connection:
+            connection.execute("SET LOCAL session_replication_role = replica")
+            connection.execute(
+                "UPDATE orders SET created_at = created_at - %(by)s * interval '1 minute',"
+                " expires_at = expires_at - %(by)s * interval '1 minute' WHERE id = %(id)s",
+                {"by": minutes, "id": order["order_id"]},
+            )
+
+    def transfer(self, order: dict[str, Any], units: int) -> None:
+        """A plain transfer to the order's address."""
+        payer = Wallet(self.box.endpoints["rpc_url"], self.box.endpoints["funded_key"])
+        try:
+            token = self.box.endpoints["tokens"][order["token"]]
+            payer.receipt(payer.transfer(token, order["deposit_address"], units))
+        finally:
+            payer.close()
+
+    def take(self, name: str, url: str, *acts: Callable[[Page], object], wallet: PayerWallet | None = None) -> None:
+        """Takes one state on a phone by day and by night and on a desk."""
+        for suffix, options in (("phone", PHONE), ("phone-dark", PHONE), ("desk", DESK), ("desk-dark", DESK)):
+            scheme = "dark" if suffix.endswith("dark") else "light"
+            language = "it-IT" if name.endswith("-it") else "en-GB"
+            context = self.browser.new_context(**options, color_scheme=scheme, locale=language)
+            self._take(context, f"{name}-{suffix}", url, acts, wallet)
+            context.close()
+
+    def _take(
+        self,
+        context: BrowserContext,
+        name: str,
+        url: str,
+        acts: tuple[Callable[[Page], object], ...],
+        wallet: PayerWallet | None,
+    ) -> None:
+        if wallet is not None:
+            wallet.install(context)
+        page = context.new_page()
+        page.goto(url)
+        page.wait_for_timeout(600)
+        for act in acts:
+            act(page)
+        page.wait_for_timeout(400)
+        height = int(page.evaluate("document.body.scrollHeight"))
+        page.set_viewport_size({"width": page.viewport_size["width"], "height": height})  # type: ignore[index]
+        page.wait_for_timeout(100)
+        page.screenshot(path=self.folder / f"{name}.png")
+        self.console.print(name)
+
+    def until(self, order: dict[str, Any], holds: Callable[[dict[str, Any]], bool]) -> None:
+        """Waits until an order stands as it should."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        path = f"{self.box.endpoints['api']}/api/payments/orders/{order['order_id']}"
+        while not holds(httpx.get(path, trust_env=False).json()):
+            assert time.monotonic() < deadline, f"{order['order_id']} did not come that far"
+            time.sleep(0.2)
+
+    def wallet(self, **settings: Any) -> PayerWallet:
+        """A wallet with the box's money in it."""
+        return PayerWallet(self.box.polygon, self.box.endpoints["funded_key"], name="MetaMask", icon=_ICON, **settings)
+
+
+def take_all(studio: Studio) -> None:
+    """Every state there is to see."""
+    shop, order = studio.box.endpoints["api"], studio.order()
+    link = order["payment_link"]
+    declining = studio.wallet(refusals={"eth_requestAccounts": Refusal(4001, "User rejected the request.")})
+    pays = [lambda page: page.locator("#wallets button").click()]
+    studio.take("choose", f"{shop}/pay", lambda page: page.get_by_text("Merchant").click())
+    studio.take("custom", f"{shop}/pay", lambda page: page.get_by_text("own").click(), lambda page: page.fill("#usd", "25"))
+    studio.take("open", link, wallet=declining)
+    studio.take("open-it", link, wallet=declining)
+    studio.take("no-wallet", link)
+    studio.take("send", link, lambda page: page.locator("#send > summary").click())
+    studio.take("declined", link, *pays, wallet=declining)
+    studio.take("returned", f"{link}?card=paid")
+    studio.take("unknown", f"{shop}/pay/nothing-has-this-link")
+    part = studio.order(usd_amount="250")
+    studio.transfer(part, 100_000_000)
+    studio.until(part, lambda state: state["missing"] is not None)
+    studio.take("part", part["payment_link"])
+    studio.age(order, 20)
+    studio.take("expired", link)
+    paid = studio.order()
+    studio.transfer(paid, int(paid["amount"]))
+    studio.until(paid, lambda state: state["status"] == "fulfilled")
+    studio.take("paid", paid["payment_link"])
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=DOCS, show_default=True)
+def main(folder: Path) -> None:
+    """Take the pictures of the payment page anew."""
+    folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="cascade-pictures-") as home:
+        with console.status("Starting the whole system ..."):
+            box = Box.start(Path(home), free_port())
+        with box, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
+            take_all(Studio(box, browser, folder, console))
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
