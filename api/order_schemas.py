@@ -110,7 +110,7 @@ class MissingOut(Body):
 
     @classmethod
     def of(cls, missing: Money) -> MissingOut:
-        """In the order's stablecoin; a dollar of the other one does as well."""
+        """In the stablecoin of the first part; a dollar of the other one does as well."""
         return cls(token=missing.asset.code, amount=str(missing.units), amount_display=exact(missing.plain))
 
 

@@ -170,20 +170,20 @@ class Checkout:
     def open_order(
         self, connection: Conn, *, citizen_id: str, package: str | None, usd_amount: str | None, token: str = USDC.code
     ) -> OrderView:
-        """Open an order: one locked quote, payable by card and, on chain, in one stablecoin for a start.
+        """Open an order: one locked quote, payable by card and, on chain, in every stablecoin that the router takes.
 
         Args:
             connection: the order is stored in its transaction.
             citizen_id: who gets the ducats.
             package: a package's id, or None.
             usd_amount: US dollars as a plain decimal, or None.
-            token: ``USDC`` or ``USDT``.
+            token: ``USDC`` or ``USDT``: whose terms come first in the answer.
 
         Raises:
             InvalidInput: one of them cannot be taken; the message says why.
         """
         check_citizen_id(citizen_id)
-        self.stablecoin(token)
+        first, _ = self.stablecoin(token)
         quote = self.quote(connection, package, usd_amount)
         # The router counts whole seconds, so the order does too.
         now = orders.clock(connection).replace(microsecond=0)
@@ -203,10 +203,14 @@ class Checkout:
             order.id,
             {"expires_at": f"{order.expires_at:%Y-%m-%dT%H:%M:%SZ}"},
         )
-        return OrderView(order, [self.terms(connection, order, token)], OrderStatus.OPEN)
+        accepted = self.deployment.chain.stablecoins.items()
+        terms = [self._new_terms(connection, order, asset, address) for asset, address in accepted]
+        return OrderView(order, sorted(terms, key=lambda each: each.token != first), OrderStatus.OPEN)
 
     def terms(self, connection: Conn, order: Order, token: str) -> ChainTerms:
         """What a stored order asks for in a stablecoin: the same terms at every call.
+
+        An order has them from its opening, unless it is older than that rule or its router was replaced since.
 
         Raises:
             InvalidInput: the router takes no such token.
@@ -217,6 +221,10 @@ class Checkout:
         for terms in orders.chain_terms(connection, order.id):
             if (terms.chain_id, terms.router, terms.token) == (chain_id, router, asset):
                 return terms
+        return self._new_terms(connection, order, asset, address)
+
+    def _new_terms(self, connection: Conn, order: Order, asset: Asset, address: str) -> ChainTerms:
+        chain_id, router = self.deployment.chain.chain_id, self.deployment.router
         units = order.quote.price_in(asset).units
         expires_at = int(order.expires_at.timestamp())
         salt = secrets.token_bytes(32)
@@ -256,18 +264,17 @@ class Checkout:
             CreditState.CREDITED if credit and self.keeps_purses else credit,
             relay.of_order(connection, order.id),
             deposits.of_order(connection, order.id),
-            _missing(order, terms, status, booked),
+            _missing(order, status, booked),
         )
 
 
-def _missing(
-    order: Order, terms: Sequence[ChainTerms], status: OrderStatus, booked: Sequence[BookedPayment]
-) -> Money | None:
-    """What of the price is still to come; None when no part came, and when no more can come."""
+def _missing(order: Order, status: OrderStatus, booked: Sequence[BookedPayment]) -> Money | None:
+    """What of the price is still to come, in the stablecoin of the first part; None when no part came, and when no more
+    can come."""
     parts = payments.parts_of(booked)
     if not parts or status is OrderStatus.EXPIRED or payments.fulfilment(booked):
         return None
-    return missing_of(order.quote, terms[0].token, parts)
+    return missing_of(order.quote, parts[0].left.asset, parts)
 
 
 def tell_seen(connection: Conn) -> None:

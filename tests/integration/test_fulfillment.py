@@ -27,7 +27,7 @@ def suspended(database: Database) -> list[SuspenseReason | None]:
 
 
 def test_a_payment_gives_ducats_and_bonus(database: Database) -> None:
-    (terms,) = open_order(database).terms
+    terms = open_order(database).terms[0]
     assert book(database, confirmed(terms)) is Outcome.FULFILLED
     assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
     assert balance_of(database, "treasury", "USDC") == -125_000_000  # a debit
@@ -50,7 +50,7 @@ def test_many_processes_with_the_same_payment_book_it_once(database: Database) -
 
 
 def test_many_payments_of_one_order_fulfil_it_once(database: Database) -> None:
-    (terms,) = open_order(database).terms
+    terms = open_order(database).terms[0]
     outcomes = together(8, lambda _: book(database, confirmed(terms)))
     assert sorted(outcomes) == [Outcome.FULFILLED] + [Outcome.SUSPENSE] * 7
     assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
@@ -59,7 +59,7 @@ def test_many_payments_of_one_order_fulfil_it_once(database: Database) -> None:
 
 
 def test_a_reference_with_other_contents_is_refused(database: Database) -> None:
-    (terms,) = open_order(database).terms
+    terms = open_order(database).terms[0]
     book(database, confirmed(terms, reference="chain:137:5:5"))
     with pytest.raises(LedgerConflict, match="compare the evidence"):
         book(database, confirmed(terms, reference="chain:137:5:5", amount=Money(USDC, 1)))
@@ -67,7 +67,7 @@ def test_a_reference_with_other_contents_is_refused(database: Database) -> None:
 
 @pytest.mark.parametrize(("units", "reason"), [(249_999_999, SuspenseReason.SHORT), (250_000_001, SuspenseReason.OVER)])
 def test_another_amount_goes_to_suspense(database: Database, units: int, reason: SuspenseReason) -> None:
-    (terms,) = open_order(database).terms
+    terms = open_order(database).terms[0]
     assert book(database, confirmed(terms, amount=Money(USDC, units))) is Outcome.SUSPENSE
     assert suspended(database) == [reason]
     assert balance_of(database, "citizen:Marco_Polo") == 0
@@ -76,7 +76,7 @@ def test_another_amount_goes_to_suspense(database: Database, units: int, reason:
 
 
 def test_a_strangers_payment_is_booked_once_also_when_it_comes_many_times(database: Database) -> None:
-    (terms,) = open_order(database).terms
+    terms = open_order(database).terms[0]
     stranger = ConfirmedPayment(
         "chain:137:1:9", confirmed(terms).rail, b"\xff" * 32, Money(USDC, 5), {"treasury": 3, "partner": 2}, "0x", "0x"
     )
@@ -184,7 +184,7 @@ def test_sales_and_reversals_of_one_citizen_do_not_lock_each_other_out(database:
 
 
 def test_what_waits_in_suspense_waits_no_more_when_it_went_back(database: Database) -> None:
-    (terms,) = open_order(database).terms
+    terms = open_order(database).terms[0]
     short = confirmed(terms, amount=Money(USDC, 7))
     book(database, short)
     take_back(database, refund(short, 3))

@@ -224,7 +224,7 @@ def test_a_safe_pays_with_its_owners_signatures(shop: Shop, token: str) -> None:
     offer = shop.ask(order_id, safe, token).json()
     assert (offer["account"], offer["obstacle"]) == ("contract", None)
     with shop.database.transaction() as connection:
-        (terms,) = orders.chain_terms(connection, order_id)
+        (terms,) = (each for each in orders.chain_terms(connection, order_id) if each.token.code == token)
     message = {
         "types": {
             "EIP712Domain": [{"name": "chainId", "type": "uint256"}, {"name": "verifyingContract", "type": "address"}],

@@ -83,7 +83,7 @@ def assert_sound(database: Database) -> None:
 
 
 def test_a_part_is_credited_and_the_last_brings_the_rest_with_the_bonus(database: Database, view: OrderView) -> None:
-    (terms,) = view.terms
+    terms = view.terms[0]
     assert book(database, collected(terms, 83_333_333)) is Outcome.CREDITED
     assert ducats(database) == 833_333_330
     assert book(database, collected(terms, 83_333_333, USDT)) is Outcome.CREDITED  # a dollar is a dollar
@@ -135,14 +135,14 @@ def test_the_other_stablecoin_pays_as_well(database: Database, view: OrderView) 
 
 
 def test_other_payments_still_have_to_be_exact(database: Database, view: OrderView) -> None:
-    (terms,) = view.terms
+    terms = view.terms[0]
     for amount in (Money(USDC, PRICE - 1), Money(USDC, PRICE + 1), Money(USDT, PRICE)):
         assert book(database, confirmed(terms, amount=amount)) is Outcome.SUSPENSE
     assert ducats(database) == 0
 
 
 def test_the_whole_price_by_wallet_after_a_part_brings_the_quote_as_well(database: Database, view: OrderView) -> None:
-    (terms,) = view.terms
+    terms = view.terms[0]
     part = collected(terms, 100 * DOLLAR)
     book(database, part)
     assert book(database, confirmed(terms)) is Outcome.FULFILLED

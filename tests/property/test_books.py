@@ -57,7 +57,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(target=booked, view=orders)
     def pay(self, view: OrderView) -> tuple[ConfirmedPayment, OrderView, Outcome]:
-        (terms,), quote = view.terms, view.order.quote
+        terms, quote = view.terms[0], view.order.quote
         payment = confirmed(terms)
         first = view.order.id not in self.paid
         outcome = self._book(payment, Outcome.FULFILLED if first else Outcome.SUSPENSE)
@@ -68,7 +68,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(target=booked, view=orders, difference=st.integers(-5, 5).filter(bool))
     def pay_another_amount(self, view: OrderView, difference: int) -> tuple[ConfirmedPayment, OrderView, Outcome]:
-        (terms,) = view.terms
+        terms = view.terms[0]
         payment = confirmed(terms, amount=Money(terms.token, terms.units + difference))
         return payment, view, self._book(payment, Outcome.SUSPENSE)
 

@@ -80,7 +80,7 @@ class Credits(RuleBasedStateMachine):
 
     @rule(target=sales, who=st.integers(0, 2), cents=st.integers(1, 4_999))
     def sell_in_parts(self, who: int, cents: int) -> Any:
-        (terms,) = open_order(self.database, citizen=self.citizens[who], package="explorer").terms
+        terms = open_order(self.database, citizen=self.citizens[who], package="explorer").terms[0]
         first = cents * 10_000
         parts = [collected(terms, units) for units in (first, terms.units - first)]
         with self.database.transaction() as connection:
