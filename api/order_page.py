@@ -58,14 +58,16 @@ def phase_of(moment: Moment, *, returned: bool) -> Phase:
     status = moment.view.status
     if status not in (OrderStatus.OPEN, OrderStatus.EXPIRED):
         return Phase(status)
+    missing = moment.view.missing
     under_way = (RelayState.QUEUED, RelayState.SENT)
-    if any(item.state in under_way and item.kind is not RelayKind.COLLECT for item in moment.view.relay):
+    signed = any(item.state in under_way and item.kind is not RelayKind.COLLECT for item in moment.view.relay)
+    if signed or (missing is not None and not missing.units):
         return Phase.SENDING
     if returned:
         return Phase.RETURNED
     if moment.renewal:
         return Phase.RENEWED
-    return Phase.PART if moment.view.missing else Phase(status)
+    return Phase.PART if missing else Phase(status)
 
 
 def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str, Any]:
@@ -75,6 +77,7 @@ def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str,
     granted = {payment.reference: payment.grant.total for payment in view.payments if payment.grant}
     address = f"{cascade.settings.base_url}{here}"
     network = _network(cascade)
+    missing = view.missing if view.missing and view.missing.units else None
     return {
         "phase": phase_of(moment, returned=returned),
         "order": OrderOut.of(view, chain, collects=cascade.settings.has_relayer),
@@ -89,8 +92,8 @@ def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str,
         "rate": str(sold.rate),
         "credits": granted,
         "credited": sum(granted.values(), Money(DUCAT, 0)),
-        "missing": view.missing,
-        "arrived": sold.price_in(view.missing.asset) - view.missing if view.missing else None,
+        "missing": missing,
+        "arrived": sold.price_in(missing.asset) - missing if missing else None,
         "coins": [asset.code for asset in chain.stablecoins],
         "card": cascade.card is not None,
         "test_mode": cascade.card is not None and cascade.card.stripe.test_mode,

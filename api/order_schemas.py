@@ -193,7 +193,8 @@ class OrderOut(Body):
     def of(cls, view: OrderView, chain: Chain, *, collects: bool = False) -> OrderOut:
         """An order as it stands; ``collects``: plain transfers are looked for here."""
         order = view.order
-        payable = collects and view.status is OrderStatus.OPEN
+        missing = view.missing if view.missing and view.missing.units else None
+        payable = collects and view.status is OrderStatus.OPEN and (missing or view.missing is None)
         payments = [
             PaymentOut(
                 rail=payment.rail,
@@ -246,7 +247,7 @@ class OrderOut(Body):
             payments=payments + sightings + at_the_bank,
             credit=view.credit,
             relay=[RelayOut.of(item) for item in view.relay],
-            transfer_to=[TransferToOut.of(order.id, terms, view.missing) for terms in view.terms if payable],
+            transfer_to=[TransferToOut.of(order.id, terms, missing) for terms in view.terms if payable],
             deposits=[DepositOut.of(arrival, chain) for arrival in view.deposits],
-            missing=MissingOut.of(view.missing) if view.missing else None,
+            missing=MissingOut.of(missing) if missing else None,
         )

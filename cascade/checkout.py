@@ -15,9 +15,9 @@ from cascade.domain.card import CardCase, CardIntent, IntentStatus
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import CreditState, credit_state
 from cascade.domain.events import EventType
-from cascade.domain.money import USD, USDC, Asset, Money
+from cascade.domain.money import DUCAT, USD, USDC, Asset, Money
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id, check_payable, status_of
-from cascade.domain.parts import missing_of
+from cascade.domain.parts import Part, missing_of
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
 from cascade.domain.rates import START, Rate
@@ -49,7 +49,7 @@ class OrderView:
     relay: Sequence[RelayItem] = ()
     deposits: Sequence[Arrival] = ()
     missing: Money | None = None
-    """Of the price, while only parts of it have come."""
+    """Of the price, once something has come by transfer; zero: all is there, and being collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,17 +264,24 @@ class Checkout:
             CreditState.CREDITED if credit and self.keeps_purses else credit,
             relay.of_order(connection, order.id),
             deposits.of_order(connection, order.id),
-            _missing(order, status, booked),
+            self._missing(connection, order, status, booked),
         )
 
-
-def _missing(order: Order, status: OrderStatus, booked: Sequence[BookedPayment]) -> Money | None:
-    """What of the price is still to come, in the stablecoin of the first part; None when no part came, and when no more
-    can come."""
-    parts = payments.parts_of(booked)
-    if not parts or status is OrderStatus.EXPIRED or payments.fulfilment(booked):
-        return None
-    return missing_of(order.quote, parts[0].left.asset, parts)
+    def _missing(
+        self, connection: Conn, order: Order, status: OrderStatus, booked: Sequence[BookedPayment]
+    ) -> Money | None:
+        """What of the price is still to come, in the stablecoin that came first; None when nothing came, and when no more
+        can come. What lies at a deposit address counts: its payer has done that much, whenever we collect it."""
+        assets = self.deployment.stablecoins
+        lying = [
+            Part(Money(assets[token], units), Money(DUCAT, 0))
+            for token, units in deposits.lying_of_order(connection, order.id)
+            if token in assets
+        ]
+        come = [*payments.parts_of(booked), *lying]
+        if not come or status is OrderStatus.EXPIRED or payments.fulfilment(booked):
+            return None
+        return missing_of(order.quote, come[0].left.asset, come)
 
 
 def tell_seen(connection: Conn) -> None:

@@ -59,6 +59,8 @@ def transfer_picture(
         view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
         check_payable(view.status)
         terms = cascade.checkout.terms(connection, view.order, token)
+    if view.missing is not None and not view.missing.units:
+        raise NotPayable("All of the price has come to the order's address. It is being collected.")
     uri = transfer_uri(terms, None if view.missing is None else view.missing.units)
     drawn = BytesIO()
     segno.make(uri, error="m").save(drawn, kind="svg", scale=4, light="#fff")  # dark on light, whatever is around it

@@ -33,6 +33,7 @@ class Lying:
         arrived: all that ever came.
         collected: what the router has told of.
         price: what the order asks for.
+        arrived_in_all: all that ever came for the order, in whichever stablecoin.
         seconds_left: until the deadline; negative after it.
         busy: it is being collected, or was a moment ago.
     """
@@ -43,6 +44,7 @@ class Lying:
     arrived: int
     collected: int
     price: int
+    arrived_in_all: int
     seconds_left: float
     busy: bool = False
 
@@ -57,4 +59,4 @@ def is_due(lying: Lying, minimum: int) -> bool:
     waiting = lying.arrived - lying.collected
     if lying.busy or waiting < max(minimum, 1):
         return False
-    return lying.arrived >= lying.price or lying.seconds_left < LAST_CALL_SECONDS
+    return lying.arrived_in_all >= lying.price or lying.seconds_left < LAST_CALL_SECONDS

@@ -88,6 +88,9 @@ def lying(connection: Conn, chain_id: int) -> list[Lying]:
     """
     rows = connection.execute(
         "SELECT t.order_id, t.on_chain_order_id, d.token_address, sum(d.units) AS arrived, t.units AS price,"
+        # Either stablecoin counts, each at an address of its own; both have six decimals.
+        " (SELECT sum(o.units) FROM deposit_transfers o JOIN chain_terms c USING (on_chain_order_id)"
+        " WHERE c.order_id = t.order_id) AS arrived_in_all,"
         " t.expires_at - extract(epoch FROM now())::float AS seconds_left,"
         " coalesce((SELECT sum(l.units) FROM chain_logs l WHERE l.on_chain_order_id = t.on_chain_order_id"
         " AND l.token_address = d.token_address AND l.payer = t.deposit_address), 0) AS collected,"
@@ -109,11 +112,25 @@ def lying(connection: Conn, chain_id: int) -> list[Lying]:
             int(row["arrived"]),
             int(row["collected"]),
             int(row["price"]),
+            int(row["arrived_in_all"]),
             float(row["seconds_left"]),
             row["busy"],
         )
         for row in rows
     ]
+
+
+def lying_of_order(connection: Conn, order_id: str) -> list[tuple[str, int]]:
+    """What came to an order's deposit addresses and is not among its payments yet: token and units, in its order."""
+    rows = connection.execute(
+        "SELECT d.token_address, sum(d.units) - coalesce((SELECT sum(l.units) FROM chain_logs l"
+        " WHERE l.on_chain_order_id = t.on_chain_order_id AND l.token_address = d.token_address"
+        " AND l.payer = t.deposit_address), 0) AS units"
+        " FROM deposit_transfers d JOIN chain_terms t USING (on_chain_order_id) WHERE t.order_id = %s"
+        " GROUP BY t.on_chain_order_id, d.token_address ORDER BY min((d.block_number, d.log_index))",
+        (order_id,),
+    ).fetchall()
+    return [(row["token_address"], int(row["units"])) for row in rows if row["units"] > 0]
 
 
 def mark_collected(connection: Conn, done: Iterable[Lying]) -> None:

@@ -328,7 +328,7 @@ def test_the_api_and_the_page_show_what_came_and_what_is_missing(environment: Pa
         page = client.get(f"/pay/{link}").text
         assert "99.499999 USDC arrived, 150.500001 USDC is missing: send it to the same address" in page
         assert "994.99 ducats were credited for it" in page
-        assert "<strong>250 USDC</strong>" in page
+        assert "<strong>250 USDC or USDT</strong>" in page
         book(database, collected(terms, 150_500_001))
         order = client.get(f"/api/payments/orders/{intent['order_id']}").json()
         assert (order["status"], order["missing"]) == ("fulfilled", None)
