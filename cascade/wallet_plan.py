@@ -135,8 +135,14 @@ class Wallets:
         """
         return best_plan(look_at(self._node, payer, asked), relays=relays, token=token)
 
-    def permit(self, terms: ChainTerms, payer: str, signature: bytes) -> Call:
+    def permit(self, payer: str, asked: Sequence[ChainTerms], signature: bytes, *, token: Asset) -> Call:
         """The call by which a payer sends its permit and the payment together.
+
+        Args:
+            payer: checksummed address.
+            asked: what the order asks for, in each stablecoin.
+            signature: the payer's.
+            token: the stablecoin to pay in.
 
         Raises:
             AuthorizationRefused: it would not succeed.
@@ -144,10 +150,12 @@ class Wallets:
         """
         if len(signature) != signatures.SIGNATURE_BYTES:
             raise refused(Refusal.WRONG_SIGNER)
-        (look,) = look_at(self._node, payer, [terms], signature, permit=True).looks
-        refusal = _objection(look, payer, signature)
+        seen = look_at(self._node, payer, asked, signature, permit=True)
+        (look,) = (each for each in seen.looks if each.terms.token == token)
+        refusal = _objection(seen, look, signature)
         if refusal is not None:
             raise refused(refusal)
+        terms = look.terms
         label = f"Pay {terms.amount.display()} {terms.token.code}"
         return Call(label, terms.router, "0x" + pay_with_permit(terms, signature).hex())
 
@@ -177,7 +185,7 @@ def best_plan(payer: Payer, *, relays: bool, token: Asset | None = None) -> Plan
 
 def _plan(payer: Payer, look: Look, *, relays: bool) -> Plan:
     method = _method(look, relays=relays)
-    obstacle = _in_the_way(look)
+    obstacle = _in_the_way(payer, look)
     if obstacle is None and _lacks_fee(payer, method):
         obstacle = Refusal.NO_POL
     calls = payment_calls(look.terms)
@@ -220,10 +228,11 @@ def _method(look: Look, *, relays: bool) -> Method:
     return Method.PERMIT if look.account is Account.KEY and look.takes_permits else Method.APPROVE
 
 
-def _in_the_way(look: Look) -> Refusal | None:
+def _in_the_way(payer: Payer, look: Look) -> Refusal | None:
     """What is in the way of a payment in this stablecoin, however it is made; the most final first."""
     found = {
-        Refusal.ALREADY_PAID: look.paid,
+        # In whichever stablecoin: the router knows them as two orders, and would take the second payment as well.
+        Refusal.ALREADY_PAID: any(each.paid for each in payer.looks),
         Refusal.EXPIRED: False,
         Refusal.PAUSED: look.paused,
         Refusal.BLOCKED: look.blocked,
@@ -233,16 +242,16 @@ def _in_the_way(look: Look) -> Refusal | None:
     return next((refusal for refusal, there in found.items() if there or look.objection is refusal), None)
 
 
-def _objection(look: Look, payer: str, signature: bytes) -> Refusal | None:
+def _objection(payer: Payer, look: Look, signature: bytes) -> Refusal | None:
     """Why a payment by a permit would fail."""
-    refusal = _in_the_way(look)
+    refusal = _in_the_way(payer, look)
     if refusal is not None:
         return refusal
     if look.account is not Account.KEY:
         return Refusal.DELEGATED_CODE
     if look.nonce is None or not look.takes_permits:
         return Refusal.TOKEN_CHANGED
-    if permits.signer(look.terms, payer, look.nonce, signature) != payer:
+    if permits.signer(look.terms, payer.address, look.nonce, signature) != payer.address:
         return Refusal.WRONG_SIGNER
     if not isinstance(look.simulated, Reverted):
         return None

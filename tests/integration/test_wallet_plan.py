@@ -215,9 +215,12 @@ def test_while_payments_are_paused_nobody_is_asked_for_anything(open_shop: Open)
 def test_what_the_chain_knows_before_the_books_is_said(open_shop: Open) -> None:
     shop = open_shop(relays=False)
     payer, order_id = shop.fund(PAYER), shop.order()
-    shop.send_calls(shop.plan(order_id, payer)["calls"])
-    for token in (None, "USDC"):  # no indexer has seen it
+    shop.fund(PAYER, "USDT", allow=False)
+    permitted = shop.sign(shop.plan(order_id, payer, "USDT")["typed_data"])
+    shop.send_calls(shop.plan(order_id, payer, "USDC")["calls"])
+    for token in (None, "USDC", "USDT"):  # no indexer has seen it
         assert shop.plan(order_id, payer, token)["obstacle"]["reason"] == "already_paid"
+    refused(shop.permit(order_id, payer, permitted, "USDT"), "already_paid")
 
 
 def test_an_order_whose_time_is_over_on_chain_is_expired(open_shop: Open) -> None:

@@ -184,7 +184,7 @@ CHOICES: list[tuple[str, dict[str, Any], dict[str, Any], int, bool, tuple[Asset,
         True,
         (USDT, Method.PERMIT, Refusal.INSUFFICIENT_BALANCE),
     ),
-    ("paid in the other", POOR, {"paid": True}, RICH, True, (USDT, Method.PERMIT, Refusal.ALREADY_PAID)),
+    ("paid in the other", {}, {"paid": True}, RICH, True, (USDC, Method.AUTHORIZATION, Refusal.ALREADY_PAID)),
     (
         "paused",
         {"paused": True, "balance": 0},
