@@ -54,9 +54,10 @@ def is_due(lying: Lying, minimum: int) -> bool:
 
     When the price is there, at once. What is short waits for the rest, since one transaction costs less than two, but
     not beyond the last moment in which it is in time. Whatever comes after that is collected too, so that an operator
-    sees it. What is worth less than ``minimum`` stays where it is until more comes.
+    sees it. What is worth less than ``minimum`` stays where it is until more comes, unless the price needs it.
     """
     waiting = lying.arrived - lying.collected
-    if lying.busy or waiting < max(minimum, 1):
+    is_needed = lying.arrived_in_all - waiting < lying.price <= lying.arrived_in_all
+    if lying.busy or waiting < (1 if is_needed else max(minimum, 1)):
         return False
     return lying.arrived_in_all >= lying.price or lying.seconds_left < LAST_CALL_SECONDS

@@ -43,7 +43,9 @@ class Studio:
     def order(self, **wish: str) -> dict[str, Any]:
         """A new order."""
         asked = {"citizen_id": "Marco_Polo", **(wish or {"package": "merchant"})}
-        answer = httpx.post(f"{self.box.endpoints['api']}/api/payments/crypto-payment-intent", json=asked, trust_env=False)
+        answer = httpx.post(
+            f"{self.box.endpoints['api']}/api/payments/crypto-payment-intent", json=asked, trust_env=False
+        )
         begun: dict[str, Any] = answer.raise_for_status().json()
         return begun
 
@@ -117,7 +119,9 @@ def take_all(studio: Studio) -> None:
     declining = studio.wallet(refusals={"eth_requestAccounts": Refusal(4001, "User rejected the request.")})
     pays = [lambda page: page.locator("#wallets button").click()]
     studio.take("choose", f"{shop}/pay", lambda page: page.get_by_text("Merchant").click())
-    studio.take("custom", f"{shop}/pay", lambda page: page.get_by_text("own").click(), lambda page: page.fill("#usd", "25"))
+    studio.take(
+        "custom", f"{shop}/pay", lambda page: page.get_by_text("own").click(), lambda page: page.fill("#usd", "25")
+    )
     studio.take("open", link, wallet=declining)
     studio.take("open-it", link, wallet=declining)
     studio.take("no-wallet", link)

@@ -10,11 +10,12 @@ import pytest
 
 from cascade.chains import Deployment
 from cascade.checkout import Checkout, OrderView
+from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.errors import LeaseLost, NodeUnavailable
 from cascade.rails.chain import deposit_address, transfer_uri
 from cascade.rails.node import Node
-from cascade.store import deposits
+from cascade.store import deposits, relay
 from cascade.store.database import Database
 from cascade.workers import watcher as module
 from cascade.workers.indexer import Router
@@ -81,9 +82,13 @@ def relay_all(polygon: LocalPolygon, database: Database, router: Deployment, wor
     watch(worker)
 
 
-def status(database: Database, router: Deployment, view: OrderView) -> OrderStatus:
+def look(database: Database, router: Deployment, view: OrderView) -> OrderView:
     with database.transaction() as connection:
-        return Checkout(CATALOGUE, router, 15).view(connection, view.order).status
+        return Checkout(CATALOGUE, router, 15).view(connection, view.order)
+
+
+def status(database: Database, router: Deployment, view: OrderView) -> OrderStatus:
+    return look(database, router, view).status
 
 
 @pytest.mark.parametrize("token", ["USDC", "USDT"])
@@ -127,6 +132,48 @@ def test_what_is_short_waits_for_the_rest(
     relay_all(polygon, database, router, worker)
     assert balance_of(database, "citizen:Marco_Polo") == STARTER_UNITS
     assert status(database, router, view) is OrderStatus.FULFILLED
+
+
+def test_either_stablecoin_completes_what_the_other_left_short_and_what_lies_there_is_not_asked_for_again(
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+) -> None:
+    view = open_order(database, router, package="starter")
+    usdc, usdt = view.terms
+    assert look(database, router, view).missing is None
+    for terms, units in ((usdc, usdc.units - CENT), (usdt, CENT)):
+        polygon.mint(terms.token.code, deposit_address(terms.router, terms.on_chain_order_id), units)
+        polygon.mine(3)
+        watch(worker)
+        seen = look(database, router, view)
+        assert seen.status is OrderStatus.OPEN
+        assert seen.missing == Money(USDC, CENT if terms == usdc else 0)
+        assert len(items(database, view)) == (0 if terms == usdc else 2)
+    relay_all(polygon, database, router, worker)
+    assert status(database, router, view) is OrderStatus.FULFILLED
+    assert balance_of(database, "citizen:Marco_Polo") == STARTER_UNITS
+
+
+def test_what_was_collected_counts_once(
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+) -> None:
+    view = open_order(database, router, package="starter")
+    send(polygon, view, 4 * 10**6)
+    watch(worker)
+    with database.transaction() as connection:  # somebody collects it early, as anybody may
+        (token,) = [deposits.lying(connection, router.chain.chain_id)[0]]
+        relay.enqueue_collect(
+            connection,
+            order_id=view.order.id,
+            on_chain_order_id=token.on_chain_order_id,
+            token_address=token.token_address,
+        )
+    assert look(database, router, view).missing == Money(USDC, view.terms[0].units - 4 * 10**6)
+    with relayer(database, router, polygon.rpc_url) as sender:
+        for _ in range(3):
+            sender.step()
+            polygon.mine(3)
+    follow(polygon, database, router)  # booked, and the watcher has not looked again
+    assert look(database, router, view).missing == Money(USDC, view.terms[0].units - 4 * 10**6)
 
 
 def test_what_stays_short_is_collected_in_time_and_credited_for_what_it_is(
