@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 from sandbox.deploy import RELAYER
 from sandbox.polygon import LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
+from tests.browser.foreign_wallets import HeadlessWallet, MetaMaskWallet
 from tests.browser.wallet import PayerWallet
 from tests.conftest import RunningCascade, starting_cascades
 
@@ -245,3 +246,10 @@ def shop(cascade_up: RunningCascade) -> Shop:
 def wallet(polygon: LocalPolygon) -> PayerWallet:
     """A new wallet with 1,000 USDC, 1,000 USDT and plenty of POL, not yet in any browser."""
     return PayerWallet.funded(polygon)
+
+
+@pytest.fixture(params=[MetaMaskWallet, HeadlessWallet], ids=["MetaMask", "headless-web3-provider"])
+def foreign_wallet(request: pytest.FixtureRequest, polygon: LocalPolygon) -> Iterator[PayerWallet]:
+    """The same for a wallet that nobody here wrote."""
+    with closing(request.param.funded(polygon)) as wallet:
+        yield wallet
