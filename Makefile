@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 ANALYSERS := .analysis
 PEERS  := benchmarks/gas/node_modules
+WALLETS := tests/browser/wallets/node_modules
 BIN    := $(CURDIR)/$(VENV)/bin
 UV     := 0.13.9
 NODE   := 22.20.0
@@ -72,7 +73,7 @@ fork: setup      ## The router against real tokens: a local Polygon, or a true o
 system: setup    ## Database, chain, API and workers together, also while they are being killed.
 	$(PYTEST) tests/integration tests/property tests/faults
 
-browser: setup   ## The payment page in a real Chromium.
+browser: setup $(WALLETS)/.done ## The payment page in a real Chromium, also with wallets that nobody here wrote.
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium
 	$(PYTEST) tests/browser
 
@@ -104,7 +105,7 @@ lock: setup      ## Choose dependency versions anew. Locks hold hashes and no ho
 LOCK := -q pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:           ## Remove everything that was installed or built here, also the state of `make run`.
-	rm -rf $(VENV) $(ANALYSERS) $(PEERS) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ANALYSERS) $(PEERS) $(WALLETS) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 setup: $(VENV)/.done node_modules/.done
 
@@ -129,6 +130,12 @@ $(ANALYSERS)/.done: tests/analysis/requirements.lock $(VENV)/.done
 $(PEERS)/.done: $(dir $(PEERS))package-lock.json node_modules/.done
 	@echo "Installing contracts to compare with ..."
 	@npm ci --prefix $(dir $(PEERS)) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Wallets whose packages are kept apart from ours. Their peers want a compiler that nothing here runs.
+$(WALLETS)/.done: $(dir $(WALLETS))package-lock.json node_modules/.done
+	@echo "Installing wallets ..."
+	@npm ci --prefix $(dir $(WALLETS)) --omit=peer --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 node_modules/.done: package-lock.json $(VENV)/.done

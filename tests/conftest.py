@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -117,12 +118,14 @@ class RunningCascade:
     environment: Mapping[str, str]
 
 
-@pytest.fixture
-def start_cascade(
-    polygon: LocalPolygon, deployment: Path, database_url: str, tmp_path: Path
+@contextmanager
+def starting_cascades(
+    polygon: LocalPolygon, deployment: Path, database_url: str, folder: Path
 ) -> Iterator[Callable[..., RunningCascade]]:
-    """Starts `cascade up` as an operator does; keyword arguments become further CASCADE_ variables, but for `stripe`,
-    which holds Stripe's own."""
+    """Starts `cascade up` as an operator does, on one database, and in the end stops what was started.
+
+    Keyword arguments become further CASCADE_ variables, but for `stripe`, which holds Stripe's own.
+    """
     started: list[subprocess.Popen[bytes]] = []
 
     def start(
@@ -131,7 +134,7 @@ def start_cascade(
         stripe: Mapping[str, str] | None = None,
         **variables: str,
     ) -> RunningCascade:
-        home = tmp_path / f"home{len(started)}"
+        home = folder / f"home{len(started)}"
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("CASCADE_", "STRIPE_"))},
             "DATABASE_URL": database_url,
@@ -150,11 +153,22 @@ def start_cascade(
         endpoints = _await_endpoints(process, home / "endpoints.json")
         return RunningCascade(process, str(endpoints["api"]), endpoints, environment)
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(15)
+    try:
+        yield start
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(15)
+
+
+@pytest.fixture
+def start_cascade(
+    polygon: LocalPolygon, deployment: Path, database_url: str, tmp_path: Path
+) -> Iterator[Callable[..., RunningCascade]]:
+    """Starts `cascade up` on the database of this test."""
+    with starting_cascades(polygon, deployment, database_url, tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

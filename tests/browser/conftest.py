@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,20 +17,92 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
 
+from sandbox.deploy import RELAYER
 from sandbox.polygon import LocalPolygon
+from sandbox.postgres import EmbeddedPostgres
+from tests.browser.foreign_wallets import HeadlessWallet, MetaMaskWallet
 from tests.browser.wallet import PayerWallet
-from tests.conftest import RunningCascade
+from tests.conftest import RunningCascade, starting_cascades
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-PAYER = 6
-"""Which of the development accounts pays; the others have parts in the deployment."""
+PLENTY = str(10**6)
+WITHOUT_LIMITS = {
+    "orders_per_minute": PLENTY,
+    "reads_per_minute": PLENTY,
+    "signals_per_minute": PLENTY,
+    "authorizations_per_minute": PLENTY,
+    "streams_per_address": PLENTY,
+}
+"""All tests come from one address, within a minute or two."""
 
 _REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (e) => console.error(`CSP ${e.violatedDirective}: ${e.blockedURI}`));
 """
+
+
+@pytest.fixture(scope="package")
+def polygon(_chain: LocalPolygon, deployment: Path) -> Iterator[LocalPolygon]:
+    """The local Polygon with the router, for all tests here.
+
+    Only what all of them did is taken back: to a running indexer a chain that jumps back is a reorganisation.
+    """
+    snapshot = _chain.rpc("evm_snapshot")
+    yield _chain
+    _chain.rpc("evm_revert", snapshot)
+
+
+Runner = Callable[..., AbstractContextManager[RunningCascade]]
+
+
+@pytest.fixture(scope="package")
+def running_cascade(
+    polygon: LocalPolygon,
+    deployment: Path,
+    _postgres: EmbeddedPostgres,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Runner:
+    """Runs `cascade up` on a database of its own for as long as its context lasts; arguments as for `start_cascade`.
+
+    It has no relayer: two that send with one key would be in each other's way.
+    """
+
+    @contextmanager
+    def run(**variables: Any) -> Iterator[RunningCascade]:
+        database_url = _postgres.create_database(f"browser_{secrets.token_hex(6)}")
+        folder = tmp_path_factory.mktemp("cascade")
+        with starting_cascades(polygon, deployment, database_url, folder) as start:
+            yield start(**(WITHOUT_LIMITS | variables))
+
+    return run
+
+
+@pytest.fixture
+def start_cascade(running_cascade: Runner) -> Iterator[Callable[..., RunningCascade]]:
+    """Starts a `cascade up` of this test's own, for settings that others do not want."""
+    with ExitStack() as running:
+        yield lambda **variables: running.enter_context(running_cascade(**variables))
+
+
+@pytest.fixture(scope="package")
+def cascade_up(running_cascade: Runner, polygon: LocalPolygon) -> Iterator[RunningCascade]:
+    """The whole system with a relayer, for every test that needs no settings of its own."""
+    relayer = {
+        "relayer_key": polygon.keys[RELAYER],
+        "relayer_wait_seconds": "0.1",
+        "relayer_minute_pol": "1000",
+        "relayer_day_pol": "5000",
+    }
+    with running_cascade(**relayer) as cascade:
+        yield cascade
+
+
+@pytest.fixture
+def database_url(cascade_up: RunningCascade) -> str:
+    """The database of the system that the test sees."""
+    return cascade_up.environment["DATABASE_URL"]
 
 
 @pytest.fixture(scope="package")
@@ -121,22 +195,28 @@ def page(context: BrowserContext) -> Page:
 
 @dataclass(frozen=True)
 class Shop:
-    """Orders of a running Cascade."""
+    """Orders of a running Cascade, all for one citizen that nobody else has."""
 
     api: str
     database_url: str
+    citizen: str
+
+    @classmethod
+    def of(cls, cascade: RunningCascade) -> Self:
+        """Opens for a new citizen."""
+        return cls(cascade.api, cascade.environment["DATABASE_URL"], f"Marco_Polo_{secrets.token_hex(4)}")
 
     def order(self, stablecoin: str = "USDC") -> dict[str, Any]:
         """A new order for the Merchant package: 2,500 ducats and 250 bonus for 250 dollars."""
-        wish = {"citizen_id": "Marco_Polo", "package": "merchant", "token": stablecoin}
+        wish = {"citizen_id": self.citizen, "package": "merchant", "token": stablecoin}
         answer = httpx.post(f"{self.api}/api/payments/crypto-payment-intent", json=wish, trust_env=False)
         assert answer.status_code == 201, answer.text
         order: dict[str, Any] = answer.json()
         return order
 
     def balance(self) -> str:
-        """The ducats of the citizen that all orders are for."""
-        answer = httpx.get(f"{self.api}/api/citizens/Marco_Polo/balance", trust_env=False)
+        """The ducats of the citizen."""
+        answer = httpx.get(f"{self.api}/api/citizens/{self.citizen}/balance", trust_env=False)
         ducats: str = answer.json()["ducats"]
         return ducats
 
@@ -158,14 +238,18 @@ class Shop:
 
 
 @pytest.fixture
-def shop(cascade_up: RunningCascade, database_url: str) -> Shop:
-    return Shop(cascade_up.api, database_url)
+def shop(cascade_up: RunningCascade) -> Shop:
+    return Shop.of(cascade_up)
 
 
 @pytest.fixture
 def wallet(polygon: LocalPolygon) -> PayerWallet:
-    """A wallet with 1,000 USDC, 1,000 USDT and plenty of POL, not yet in any browser."""
-    wallet = PayerWallet(polygon, polygon.keys[PAYER])
-    for token in ("USDC", "USDT"):
-        polygon.mint(token, wallet.account.address, 1_000_000_000)
-    return wallet
+    """A new wallet with 1,000 USDC, 1,000 USDT and plenty of POL, not yet in any browser."""
+    return PayerWallet.funded(polygon)
+
+
+@pytest.fixture(params=[MetaMaskWallet, HeadlessWallet], ids=["MetaMask", "headless-web3-provider"])
+def foreign_wallet(request: pytest.FixtureRequest, polygon: LocalPolygon) -> Iterator[PayerWallet]:
+    """The same for a wallet that nobody here wrote."""
+    with closing(request.param.funded(polygon)) as wallet:
+        yield wallet

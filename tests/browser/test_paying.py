@@ -41,7 +41,7 @@ def test_from_the_link_to_ducats(
     order = shop.order(token)
     page.goto(order["payment_link"])
     expect(page.get_by_role("heading")).to_have_text("2,750 ducats")
-    expect(page.get_by_role("main")).to_contain_text("including 250 bonus, for Marco_Polo")
+    expect(page.get_by_role("main")).to_contain_text(f"including 250 bonus, for {shop.citizen}")
     expect(page.get_by_role("main")).to_contain_text(f"250 {token} on Polygon")
     expect(page.get_by_role("main")).to_contain_text(order["router"])
     expect(page.get_by_role("status")).to_have_text("Waiting for your payment.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import httpx
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from sandbox.ports import free_port
 from sandbox.stripe import StripeDouble
-from tests.browser.conftest import Shop
+from tests.browser.conftest import Runner, Shop
 from tests.conftest import RunningCascade
 
 GOOD, DECLINED, SECURE = "4242 4242 4242 4242", "4000000000000002", "4000 0025 0000 3155"
@@ -30,13 +30,21 @@ class CardShop:
         return link
 
 
-@pytest.fixture
-def card_shop(start_cascade: Callable[..., RunningCascade], database_url: str) -> Iterator[CardShop]:
+@pytest.fixture(scope="module")
+def card_system(running_cascade: Runner) -> Iterator[tuple[RunningCascade, StripeDouble]]:
+    """A Cascade that takes cards, for every test here."""
     port = free_port()
     with StripeDouble.start(webhook_url=f"http://127.0.0.1:{port}/api/payments/webhook") as double:
         keys = {"STRIPE_SECRET_KEY": double.secret_key, "STRIPE_WEBHOOK_SECRET": double.webhook_secret}
-        cascade = start_cascade(stripe=keys, stripe_api_base=double.url, port=str(port))
-        yield CardShop(Shop(cascade.api, database_url), double)
+        with running_cascade(stripe=keys, stripe_api_base=double.url, port=str(port)) as cascade:
+            yield cascade, double
+
+
+@pytest.fixture
+def card_shop(card_system: tuple[RunningCascade, StripeDouble]) -> Iterator[CardShop]:
+    cascade, double = card_system
+    yield CardShop(Shop.of(cascade), double)
+    double.chaos.reset()
 
 
 @pytest.fixture(params=[True, False], ids=["with JavaScript", "without JavaScript"])
@@ -82,7 +90,7 @@ def test_pays_on_stripes_page_and_comes_back_to_a_paid_order(card_shop: CardShop
     button = payer.get_by_role("button", name="Pay $250 by card (test mode)")
     expect(button).to_be_visible()
     button.click()
-    expect(payer.get_by_text("2,750 ducats for Marco_Polo")).to_be_visible()
+    expect(payer.get_by_text(f"2,750 ducats for {card_shop.shop.citizen}")).to_be_visible()
     fill(payer, GOOD)
     see_paid(payer, scripts)
     assert card_shop.shop.balance() == "2750"

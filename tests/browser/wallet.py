@@ -6,19 +6,38 @@ It does what wallets do, good and bad: it declines, is locked, is on another net
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from eth_abi.abi import encode
 from eth_account import Account
+from eth_account.messages import encode_typed_data
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 from playwright.sync_api import BrowserContext
 
 from sandbox.polygon import LocalPolygon, NodeError
+from sandbox.polygon import addresses as at
 
 POLYGON = "0x89"
 ICON = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
 _FEE_WEI = 200 * 10**9  # far above what the local Polygon asks for
+_MUCH_POL = 100 * 10**18
+_AGGREGATE = keccak(text="aggregate3((address,bool,bytes)[])")[:4]
+_DELEGATED = "0xef0100" + at.MULTICALL3[2:].lower()
+_ELSEWHERE = {
+    **dict.fromkeys(("eth_call", "eth_getCode"), "0x"),
+    **dict.fromkeys(("eth_blockNumber", "eth_estimateGas", "eth_getBalance"), "0x0"),
+    **dict.fromkeys(("eth_getTransactionByHash", "eth_getTransactionReceipt"), None),
+}
+"""What is read from a node, and what a node of another network answers: nothing of ours is there."""
+_IN_RECEIPT = ("logs", "status", "blockHash", "blockNumber", "gasUsed", "transactionHash")
+_CONFIRMED = (
+    *("eth_requestAccounts", "eth_sendTransaction", "eth_signTypedData_v4"),
+    *("wallet_sendCalls", "wallet_switchEthereumChain", "wallet_addEthereumChain"),
+)
 
 _INJECTED = """
 (({ bridge, name, icon, uuid, legacy }) => {
@@ -63,6 +82,9 @@ class PayerWallet:
         locked: it shares no account.
         refusals: what it answers instead, by method.
         gas: what it allows a transaction; wallets that estimate would not send what is going to fail.
+        batches: it takes several calls at once (EIP-5792), which then happen all or none.
+        connected: its owner has let the page see the account.
+        prompts: how often its owner was asked to confirm something, whatever the answer was.
         on_request: called with each method and its parameters before it is answered; may raise a Refusal.
         asked: the methods that the page has called.
     """
@@ -77,8 +99,21 @@ class PayerWallet:
     locked: bool = False
     refusals: dict[str, Refusal] = field(default_factory=dict)
     gas: int = 500_000
+    batches: bool = False
+    connected: bool = False
+    prompts: int = 0
     on_request: Callable[[str, list[Any]], None] | None = None
     asked: list[str] = field(default_factory=list)
+    _bundles: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def funded(cls, polygon: LocalPolygon, units: int = 1_000_000_000) -> Self:
+        """A wallet with a new key, plenty of POL and so many millionths of USDC and of USDT."""
+        wallet = cls(polygon, "0x" + secrets.token_hex(32))
+        polygon.rpc("anvil_setBalance", wallet.account.address, hex(_MUCH_POL))
+        for token in ("USDC", "USDT"):
+            polygon.mint(token, wallet.account.address, units)
+        return wallet
 
     @property
     def account(self) -> LocalAccount:
@@ -104,6 +139,9 @@ class PayerWallet:
         }
         context.add_init_script(f"{_INJECTED}({json.dumps(settings)})")
 
+    def close(self) -> None:
+        """End what runs beside the browser: nothing of this wallet does."""
+
     def _answer(self, request: str) -> str:
         call = json.loads(request)
         try:
@@ -116,13 +154,32 @@ class PayerWallet:
 
     def _handle(self, method: str, params: list[Any]) -> Any:
         self.asked.append(method)
+        self.prompts += self._asks_its_owner(method, params)
         if self.on_request is not None:
             self.on_request(method, params)
         if method in self.refusals:
             raise self.refusals[method]
+        result = self._perform(method, params)
+        if method == "eth_requestAccounts" and result:
+            self.connected = True
+        return result
+
+    def _asks_its_owner(self, method: str, params: list[Any]) -> bool:
         match method:
             case "eth_requestAccounts":
-                return [] if self.locked else [self.account.address]
+                return not self.connected
+            case "wallet_switchEthereumChain":
+                return params[0]["chainId"] in self.networks - {self.chain_id}
+            case "wallet_sendCalls":
+                return self.batches
+        return method in _CONFIRMED
+
+    def _perform(self, method: str, params: list[Any]) -> Any:
+        """What the wallet does of itself, where no test stands in between."""
+        match method:
+            case "eth_accounts" | "eth_requestAccounts":
+                shared = not self.locked and (self.connected or method == "eth_requestAccounts")
+                return [self.account.address] if shared else []
             case "eth_chainId":
                 return self.chain_id
             case "wallet_switchEthereumChain":
@@ -131,12 +188,21 @@ class PayerWallet:
                 return self._add(params[0])
             case "eth_sendTransaction":
                 return self._send(params[0])
-            case "eth_call" | "eth_getCode" | "eth_getTransactionReceipt":
-                if self.chain_id != POLYGON:
-                    return (
-                        None if method == "eth_getTransactionReceipt" else "0x"
-                    )  # what a node of another network answers
-                return self.polygon.rpc(method, *params)
+            case "eth_signTypedData_v4":
+                return self._sign(*params)
+        if method in _ELSEWHERE:
+            return self.polygon.rpc(method, *params) if self.chain_id == POLYGON else _ELSEWHERE[method]
+        return self._batch(method, params)
+
+    def _batch(self, method: str, params: list[Any]) -> Any:
+        if self.batches:
+            match method:
+                case "wallet_getCapabilities":
+                    return self._capabilities(*params)
+                case "wallet_sendCalls":
+                    return self._send_calls(params[0])
+                case "wallet_getCallsStatus":
+                    return self._calls_status(params[0])
         raise Refusal(4200, f"The method {method} is not supported.")
 
     def _switch(self, chain_id: str) -> None:
@@ -150,22 +216,78 @@ class PayerWallet:
             raise Refusal(-32602, f"No such network can be added: {network}")
         self.networks.add(network["chainId"])
 
-    def _send(self, transaction: dict[str, str]) -> str:
-        if transaction["from"] != self.account.address:
+    def _must_own(self, account: str) -> None:
+        if account.lower() != self.account.address.lower():
             raise Refusal(4100, "The account is not authorized.")
+
+    def _sign(self, account: str, text: str) -> str:
+        self._must_own(account)
+        typed_data = json.loads(text)
+        meant = typed_data["domain"].get("chainId", self.chain_id)
+        if int(str(meant), 0) != int(self.chain_id, 16):  # MetaMask refuses this too
+            raise Refusal(-32602, f"Provided chainId {meant} must match the active chainId {self.chain_id}.")
+        return "0x" + bytes(self.account.sign_message(encode_typed_data(full_message=typed_data)).signature).hex()
+
+    def _send(self, transaction: dict[str, str]) -> str:
+        self._must_own(transaction["from"])
         if self.chain_id != POLYGON:
             raise Refusal(-32603, f"A transaction was asked for on {self.chain_id}.")
+        return self._submit(transaction["to"], transaction["data"], int(transaction.get("value", "0x0"), 16))
+
+    def _submit(self, to: str, data: str, value: int = 0, authorizations: tuple[Any, ...] = ()) -> str:
         unsigned: dict[str, Any] = {
-            "type": 2,
+            "type": 4 if authorizations else 2,
             "chainId": int(self.chain_id, 16),
-            "nonce": int(self.polygon.rpc("eth_getTransactionCount", self.account.address, "pending"), 16),
-            "to": transaction["to"],
-            "data": transaction["data"],
-            "value": int(transaction["value"], 16),
+            "nonce": self._nonce(),
+            "to": to,
+            "data": data,
+            "value": value,
             "gas": self.gas,
             "maxFeePerGas": _FEE_WEI,
             "maxPriorityFeePerGas": _FEE_WEI,
+            **({"authorizationList": authorizations} if authorizations else {}),
         }
         signed = self.account.sign_transaction(unsigned)
         sent: str = self.polygon.rpc("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex())
         return sent
+
+    def _nonce(self) -> int:
+        return int(self.polygon.rpc("eth_getTransactionCount", self.account.address, "pending"), 16)
+
+    @property
+    def _is_delegated(self) -> bool:
+        code: str = self.polygon.rpc("eth_getCode", self.account.address, "latest")
+        return code == _DELEGATED
+
+    def _capabilities(self, account: str, chains: list[str] | None = None) -> dict[str, Any]:
+        self._must_own(account)
+        able = {POLYGON: {"atomic": {"status": "supported" if self._is_delegated else "ready"}}}
+        return able if chains is None else {chain: able[chain] for chain in chains if chain in able}
+
+    def _send_calls(self, wish: dict[str, Any]) -> dict[str, str]:
+        """One transaction of the account to itself, whose code is then Multicall3's (EIP-7702): all calls or none.
+
+        Everybody could act for such an account. The wallets that people have delegate to code that asks who calls.
+        """
+        self._must_own(wish["from"])
+        if wish["chainId"] != POLYGON:
+            raise Refusal(5710, f"The chain {wish['chainId']} is not supported.")
+        if wish["version"] != "2.0.0" or not isinstance(wish.get("atomicRequired"), bool):
+            raise Refusal(-32602, "wallet_sendCalls wants a version, 2.0.0, and atomicRequired.")
+        calls = [(call["to"], False, bytes.fromhex(call["data"][2:])) for call in wish["calls"]]
+        data = "0x" + (_AGGREGATE + encode(["(address,bool,bytes)[]"], [calls])).hex()
+        delegation = {"chainId": int(POLYGON, 16), "address": at.MULTICALL3, "nonce": self._nonce() + 1}
+        signed = () if self._is_delegated else (self.account.sign_authorization(delegation),)
+        bundle = "0x" + secrets.token_hex(32)
+        self._bundles[bundle] = self._submit(self.account.address, data, authorizations=signed)
+        return {"id": bundle}
+
+    def _calls_status(self, bundle: str) -> dict[str, Any]:
+        if bundle not in self._bundles:
+            raise Refusal(5730, f"There is no bundle {bundle}.")
+        receipt = self.polygon.rpc("eth_getTransactionReceipt", self._bundles[bundle])
+        told = {"version": "2.0.0", "id": bundle, "chainId": POLYGON, "atomic": True}
+        if receipt is None:
+            return {**told, "status": 100}
+        status = 200 if receipt["status"] == "0x1" else 500
+        return {**told, "status": status, "receipts": [{name: receipt[name] for name in _IN_RECEIPT}]}
