@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from api.bounds import Bounds, Room
 from api.hub import Hub
-from api.routes import authorizations, card, citizens, economics, feeds, health, pay, payments, rate
+from api.routes import authorizations, card, citizens, economics, feeds, health, links, pay, payments, rate
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
@@ -127,7 +127,7 @@ def create_app() -> FastAPI:
     app.add_middleware(Bounds)
     app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)
-    for module in (payments, authorizations, card, citizens, economics, feeds, health, pay, rate):
+    for module in (payments, authorizations, card, citizens, economics, feeds, health, links, pay, rate):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
