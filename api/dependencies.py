@@ -15,6 +15,7 @@ from cascade.bootstrap import Cascade
 from cascade.card_checkout import CardCheckout
 from cascade.errors import NotPayable
 from cascade.gasless import Gasless
+from cascade.settings import Settings
 from cascade.store import keys
 from cascade.store.keys import Scope
 
@@ -64,6 +65,12 @@ StreamRoom = Annotated[Room, Depends(_room)]
 StreamHub = Annotated[Hub, Depends(_hub)]
 
 
+def _is_platform(settings: Settings, given: str) -> bool:
+    """Whether this is the platform's own key; never, where the operator has set none."""
+    key = settings.api_key
+    return key is not None and hmac.compare_digest(given.encode(), key.get_secret_value().encode())
+
+
 def may_ask_for_citizens(
     cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
@@ -78,7 +85,7 @@ def may_ask_for_citizens(
     if settings.api_key is None:
         raise HTTPException(403, "What is a citizen's own is closed. The operator opens it by setting CASCADE_API_KEY.")
     given = credentials.credentials if credentials else ""
-    if not hmac.compare_digest(given.encode(), settings.api_key.get_secret_value().encode()):
+    if not _is_platform(settings, given):
         raise HTTPException(
             401, "This needs the platform's key: Authorization: Bearer ...", {"www-authenticate": "Bearer"}
         )
@@ -87,20 +94,42 @@ def may_ask_for_citizens(
 _key = HTTPBearer(auto_error=False, scheme_name="key", description="A key made by `cascade keys add`, by its scope")
 
 
+def _holder(cascade: Cascade, credentials: HTTPAuthorizationCredentials | None, scope: Scope) -> str | None:
+    """The name of the key that was given, if it may do what the scope says."""
+    if credentials is None:
+        return None
+    with cascade.database.transaction() as connection:
+        return keys.holder(connection, credentials.credentials, scope)
+
+
 def _signal_source(cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> str:
     """The name of the key that reports signals.
 
     Raises:
         HTTPException: 401 without a key of that scope.
     """
-    if credentials is not None:
-        with cascade.database.transaction() as connection:
-            name = keys.holder(connection, credentials.credentials, Scope.SIGNALS)
-        if name is not None:
-            return name
+    name = _holder(cascade, credentials, Scope.SIGNALS)
+    if name is not None:
+        return name
     raise HTTPException(
         401, "This needs a key with the scope signals: Authorization: Bearer ...", {"www-authenticate": "Bearer"}
     )
 
 
 SignalSource = Annotated[str, Depends(_signal_source)]
+
+
+def may_make_links(cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> None:
+    """Let only the platform's server, and keys that were made for it, see and make payment links.
+
+    Raises:
+        HTTPException: 401 without such a key.
+    """
+    if credentials is not None and _is_platform(cascade.settings, credentials.credentials):
+        return
+    if _holder(cascade, credentials, Scope.LINKS) is None:
+        raise HTTPException(
+            401,
+            "This needs a key with the scope links, or the platform's: Authorization: Bearer ...",
+            {"www-authenticate": "Bearer"},
+        )

@@ -20,7 +20,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api import problems
 from api.bounds import Bounds, Room
 from api.hub import Hub
-from api.routes import authorizations, card, citizens, economics, feeds, health, pay, payments, rate, shop, wallet
+from api.routes import (
+    authorizations,
+    card,
+    citizens,
+    economics,
+    feeds,
+    health,
+    links,
+    pay,
+    payments,
+    rate,
+    shop,
+    wallet,
+)
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
@@ -142,8 +155,10 @@ def create_app() -> FastAPI:
     app.add_middleware(Bounds)
     app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)
-    for module in (payments, authorizations, wallet, card, citizens, economics, feeds, health, shop, pay, rate):
-        app.include_router(module.router)
+    for money in (payments, authorizations, wallet, card, links):
+        app.include_router(money.router)
+    for other in (citizens, economics, feeds, health, shop, pay, rate):
+        app.include_router(other.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 

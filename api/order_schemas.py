@@ -186,6 +186,7 @@ class OrderOut(Body):
     deposits: Annotated[
         list[DepositOut], Field(default_factory=list, description="Plain transfers for it, oldest first")
     ]
+    link_id: Annotated[str | None, Field(description="Of the payment link that opened it")] = None
     credit: Annotated[CreditState | None, Field(description="Of what was paid: where its ducats are")] = None
     missing: Annotated[MissingOut | None, Field(description="Of the price, while only parts of it have come")] = None
 
@@ -244,6 +245,7 @@ class OrderOut(Body):
             rate_tick=order.quote.tick,
             created_at=order.created_at,
             expires_at=order.expires_at,
+            link_id=order.link_id,
             payments=payments + sightings + at_the_bank,
             credit=view.credit,
             relay=[RelayOut.of(item) for item in view.relay],

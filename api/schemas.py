@@ -27,7 +27,7 @@ class Body(BaseModel):
     """A model whose times are UTC, to the second."""
 
     @field_serializer(
-        *("created_at", "expires_at", "payable_until", "recorded_at", "occurred_at", "read_at"),
+        *("created_at", "expires_at", "payable_until", "recorded_at", "occurred_at", "read_at", "deactivated_at"),
         *("at", "tick", "next_tick", "rate_tick", "newest_report", "start", "next"),
         check_fields=False,
     )

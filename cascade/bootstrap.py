@@ -27,6 +27,7 @@ from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.gasless import Gasless
+from cascade.payment_links import PaymentLinks
 from cascade.rails.chain import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CODE_HASH
 from cascade.rails.hot_key import LocalKey
 from cascade.rails.node import Node
@@ -63,6 +64,11 @@ class Cascade:
     """None: nothing is sent for payers, since there is no relayer."""
     wallets: Wallets
     """How accounts pay."""
+
+    @property
+    def links(self) -> PaymentLinks:
+        """Opens orders that somebody was sent a link for."""
+        return PaymentLinks(self.checkout)
 
     def write(self, kind: EventType, data: Mapping[str, Any], accept_language: str | None = None) -> Text:
         """The words for an event, in the first language that the reader accepts and that there is."""

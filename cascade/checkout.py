@@ -168,7 +168,15 @@ class Checkout:
             raise InvalidInput("citizen_id", f"Venice knows no citizen {wish.citizen_id}. Check the spelling.")
 
     def open_order(
-        self, connection: Conn, *, citizen_id: str, package: str | None, usd_amount: str | None, token: str = USDC.code
+        self,
+        connection: Conn,
+        *,
+        citizen_id: str,
+        package: str | None,
+        usd_amount: str | None,
+        token: str = USDC.code,
+        link_id: str | None = None,
+        renewal_of: str | None = None,
     ) -> OrderView:
         """Open an order: one locked quote, payable by card and, on chain, in every stablecoin that the router takes.
 
@@ -178,6 +186,8 @@ class Checkout:
             package: a package's id, or None.
             usd_amount: US dollars as a plain decimal, or None.
             token: ``USDC`` or ``USDT``: whose terms come first in the answer.
+            link_id: of the payment link that opens it; the caller holds its lock.
+            renewal_of: id of the order whose place it takes; the caller holds its lock.
 
         Raises:
             InvalidInput: one of them cannot be taken; the message says why.
@@ -194,6 +204,8 @@ class Checkout:
             quote=quote,
             created_at=now,
             expires_at=now + timedelta(minutes=self.order_minutes),
+            link_id=link_id,
+            renewal_of=renewal_of,
         )
         orders.insert(connection, order)
         record(

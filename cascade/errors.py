@@ -4,7 +4,7 @@
     ├── SettingsError            a setting is missing or wrong: names the variable
     ├── InvalidInput             a request that cannot be taken as it is: names the field
     ├── NotFound                 no such order, payment link or payment
-    ├── NotPayable               the order is paid, expired or being paid; or cards are not taken here
+    ├── NotPayable               the order is paid, expired or being paid; its link opens nothing; or no cards are taken
     │   └── AuthorizationRefused a signed payment cannot be sent: says why, and what the payer can do instead
     ├── MigrationError           the database holds another history than this release
     ├── LedgerConflict           a reference is used again with other contents
@@ -53,7 +53,8 @@ class NotFound(CascadeError):
 
 
 class NotPayable(CascadeError):
-    """The order cannot be paid in this way now: it is paid, expired or being paid, or cards are not taken here."""
+    """The order cannot be paid in this way now: it is paid, expired or being paid, or cards are not taken here. Or a
+    payment link opens no order any more."""
 
 
 class AuthorizationRefused(NotPayable):

@@ -38,6 +38,8 @@ class Order:
         quote: the price, locked until ``expires_at``.
         created_at: UTC.
         expires_at: UTC; from this moment on the order cannot be paid at this price.
+        link_id: of the payment link that opened it; None: it was opened by itself.
+        renewal_of: id of the expired order whose place it took, at the price of another moment; None: of none.
     """
 
     id: str
@@ -46,6 +48,8 @@ class Order:
     quote: Quote
     created_at: datetime
     expires_at: datetime
+    link_id: str | None = None
+    renewal_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,22 @@ def payable_until(connection: Conn, order_id: str) -> datetime | None:
     return until
 
 
+def can_be_paid(connection: Conn, order_id: str) -> bool:
+    """Whether a page or a form of Stripe's may still take the price of an order."""
+    row = connection.execute(
+        "SELECT FROM card_attempts WHERE order_id = %s AND closed_at IS NULL AND payable_until > now() LIMIT 1",
+        (order_id,),
+    ).fetchone()
+    return row is not None
+
+
+def end_attempts(connection: Conn, order_id: str) -> None:
+    """Let an order's price hold for no card from now on: the worker closes what is open, what is paid later is late."""
+    connection.execute(
+        "UPDATE card_attempts SET payable_until = now() WHERE order_id = %s AND payable_until > now()", (order_id,)
+    )
+
+
 def number_evidence(connection: Conn) -> int:
     """A number for evidence that is about to be asked for: larger than that of all that was asked for before."""
     row = connection.execute("SELECT nextval('stripe_evidence') AS number").fetchone()

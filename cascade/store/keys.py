@@ -27,6 +27,8 @@ class Scope(StrEnum):
 
     SIGNALS = "signals"
     """Report signals of the city."""
+    LINKS = "links"
+    """Make, read and deactivate payment links."""
 
 
 @dataclass(frozen=True, slots=True)

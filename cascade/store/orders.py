@@ -13,7 +13,7 @@ from cascade.store.database import Conn, Row
 
 _COLUMNS = (
     "id, link_token, citizen_id, package, price_cents, ducat_units, bonus_units, rate_nano_usd, rate_tick, created_at,"
-    " expires_at"
+    " expires_at, link_id, renewal_of"
 )
 
 
@@ -29,8 +29,9 @@ def insert(connection: Conn, order: Order) -> None:
     """Store a new order."""
     quote = order.quote
     connection.execute(
-        f"INSERT INTO orders ({_COLUMNS}, expiry_due)"  # noqa: S608 - constant
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        f"INSERT INTO orders ({_COLUMNS}, link_single_use, expiry_due)"  # noqa: S608 - constant
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+        " (SELECT single_use FROM payment_links WHERE id = %s), %s)",
         (
             order.id,
             order.link_token,
@@ -43,6 +44,9 @@ def insert(connection: Conn, order: Order) -> None:
             quote.tick,
             order.created_at,
             order.expires_at,
+            order.link_id,
+            order.renewal_of,
+            order.link_id,
             order.expires_at,
         ),
     )
@@ -101,7 +105,7 @@ def by_id(connection: Conn, order_id: str) -> Order:
 
 
 def by_link_token(connection: Conn, link_token: str) -> Order:
-    """The order that a payment link opens.
+    """The order whose own page this token opens.
 
     Raises:
         NotFound: there is none.
@@ -115,6 +119,42 @@ def lock(connection: Conn, order_id: str) -> Order | None:
     query = f"SELECT {_COLUMNS} FROM orders WHERE id = %s FOR UPDATE"  # noqa: S608 - constant
     row = connection.execute(query, (order_id,)).fetchone()
     return _order(row, "") if row else None
+
+
+def lock_newest(connection: Conn, order_id: str) -> Order:
+    """The order that has taken the place of this one, through all renewals, or itself; locked with all on the way.
+
+    Raises:
+        NotFound: there is no such order.
+    """
+    newest = lock(connection, order_id)
+    if newest is None:
+        raise NotFound("There is no such order.")
+    # One by one: whoever held the lock before us may have renewed it meanwhile.
+    while row := connection.execute("SELECT id FROM orders WHERE renewal_of = %s", (newest.id,)).fetchone():
+        newest = lock(connection, row["id"]) or newest
+    return newest
+
+
+def newest_renewal(connection: Conn, order_id: str) -> Order | None:
+    """The order that has taken the place of this one, through all renewals; None while none has."""
+    row = connection.execute(
+        "WITH RECURSIVE line AS (SELECT id, 0 AS step FROM orders WHERE id = %s UNION ALL"
+        " SELECT o.id, step + 1 FROM orders o JOIN line ON o.renewal_of = line.id)"
+        " SELECT id FROM line WHERE step > 0 ORDER BY step DESC LIMIT 1",
+        (order_id,),
+    ).fetchone()
+    return by_id(connection, row["id"]) if row else None
+
+
+def of_link(connection: Conn, link_id: str, *, limit: int) -> list[Order]:
+    """Orders of a link whose place no other has taken, the newest first; of a single-use link there is one at most."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM orders o WHERE link_id = %s"  # noqa: S608 - constant
+        " AND NOT EXISTS (SELECT FROM orders WHERE renewal_of = o.id) ORDER BY created_at DESC LIMIT %s",
+        (link_id, limit),
+    ).fetchall()
+    return [_order(row, "") for row in rows]
 
 
 def lock_by_on_chain_order_id(connection: Conn, on_chain_order_id: bytes) -> tuple[Order, ChainTerms] | None:
@@ -155,7 +195,16 @@ def _order(row: Row | None, missing: str) -> Order:
         Rate(row["rate_nano_usd"]),
         row["rate_tick"],
     )
-    return Order(row["id"], row["link_token"], row["citizen_id"], quote, row["created_at"], row["expires_at"])
+    return Order(
+        row["id"],
+        row["link_token"],
+        row["citizen_id"],
+        quote,
+        row["created_at"],
+        row["expires_at"],
+        row["link_id"],
+        row["renewal_of"],
+    )
 
 
 def _terms(row: Row) -> ChainTerms:

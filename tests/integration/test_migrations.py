@@ -7,12 +7,11 @@ import pytest
 from psycopg.errors import IntegrityError
 
 from cascade.domain.ledger import Kind, Posting, Transaction
-from cascade.domain.money import USD, Money
-from cascade.domain.parts import whole
+from cascade.domain.money import DUCAT, USD, Money
+from cascade.domain.parts import Grant
 from cascade.errors import MigrationError
 from cascade.store import ledger, payments
 from cascade.store.database import Database, Migration, migrate, migrations
-from tests.purchases import open_order
 
 NEXT = Migration("9999_next.sql", "ALTER TABLE orders ADD COLUMN note text DEFAULT 'none'")
 
@@ -103,20 +102,27 @@ def test_payments_that_are_booked_learn_what_they_brought(database_url: str) -> 
     database = Database(database_url, connections=1)
     database.open()
     migrate(database, [migration for migration in migrations() if migration.name < "0012"])
-    order = open_order(database).order
+    order_id = "ord_" + "a" * 26
     with database.transaction() as connection:
+        connection.execute(
+            "INSERT INTO orders (id, link_token, citizen_id, package, price_cents, ducat_units, bonus_units,"
+            " rate_nano_usd, created_at, expires_at)"
+            " VALUES (%s, %s, 'Marco_Polo', 'merchant', 25000, 2500000000, 250000000, 100000000, now(), 'infinity')",
+            (order_id, "a" * 22),
+        )
         for reference, outcome in (("chain:137:1:1", "fulfilled"), ("chain:137:1:2", "suspense")):
             posting = Posting("treasury", "sales", Money(USD, 1))
             ledger.post(connection, Transaction(reference, Kind.SALE, (posting,)))
             connection.execute(
                 "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome, reason)"
                 " VALUES (%s, 'chain', %s, 'USDC', 1, '', '', %s, %s)",
-                (reference, order.id, outcome, "duplicate" if outcome == "suspense" else None),
+                (reference, order_id, outcome, "duplicate" if outcome == "suspense" else None),
             )
     migrate(database)
     with database.transaction() as connection:
-        sold, waiting = payments.of_order(connection, order.id)
-    assert (sold.grant, waiting.grant) == (whole(order.quote), None)
+        sold, waiting = payments.of_order(connection, order_id)
+    given = Grant(Money(DUCAT, 2_500_000_000), Money(DUCAT, 250_000_000), fulfils=True)
+    assert (sold.grant, waiting.grant) == (given, None)
     with pytest.raises(IntegrityError, match="append-only"), database.transaction() as connection:
         connection.execute("UPDATE payments SET ducat_units = 2")
     database.close()

@@ -1,0 +1,75 @@
+"""Payment links: made, looked at and deactivated by whoever holds a key for it. The page opens them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Annotated
+
+import segno
+from fastapi import APIRouter, Depends, Query
+from starlette.responses import Response
+
+from api.dependencies import System, may_make_links
+from api.link_schemas import LinkIn, LinkOut, LinkQuery, LinksOut
+from api.problems import documented
+from cascade.bootstrap import Cascade
+from cascade.checkout import Wish
+from cascade.domain.links import address
+from cascade.store import links
+from cascade.store.database import Conn
+from cascade.store.links import LinkUse
+
+router = APIRouter(prefix="/api/payments/links", tags=["links"], dependencies=[Depends(may_make_links)])
+
+
+@router.post("", status_code=201, responses=documented(400, 401, 413, 422, 503))
+def create_link(wish: LinkIn, cascade: System) -> LinkOut:
+    """Make a link. The order that it opens is priced at the rate of that moment, and opened when somebody comes."""
+    cascade.checkout.check_wish(Wish(citizen_id=wish.citizen_id))
+    with cascade.database.transaction() as connection:
+        link = cascade.links.create(
+            connection,
+            package=wish.package,
+            usd_amount=wish.usd,
+            citizen_id=wish.citizen_id,
+            single_use=wish.single_use,
+            minutes=wish.valid_minutes,
+        )
+        return _out(cascade, connection, LinkUse(link, 0, 0))
+
+
+@router.get("", responses=documented(401, 404, 422, 503))
+def list_links(cascade: System, query: Annotated[LinkQuery, Query()]) -> LinksOut:
+    """Links, the newest first."""
+    with cascade.database.transaction() as connection:
+        found = links.newest(connection, limit=query.limit, before=query.before)
+        return LinksOut(links=[_out(cascade, connection, use) for use in found])
+
+
+@router.get("/{link_id}", responses=documented(401, 404, 422, 503))
+def link(link_id: str, cascade: System) -> LinkOut:
+    """How a link stands, and how many orders it has opened."""
+    with cascade.database.transaction() as connection:
+        return _out(cascade, connection, links.by_id(connection, link_id))
+
+
+@router.post("/{link_id}/deactivate", responses=documented(401, 404, 422, 503))
+def deactivate_link(link_id: str, cascade: System) -> LinkOut:
+    """Let a link open nothing any more. Again is a no-op; an order that it opened before stays payable."""
+    with cascade.database.transaction() as connection:
+        return _out(cascade, connection, links.deactivate(connection, link_id))
+
+
+@router.get("/{link_id}/qr.svg", response_class=Response, responses=documented(401, 404, 422, 503))
+def link_picture(link_id: str, cascade: System) -> Response:
+    """The link's address as a QR code."""
+    with cascade.database.transaction() as connection:
+        use = links.by_id(connection, link_id)
+    drawn = BytesIO()
+    url = address(cascade.settings.base_url, use.link.token)
+    segno.make(url, error="m").save(drawn, kind="svg", scale=4, light="#fff")  # dark on light, whatever is around it
+    return Response(drawn.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})
+
+
+def _out(cascade: Cascade, connection: Conn, use: LinkUse) -> LinkOut:
+    return LinkOut.of(use, cascade.links.state(connection, use), cascade.settings.base_url)

@@ -1,0 +1,85 @@
+"""Payment links on the command line: made, listed and deactivated by the operator."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import click
+import segno
+
+from cascade.checkout import Wish
+from cascade.cli.terminal import console, opened, table_of
+from cascade.domain.links import MOST_MINUTES, address, in_metamask
+from cascade.store import links as store
+
+_MINUTES_A_DAY = 24 * 60
+
+
+@click.group(invoke_without_command=True)
+@click.option("--package", help="What is paid for: a package's id.")
+@click.option("--usd", help="Or a fixed amount of US dollars, such as 25.01.")
+@click.option("--citizen", help="Who gets the ducats; without it, who opens the link is asked.")
+@click.option("--many", is_flag=True, help="May be paid more than once.")
+@click.option("--days", type=click.IntRange(1, MOST_MINUTES // _MINUTES_A_DAY), help="Opens orders for so long.")
+@click.pass_context
+def link(
+    context: click.Context, package: str | None, usd: str | None, citizen: str | None, many: bool, days: int | None
+) -> None:
+    """Make a payment link, or list and deactivate those there are."""
+    if context.invoked_subcommand is not None:
+        if any((package, usd, citizen, many, days)):
+            raise click.UsageError(f"{context.invoked_subcommand} takes none of the options that make a link.")
+        return
+    if package is None and usd is None:
+        raise click.UsageError("Say what the link is for: --package or --usd.")
+    with opened() as cascade:
+        cascade.checkout.check_wish(Wish(citizen_id=citizen))
+        with cascade.database.transaction() as connection:
+            made = cascade.links.create(
+                connection,
+                package=package,
+                usd_amount=usd,
+                citizen_id=citizen,
+                single_use=not many,
+                minutes=days and days * _MINUTES_A_DAY,
+            )
+        url = address(cascade.settings.base_url, made.token)
+    for line in (url, in_metamask(url), f"{made.id} manages it."):
+        console.print(line, soft_wrap=True, highlight=False)
+    drawn = StringIO()
+    segno.make(url, error="m").terminal(drawn, compact=True)
+    click.echo(drawn.getvalue(), nl=False)
+
+
+@link.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, help="How many, the newest first.")
+def list_links(limit: int) -> None:
+    """Links, the newest first."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        found = [(use, cascade.links.state(connection, use)) for use in store.newest(connection, limit=limit)]
+        base_url = cascade.settings.base_url
+    table = table_of("id", "for", "citizen", "use", "state", "orders", "paid", "made", "until", "address")
+    for use, state in found:
+        known = use.link
+        table.add_row(
+            known.id,
+            known.package or f"{known.usd_amount} USD",
+            known.citizen_id or "is asked",
+            "once" if known.single_use else "many",
+            state,
+            str(use.opened),
+            str(use.paid),
+            f"{known.created_at:%Y-%m-%d %H:%M}",
+            f"{known.expires_at:%Y-%m-%d %H:%M}" if known.expires_at else "",
+            address(base_url, known.token),
+        )
+    console.print(table if found else "There are no payment links.")
+
+
+@link.command()
+@click.argument("link_id")
+def deactivate(link_id: str) -> None:
+    """Let a link open nothing any more; orders that it opened stay payable."""
+    with opened() as cascade, cascade.database.transaction() as connection:
+        store.deactivate(connection, link_id)
+    console.print(f"{link_id} opens nothing any more.")
