@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+import segno
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import Shop
+from tests.browser.conftest import Shop, Watch
 from tests.browser.wallet import PayerWallet, Refusal
 from tests.browser.walletconnect_phone import Phone
 from tests.browser.walletconnect_relay import Relay
@@ -25,6 +28,13 @@ async ([options, name]) => {
   });
 }
 """
+_REJECTED_PAIR = """
+async ([options, name]) => {
+  const { pair } = await import("/static/walletconnect.js");
+  return pair(options, ({ uri, link }) => { void window[name](uri, link); }).then(() => 0, (error) => error.code);
+}
+"""
+_BEGIN_PAIR = f"(how) => {{ window.outcome = ({_REJECTED_PAIR})(how); }}"
 _RESUME = """
 async (options) => {
   const { resume } = await import("/static/walletconnect.js");
@@ -80,6 +90,28 @@ def code(page: Page, method: str, *params: Any) -> int:
     return rejected
 
 
+def until(page: Page, holds: Callable[[], bool]) -> None:
+    """Wait while the browser goes on; it calls us only while we listen to it."""
+    for _ in range(200):
+        if holds():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("It did not come about within ten seconds.")
+
+
+def codes_of(text: str, size: int) -> list[set[tuple[int, int]]]:
+    """The dark modules of every QR code of a size, with its margin of four, that another program makes of a text."""
+    codes = (
+        segno.make_qr(text, version=(size - 8 - 17) // 4, mode="byte", error=level, mask=mask, boost_error=False)
+        for level in "lm"
+        for mask in range(8)
+    )
+    return [
+        {(x, y) for y, row in enumerate(code.matrix_iter(border=4)) for x, dark in enumerate(row) if dark}
+        for code in codes
+    ]
+
+
 def connect(page: Page, phone: Phone, options: dict[str, Any]) -> None:
     page.expose_function("scan", lambda uri, link: phone.scan(uri))
     page.evaluate(_PAIR, [options, "scan"])
@@ -104,3 +136,145 @@ def test_pays_from_a_phone(shop: Shop, phone: Phone, page: Page, sockets: list[s
     assert (phone.seen[0]["from"]["name"], phone.seen[0]["from"]["url"]) == ("Venice", shop.api)
     assert phone.seen[0]["namespaces"]["eip155"]["chains"] == ["eip155:137"]
     assert len(sockets) == 1
+
+
+def test_the_invitation_is_a_code_to_scan_and_a_link_for_a_phone(
+    shop: Shop, phone: Phone, page: Page, options: dict[str, Any]
+) -> None:
+    page.goto(shop.order()["payment_link"])
+    shown: list[tuple[str, str]] = []
+
+    def show(uri: str, link: str) -> None:
+        shown.append((uri, link))
+        phone.scan(uri)
+
+    page.expose_function("scan", show)
+    page.evaluate(_PAIR, [options, "scan"])
+    ((uri, link),) = shown
+    assert uri.startswith("wc:")
+    assert link == f"metamask://wc?uri={quote(uri, safe='')}"
+    image = page.get_by_role("img", name="QR code for your wallet")
+    expect(image).to_be_visible()
+    path, size = image.evaluate("(svg) => [svg.lastChild.getAttribute('d'), svg.viewBox.baseVal.width]")
+    dark = {(int(x), int(y)) for x, y in re.findall(r"M(\d+) (\d+)h1v1h-1z", path)}
+    assert dark in codes_of(uri, size)
+
+
+def test_a_wallet_answers_only_what_it_was_asked_for(
+    shop: Shop, phone: Phone, page: Page, options: dict[str, Any]
+) -> None:
+    page.goto(shop.order()["payment_link"])
+    connect(page, phone, options)
+    assert code(page, "eth_getCode", shop.order()["router"], "latest") == 4200
+    assert code(page, "eth_call", {}, "latest") == 4200
+    assert code(page, "eth_getTransactionReceipt", "0x") == 4200
+    assert code(page, "wallet_sendCalls", {}) == 4200  # asked for, but this wallet does not offer it
+    assert code(page, "wallet_switchEthereumChain", {"chainId": "0x1"}) == 4902
+    assert phone.requests.empty()
+
+
+def test_a_payer_declines(shop: Shop, phone: Phone, page: Page, options: dict[str, Any]) -> None:
+    order = shop.order()
+    page.goto(order["payment_link"])
+    phone.declines = True
+    page.expose_function("scan", lambda uri, link: phone.scan(uri))
+    assert page.evaluate(_REJECTED_PAIR, [options, "scan"]) == 4001
+    phone.declines = False
+    page.evaluate(_PAIR, [options, "scan"])
+    for refusal in (Refusal(4001, "User rejected."), Refusal(5000, "User rejected.")):
+        phone.mind.refusals = {"eth_sendTransaction": refusal}
+        assert code(page, "eth_sendTransaction", {}) == 4001
+    phone.mind.refusals = {"eth_sendTransaction": Refusal(-32000, "insufficient funds for gas")}
+    assert code(page, "eth_sendTransaction", {}) == -32000
+    phone.mind.refusals = {}
+    pay(page, order)
+    expect(page.get_by_role("status")).to_contain_text("Payment seen.")
+
+
+def test_a_wallet_on_another_chain_is_let_go(shop: Shop, phone: Phone, page: Page, options: dict[str, Any]) -> None:
+    page.goto(shop.order()["payment_link"])
+    phone.chains = ["eip155:1"]
+    page.expose_function("scan", lambda uri, link: phone.scan(uri))
+    assert page.evaluate(_REJECTED_PAIR, [options, "scan"]) == 4901
+    assert phone.deleted.get(timeout=10) == phone.sessions.get(timeout=10)
+    assert page.evaluate(_RESUME, options) is False
+
+
+def test_the_session_survives_a_closed_page(
+    shop: Shop, phone: Phone, context: BrowserContext, page: Page, options: dict[str, Any]
+) -> None:
+    order = shop.order()
+    page.goto(order["payment_link"])
+    assert page.evaluate(_RESUME, options) is False
+    assert page.evaluate("performance.getEntriesByType('resource').every(({name}) => !name.includes('2.21.8'))")
+    connect(page, phone, options)
+    page.close()
+    again = context.new_page()
+    again.goto(order["payment_link"])
+    assert again.evaluate(_RESUME, options) is True
+    pay(again, order)
+    expect(again.get_by_role("status")).to_contain_text("Payment seen.")
+    assert len(phone.seen) == 1
+    assert again.evaluate(_RESUME, {**options, "chainId": 1}) is False
+
+
+def test_a_session_that_the_wallet_ended_is_over(shop: Shop, phone: Phone, page: Page, options: dict[str, Any]) -> None:
+    page.goto(shop.order()["payment_link"])
+    connect(page, phone, options)
+    phone.mute = True
+    page.evaluate(
+        "() => { window.pending = window.provider.request({ method: 'eth_sendTransaction', params: [{}] }); }"
+    )
+    phone.requests.get(timeout=10)
+    phone.disconnect(phone.sessions.get(timeout=10))
+    assert page.evaluate("() => window.pending.then(() => 0, (error) => error.code)") == 4100
+    assert code(page, "eth_requestAccounts") == 4100
+    assert code(page, "eth_sendTransaction", {}) == 4100
+    assert page.evaluate(_RESUME, options) is False
+
+
+def test_a_session_that_was_ended_while_the_page_was_closed_is_over(
+    shop: Shop, phone: Phone, context: BrowserContext, page: Page, options: dict[str, Any]
+) -> None:
+    link = shop.order()["payment_link"]
+    page.goto(link)
+    connect(page, phone, options)
+    page.close()
+    phone.disconnect(phone.sessions.get(timeout=10))
+    again = context.new_page()
+    again.goto(link)
+    if again.evaluate(_RESUME, options):
+        assert code(again, "eth_sendTransaction", {}) == 4100
+    assert phone.requests.empty()
+
+
+def test_without_a_relay_nothing_hangs(
+    shop: Shop, relay: Relay, phone: Phone, watch: Watch, page: Page, options: dict[str, Any]
+) -> None:
+    page.goto(shop.order()["payment_link"])
+    connect(page, phone, options)
+    relay.stop()
+    page.wait_for_function("() => window.provider.request({ method: 'eth_chainId' })")
+    assert code(page, "eth_sendTransaction", {}) == 4900
+    page.reload()
+    assert page.evaluate(_REJECTED_PAIR, [options, "scan"]) == 4900
+    relay.start()
+    page.evaluate(_PAIR, [options, "scan"])
+    assert page.evaluate("() => window.provider.request({ method: 'eth_chainId' })") == "0x89"
+    assert phone.requests.empty()  # what was said to have failed was not sent later either
+    watch.forget("ERR_CONNECTION_REFUSED")
+
+
+def test_an_invitation_that_runs_out_is_renewed_until_nobody_comes(
+    shop: Shop, page: Page, options: dict[str, Any]
+) -> None:
+    page.clock.install()
+    page.goto(shop.order()["payment_link"])
+    shown: list[str] = []
+    page.expose_function("shown", lambda uri, link: shown.append(uri))
+    page.evaluate(_BEGIN_PAIR, [options, "shown"])
+    for count in (1, 2, 3):
+        until(page, lambda count=count: len(shown) == count)
+        page.clock.fast_forward(301_000)
+    assert page.evaluate("window.outcome") == 8000
+    assert len(set(shown)) == 3

@@ -29,7 +29,9 @@ class Phone:
         mute: it lets requests lie, as people do.
         seen: what the page calls itself, of each proposal.
         sessions: the topics of its sessions, as they come.
-        deleted: topics of sessions that the page has ended.
+        requests: what it was asked in its sessions, as it comes.
+        deleted: the topics of sessions that the page has ended.
+        faults: what it could not do.
     """
 
     mind: PayerWallet
@@ -40,6 +42,7 @@ class Phone:
     seen: list[dict[str, Any]] = field(default_factory=list)
     sessions: queue.Queue[str] = field(default_factory=queue.Queue)
     requests: queue.Queue[dict[str, Any]] = field(default_factory=queue.Queue)
+    deleted: queue.Queue[str] = field(default_factory=queue.Queue)
     faults: list[str] = field(default_factory=list)
 
     @classmethod
@@ -94,6 +97,8 @@ class Phone:
                     self.sessions.put(said["topic"])
                 case "request":
                     self._answer(said)
+                case "deleted":
+                    self.deleted.put(said["topic"])
                 case "fault":
                     self.faults.append(f"{said['during']}: {said['message']}")
 
