@@ -53,7 +53,7 @@ def content_security_policy(card: CardCheckout | None, settings: Settings) -> st
     """The page runs nothing but its own files, may be framed by nobody, and talks to nobody but us.
 
     Its one form leads, by a redirect, to Stripe's page: Chromium holds `form-action` against the redirect too. With
-    WalletConnect it may also talk to the relay; and Reown's has a frame beside it, which attests our address to wallets.
+    WalletConnect it may also talk to the relay, and Reown's has a frame beside it that attests our address to wallets.
     """
     checkout = f" {card.stripe.checkout_origin}" if card else ""
     relay = frame = ""
@@ -63,7 +63,8 @@ def content_security_policy(card: CardCheckout | None, settings: Settings) -> st
         # static/walletconnect.js asks for it by the same rule.
         frame = " frame-src https://verify.walletconnect.org;" if url.netloc.endswith(".walletconnect.org") else ""
     return (
-        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'{relay};{frame}"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+        f" connect-src 'self'{relay};{frame}"
         f" form-action 'self'{checkout}; base-uri 'none'; frame-ancestors 'none'"
     )
 

@@ -1,4 +1,4 @@
-"""Pages in their reader's language: the same templates, with words from a catalogue and numbers as they are read there."""
+"""Pages in their reader's language: the same templates, words from a catalogue, numbers as they are read there."""
 
 from __future__ import annotations
 

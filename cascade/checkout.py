@@ -282,8 +282,10 @@ class Checkout:
     def _missing(
         self, connection: Conn, order: Order, status: OrderStatus, booked: Sequence[BookedPayment]
     ) -> Money | None:
-        """What of the price is still to come, in the stablecoin that came first; None when nothing came, and when no more
-        can come. What lies at a deposit address counts: its payer has done that much, whenever we collect it."""
+        """What of the price is still to come, in the stablecoin that came first; None: nothing came, or no more can.
+
+        What lies at a deposit address counts: its payer has done that much, whenever we collect it.
+        """
         assets = self.deployment.stablecoins
         lying = [
             Part(Money(assets[token], units), Money(DUCAT, 0))

@@ -16,7 +16,7 @@ from api.bounds import WEBHOOK_PATH
 from api.card_schemas import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut, WebhookOut
 from api.dependencies import Cards, System
 from api.problems import documented
-from api.routes.pay import order_page
+from api.routes.pay import nothing, order_page
 from api.schemas import CardPaymentIn
 from cascade.bootstrap import Cascade
 from cascade.card_checkout import CardCheckout, CardPayment
@@ -89,15 +89,15 @@ def pay_by_card(token: str, request: Request, cascade: System) -> Response:
         with cascade.database.transaction() as connection:
             view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
         if cascade.card is None:
-            return order_page(request, cascade, token, "no_cards", 409)
+            return order_page(request, cascade, token, "no_cards", 409) or nothing(request)
         with _a_seat():
             payment = cascade.card.begin(view.order.id, view.status, Flow.CHECKOUT_SESSION)
     except NotFound:
-        return order_page(request, cascade, token)
+        return nothing(request)
     except NotPayable:
-        return order_page(request, cascade, token, "not_payable", 409)
+        return order_page(request, cascade, token, "not_payable", 409) or nothing(request)
     except StripeError:
-        return order_page(request, cascade, token, "stripe_fails", 503)
+        return order_page(request, cascade, token, "stripe_fails", 503) or nothing(request)
     return RedirectResponse(payment.begun.handle, 303)
 
 

@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Annotated
 
 import segno
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from api.dependencies import System
 from api.order_page import Moment, context_of
 from api.pages import page
+from api.routes.shop import ask_who
 from cascade.bootstrap import Cascade
+from cascade.checkout import OrderView, Wish
+from cascade.domain.links import LinkState
 from cascade.domain.orders import OrderStatus
-from cascade.errors import NotFound
-from cascade.store import events, orders
+from cascade.errors import InvalidInput, NotFound, NotPayable
+from cascade.store import events, links, orders
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/pay/{token}", response_class=HTMLResponse)
 def pay(token: str, request: Request, cascade: System) -> Response:
-    """The payment page of one order."""
-    return order_page(request, cascade, token)
+    """The payment page of one order, or what a payment link opens."""
+    return order_page(request, cascade, token) or _open_link(request, cascade, token)
+
+
+@router.post("/pay/{token}")
+def say_who(
+    token: str, request: Request, cascade: System, citizen_id: Annotated[str, Form(max_length=254)] = ""
+) -> Response:
+    """The button of a payment link that asks who gets the ducats."""
+    return _open_link(request, cascade, token, citizen_id.strip())
 
 
 @router.post("/pay/{token}/again")
-def renew(token: str, cascade: System) -> Response:
+def renew(token: str, request: Request, cascade: System) -> Response:
     """The button of an order whose price has expired: the same purchase at the price of the moment."""
-    with cascade.database.transaction() as connection:
-        view = cascade.checkout.renew(connection, orders.by_link_token(connection, token))
-    return RedirectResponse(f"/pay/{view.order.link_token}", 303)
+    try:
+        with cascade.database.transaction() as connection:
+            return _to(cascade.links.renew(connection, orders.by_link_token(connection, token)))
+    except NotFound:
+        return nothing(request)
+    except (InvalidInput, NotPayable):  # what it was for is no longer sold, or its link is over
+        return page(request, "closed.html", {"why": "expired"}, 410)
 
 
 @router.get("/pay/{token}/qr.svg")
@@ -47,20 +63,52 @@ def address_picture(token: str, cascade: System) -> Response:
 
 def order_page(
     request: Request, cascade: Cascade, token: str, problem: str | None = None, status_code: int = 200
-) -> Response:
-    """The page of the order behind a token, with a sentence when something did not work."""
+) -> Response | None:
+    """The page of the order behind a token, with a sentence when something did not work; None: there is no order."""
     try:
         with cascade.database.transaction() as connection:
             view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
             left = view.order.expires_at - orders.clock(connection)
-            renewal = (
-                getattr(orders, "renewal", lambda c, i: None)(connection, view.order.id)
-                if view.status is OrderStatus.EXPIRED
-                else None
-            )
+            is_over = view.status is OrderStatus.EXPIRED
+            renewal = orders.newest_renewal(connection, view.order.id) if is_over else None
             newest = events.newest(connection, view.order.id)
     except NotFound:
-        return page(request, "closed.html", {"why": "unknown"}, 404)
-    moment = Moment(view, max(0, int(left.total_seconds())), newest, renewal)
+        return None
+    moment = Moment(view, max(0, int(left.total_seconds())), newest, renewal.link_token if renewal else None)
     returned = request.query_params.get("card") == "paid"
     return page(request, "pay.html", context_of(cascade, moment, returned=returned) | {"problem": problem}, status_code)
+
+
+def _open_link(request: Request, cascade: Cascade, token: str, citizen_id: str | None = None) -> Response:
+    """On to the order of a payment link, or a page that asks for whom it is, or that says why nothing opens."""
+    try:
+        with cascade.database.transaction() as connection:
+            use = links.by_token(connection, token)
+            state = cascade.links.state(connection, use)
+            standing = cascade.links.standing(connection, use.link)
+            asks = standing is None and use.link.citizen_id is None
+            quote = cascade.checkout.quote(connection, use.link.package, use.link.usd_amount) if asks else None
+    except NotFound:
+        return nothing(request)
+    except InvalidInput:  # what it is for is no longer sold
+        return page(request, "closed.html", {"why": "deactivated"}, 410)
+    if asks and citizen_id is None and state is LinkState.ACTIVE:
+        return ask_who(request, cascade, quote)
+    try:
+        if asks and citizen_id is not None:
+            cascade.checkout.check_wish(Wish(citizen_id=citizen_id))
+        with cascade.database.transaction() as connection:
+            return _to(cascade.links.open(connection, token, citizen_id if asks else None))
+    except InvalidInput as fault:
+        return ask_who(request, cascade, quote, citizen_id or "", fault.field)
+    except NotPayable:
+        return page(request, "closed.html", {"why": state}, 410)
+
+
+def nothing(request: Request) -> Response:
+    """The page that says that there is nothing behind a link."""
+    return page(request, "closed.html", {"why": "unknown"}, 404)
+
+
+def _to(view: OrderView) -> Response:
+    return RedirectResponse(f"/pay/{view.order.link_token}", 303)

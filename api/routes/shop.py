@@ -13,13 +13,12 @@ from api.pages import page
 from cascade.bootstrap import Cascade
 from cascade.checkout import Wish
 from cascade.domain.money import USD, Money
-from cascade.domain.quotes import quote_custom
+from cascade.domain.quotes import Quote, quote_custom
 from cascade.errors import InvalidInput
 
 router = APIRouter(include_in_schema=False)
 
 Text = Annotated[str, Form(max_length=254)]
-_NOTHING = Wish()
 
 
 @router.get("/pay", response_class=HTMLResponse)
@@ -52,8 +51,21 @@ def buy(
     return RedirectResponse(f"/pay/{view.order.link_token}", 303)
 
 
+def ask_who(
+    request: Request, cascade: Cascade, offer: Quote | None, citizen_id: str = "", problem: str | None = None
+) -> Response:
+    """The page of a payment link that does not say who gets the ducats."""
+    status_code = 200 if problem is None else 422
+    return _shop(request, cascade, Wish(citizen_id=citizen_id), problem, status_code, offer)
+
+
 def _shop(
-    request: Request, cascade: Cascade, given: Wish, problem: str | None = None, status_code: int = 200
+    request: Request,
+    cascade: Cascade,
+    given: Wish,
+    problem: str | None = None,
+    status_code: int = 200,
+    offer: Quote | None = None,
 ) -> Response:
     checkout = cascade.checkout
     with cascade.database.transaction() as connection:
@@ -64,7 +76,7 @@ def _shop(
     except (InvalidInput, ValueError):
         custom = None
     context = {
-        "offer": None,
+        "offer": offer,
         "packages": [(package, rate.price_of(package.ducats)) for package in catalogue.packages.values()],
         "minimum": catalogue.minimum,
         "maximum": catalogue.maximum,
@@ -78,7 +90,7 @@ def _shop(
         "problem": problem,
         "rate": str(rate),
         "minutes": checkout.order_minutes,
-        "sends_mail": checkout.sends_mail,
+        "sends_mail": checkout.sends_mail and offer is None,
     }
     return page(request, "choose.html", context, status_code)
 

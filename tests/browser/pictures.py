@@ -1,4 +1,4 @@
-"""``make pictures``: every state of the payment page as a picture, taken from a running system, for docs and to look at."""
+"""``make pictures``: every state of the payment page as a picture, taken from a running system, to look at."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DOCS = Path("docs/pictures")
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 720}, "has_touch": True, "is_mobile": True}
 DESK: dict[str, Any] = {"viewport": {"width": 900, "height": 720}}
 _ICON = (
-    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Crect width='8' height='8' rx='2'"
-    " fill='%23e2761b'/%3E%3C/svg%3E"
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Crect width='8' height='8'"
+    " rx='2' fill='%23e2761b'/%3E%3C/svg%3E"
 )
 _PATIENCE_SECONDS = 60.0
 
@@ -73,7 +73,7 @@ class Studio:
         for suffix, options in (("phone", PHONE), ("phone-dark", PHONE), ("desk", DESK), ("desk-dark", DESK)):
             scheme = "dark" if suffix.endswith("dark") else "light"
             language = "it-IT" if name.endswith("-it") else "en-GB"
-            context = self.browser.new_context(**options, color_scheme=scheme, locale=language)
+            context = self.browser.new_context(**options | {"color_scheme": scheme, "locale": language})
             self._take(context, f"{name}-{suffix}", url, acts, wallet)
             context.close()
 

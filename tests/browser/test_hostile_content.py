@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from playwright.sync_api import BrowserContext, Page, expect
 
-from api.routes.pay import templates
+from api.pages import templates
 from cascade.chains import POLYGON
 from cascade.domain.money import USDC, Money
 from tests.browser.conftest import Shop, Watch
@@ -32,12 +32,16 @@ def test_terms_cannot_leave_their_script_block(shop: Shop, page: Page) -> None:
     """None of them comes from a stranger today; the page holds even if one did."""
     page.goto(shop.order()["payment_link"])
     hostile = {"label": "</script><img id=taken>", "quote": "'\"&<!--<script>"}
-    html = templates.get_template("pay.html").render(
-        order=SimpleNamespace(status="open", payments=[], order_id="ord_"),
-        terms=SimpleNamespace(amount=Money(USDC, 250_000_000), token=USDC, router="0x"),
-        chain=POLYGON,
-        expires_at=datetime.now(UTC),
-        wallet=hostile,
+    html = (
+        templates("en")
+        .get_template("pay.html")
+        .render(
+            order=SimpleNamespace(status="open", payments=[], order_id="ord_"),
+            terms=SimpleNamespace(amount=Money(USDC, 250_000_000), token=USDC, router="0x"),
+            chain=POLYGON,
+            expires_at=datetime.now(UTC),
+            wallet=hostile,
+        )
     )
     read = """(html) => {
       const parsed = new DOMParser().parseFromString(html, "text/html");

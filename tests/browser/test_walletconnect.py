@@ -113,7 +113,7 @@ def codes_of(text: str, size: int) -> list[set[tuple[int, int]]]:
 
 
 def connect(page: Page, phone: Phone, options: dict[str, Any]) -> None:
-    page.expose_function("scan", lambda uri, link: phone.scan(uri))
+    page.expose_function("scan", lambda uri, _: phone.scan(uri))
     page.evaluate(_PAIR, [options, "scan"])
 
 
@@ -177,7 +177,7 @@ def test_a_payer_declines(shop: Shop, phone: Phone, page: Page, options: dict[st
     order = shop.order()
     page.goto(order["payment_link"])
     phone.declines = True
-    page.expose_function("scan", lambda uri, link: phone.scan(uri))
+    page.expose_function("scan", lambda uri, _: phone.scan(uri))
     assert page.evaluate(_REJECTED_PAIR, [options, "scan"]) == 4001
     phone.declines = False
     page.evaluate(_PAIR, [options, "scan"])
@@ -194,7 +194,7 @@ def test_a_payer_declines(shop: Shop, phone: Phone, page: Page, options: dict[st
 def test_a_wallet_on_another_chain_is_let_go(shop: Shop, phone: Phone, page: Page, options: dict[str, Any]) -> None:
     page.goto(shop.order()["payment_link"])
     phone.chains = ["eip155:1"]
-    page.expose_function("scan", lambda uri, link: phone.scan(uri))
+    page.expose_function("scan", lambda uri, _: phone.scan(uri))
     assert page.evaluate(_REJECTED_PAIR, [options, "scan"]) == 4901
     assert phone.deleted.get(timeout=10) == phone.sessions.get(timeout=10)
     assert page.evaluate(_RESUME, options) is False
