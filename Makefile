@@ -5,6 +5,8 @@ VENV   := .venv
 ANALYSERS := .analysis
 PEERS  := benchmarks/gas/node_modules
 WALLETS := tests/browser/wallets/node_modules
+PHONE  := tests/browser/walletconnect_wallet/node_modules
+PAGE   := api/checkout/walletconnect/node_modules
 BIN    := $(CURDIR)/$(VENV)/bin
 UV     := 0.13.9
 NODE   := 22.20.0
@@ -16,7 +18,7 @@ export PYTHONUNBUFFERED := 1
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
 
-.PHONY: run demo test check format lock clean setup unit contracts forge fuzz fork system browser
+.PHONY: page pictures run demo test check format lock clean setup unit contracts forge fuzz fork system browser
 
 run: setup       ## Start the whole system on an embedded default; Ctrl-C stops it.
 	@exec $(BIN)/python -m sandbox run
@@ -73,9 +75,16 @@ fork: setup      ## The router against real tokens: a local Polygon, or a true o
 system: setup    ## Database, chain, API and workers together, also while they are being killed.
 	$(PYTEST) tests/integration tests/property tests/faults
 
-browser: setup $(WALLETS)/.done ## The payment page in a real Chromium, also with wallets that nobody here wrote.
+browser: setup $(WALLETS)/.done $(PHONE)/.done $(PAGE)/.done ## The payment page in a real Chromium, also with wallets that nobody here wrote.
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium
 	$(PYTEST) tests/browser
+
+page: setup $(PAGE)/.done ## Check the page's modules, and write them and WalletConnect's bundle to api/checkout/static.
+	$(PAGE)/.bin/tsc -p api/checkout/modules
+	node $(dir $(PAGE))build.js
+
+pictures: setup  ## Take the pictures of the payment page in docs/ anew, from a running system.
+	$(BIN)/python -m tests.browser.pictures
 
 mutants: setup   ## Take each guard away and see its test fail; a quarter of an hour, not part of CI.
 	$(BIN)/python -m tests.mutants
@@ -105,7 +114,7 @@ lock: setup      ## Choose dependency versions anew. Locks hold hashes and no ho
 LOCK := -q pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:           ## Remove everything that was installed or built here, also the state of `make run`.
-	rm -rf $(VENV) $(ANALYSERS) $(PEERS) $(WALLETS) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ANALYSERS) $(PEERS) $(WALLETS) $(PHONE) $(PAGE) node_modules .build .cascade .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 setup: $(VENV)/.done node_modules/.done
 
@@ -132,10 +141,10 @@ $(PEERS)/.done: $(dir $(PEERS))package-lock.json node_modules/.done
 	@npm ci --prefix $(dir $(PEERS)) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# Wallets whose packages are kept apart from ours. Their peers want a compiler that nothing here runs.
-$(WALLETS)/.done: $(dir $(WALLETS))package-lock.json node_modules/.done
-	@echo "Installing wallets ..."
-	@npm ci --prefix $(dir $(WALLETS)) --omit=peer --ignore-scripts --no-audit --no-fund --loglevel=error
+# Packages that are kept apart from ours. The wallets' peers want a compiler that nothing here runs.
+$(WALLETS)/.done $(PHONE)/.done $(PAGE)/.done: %/node_modules/.done: %/package-lock.json node_modules/.done
+	@echo "Installing what $* needs ..."
+	@npm ci --prefix $* --omit=peer --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 node_modules/.done: package-lock.json $(VENV)/.done

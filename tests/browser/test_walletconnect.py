@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -97,6 +98,10 @@ def until(page: Page, holds: Callable[[], bool]) -> None:
             return
         page.wait_for_timeout(50)
     raise AssertionError("It did not come about within ten seconds.")
+
+
+def _has(things: Sized, count: int) -> bool:
+    return len(things) == count
 
 
 def codes_of(text: str, size: int) -> list[set[tuple[int, int]]]:
@@ -271,10 +276,10 @@ def test_an_invitation_that_runs_out_is_renewed_until_nobody_comes(
     page.clock.install()
     page.goto(shop.order()["payment_link"])
     shown: list[str] = []
-    page.expose_function("shown", lambda uri, link: shown.append(uri))
+    page.expose_function("shown", lambda uri, _: shown.append(uri))
     page.evaluate(_BEGIN_PAIR, [options, "shown"])
     for count in (1, 2, 3):
-        until(page, lambda count=count: len(shown) == count)
+        until(page, partial(_has, shown, count))
         page.clock.fast_forward(301_000)
     assert page.evaluate("window.outcome") == 8000
     assert len(set(shown)) == 3
