@@ -12,6 +12,7 @@ from cascade.bootstrap import Cascade
 from cascade.checkout import OrderView
 from cascade.domain.card import IntentStatus
 from cascade.domain.events import EventType
+from cascade.domain.links import in_metamask
 from cascade.domain.money import DUCAT, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.relay import RelayKind, RelayState
@@ -101,15 +102,10 @@ def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str,
         "network": network["chainName"],
         "here": here,
         "renewal": f"/pay/{moment.renewal}" if moment.renewal else None,
-        "metamask": metamask_link(address),
+        "metamask": in_metamask(address),
         "mail": f"mailto:?body={quote(address, safe='')}",
         "data": _data(cascade, moment, network),
     }
-
-
-def metamask_link(address: str) -> str:
-    """Opens a page of ours inside MetaMask's app; the page's address is not percent-encoded there."""
-    return f"https://link.metamask.io/dapp/{address.partition('://')[2]}"
 
 
 def _data(cascade: Cascade, moment: Moment, network: dict[str, Any]) -> dict[str, Any]:

@@ -26,8 +26,21 @@ def test_from_the_link_to_ducats(
     polygon.mine(3)
     expect(page.get_by_role("status")).to_have_text("Done: 2,750 ducats were credited.")
     assert shop.balance() == "2750"
+    assert foreign_wallet.transactions_asked_for == 0
+    assert foreign_wallet.prompts == 2  # connect, sign
+
+
+def test_pays_by_two_transactions(
+    shop: Shop, polygon: LocalPolygon, foreign_wallet: PayerWallet, context: BrowserContext, page: Page
+) -> None:
+    foreign_wallet.refusals = {"eth_signTypedData_v4": Refusal(4200, "This account cannot sign typed data.")}
+    foreign_wallet.install(context)
+    page.goto(shop.order()["payment_link"])
+    page.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_contain_text("Payment seen.")
+    polygon.mine(3)
+    expect(page.get_by_role("status")).to_have_text("Done: 2,750 ducats were credited.")
     assert foreign_wallet.transactions_asked_for == 2  # approve, pay
-    assert foreign_wallet.prompts == 3  # to connect before
 
 
 def test_a_network_that_it_does_not_know_is_added(
@@ -39,13 +52,13 @@ def test_a_network_that_it_does_not_know_is_added(
     page.get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text("Payment seen.")
     assert foreign_wallet.chain_id == POLYGON
-    assert foreign_wallet.prompts == 5  # connect, add, switch, approve, pay
+    assert foreign_wallet.prompts == 4  # connect, add, switch, sign
 
 
 def test_a_refusal_arrives_with_its_code(
     shop: Shop, foreign_wallet: PayerWallet, context: BrowserContext, page: Page
 ) -> None:
-    foreign_wallet.refusals = {"eth_sendTransaction": Refusal(4001, "User rejected the request.")}
+    foreign_wallet.refusals = {"eth_signTypedData_v4": Refusal(4001, "User rejected the request.")}
     foreign_wallet.install(context)
     page.goto(shop.order()["payment_link"])
     page.get_by_role("button").click()

@@ -10,61 +10,77 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from sandbox.polygon import TOKENS, LocalPolygon
+from sandbox.polygon import addresses as at
 from sandbox.wallet import Wallet
-from tests.browser.conftest import Shop
-from tests.browser.wallet import PayerWallet, Refusal
+from tests.browser.conftest import Shop, Watch
+from tests.browser.wallet import POLYGON, PayerWallet, Refusal
 
 DONE = "Done: 2,750 ducats were credited."
 SEEN = "Payment seen."
 
 
+CONNECT, SIGN, SEND, SEND_ALL = "eth_requestAccounts", "eth_signTypedData_v4", "eth_sendTransaction", "wallet_sendCalls"
+
+
 @pytest.mark.parametrize(
-    ("token", "legacy", "button"),
+    ("token", "wallet_is", "prompts"),
     [
-        ("USDC", False, "Pay with Test Wallet"),
-        ("USDT", False, "Pay with Test Wallet"),
-        ("USDC", True, "Pay with browser wallet"),
+        ("USDC", {}, [CONNECT, SIGN]),  # EIP-3009; we send it
+        ("USDC", {"legacy": True}, [CONNECT, SIGN]),
+        ("USDC", {"signs": False}, [CONNECT, SIGN, SEND, SEND]),  # a refused signature, then approve and pay
+        ("USDC", {"signs": False, "legacy": True}, [CONNECT, SIGN, SEND, SEND]),
+        ("USDT", {}, [CONNECT, SIGN, SEND]),  # EIP-2612, and one transaction
+        ("USDT", {"signs": False}, [CONNECT, SIGN, SEND, SEND]),
+        ("USDT", {"batches": True}, [CONNECT, SEND_ALL]),  # EIP-5792, by an account whose code vouches for no signature
     ],
+    ids=str,
 )
 def test_from_the_link_to_ducats(
     shop: Shop,
     polygon: LocalPolygon,
-    wallet: PayerWallet,
     context: BrowserContext,
     page: Page,
     token: str,
-    legacy: bool,
-    button: str,
+    wallet_is: dict[str, bool],
+    prompts: list[str],
 ) -> None:
-    wallet.legacy = legacy
+    wallet = PayerWallet.funded(polygon, tokens=[token])
+    for name, value in wallet_is.items():
+        setattr(wallet, name, value)
+    if wallet.batches:
+        _use_account_code(wallet)
     wallet.install(context)
-    order = shop.order(token)
+    order = shop.order()
     page.goto(order["payment_link"])
-    expect(page.get_by_role("heading")).to_have_text("2,750 ducats")
-    expect(page.get_by_role("main")).to_contain_text(f"including 250 bonus, for {shop.citizen}")
-    expect(page.get_by_role("main")).to_contain_text(f"250 {token} on Polygon")
-    expect(page.get_by_role("main")).to_contain_text(order["router"])
+    main = page.get_by_role("main")
+    expect(page.get_by_role("heading", level=1)).to_have_text("2,750 ducats")
+    for text in (f"including 250 bonus, for {shop.citizen}", "250 USDC or USDT on Polygon", order["router"]):
+        expect(main).to_contain_text(text)
     expect(page.get_by_role("status")).to_have_text("Waiting for your payment.")
 
-    page.get_by_role("button", name=button).press("Enter")
+    page.get_by_role("button", name="Pay with browser wallet" if wallet.legacy else "Pay with Test Wallet").press(
+        "Enter"
+    )
 
     expect(page.get_by_role("status")).to_contain_text(SEEN)
-    expect(page.get_by_role("button")).to_have_count(0)
+    expect(page.get_by_role("region", name="Pay")).to_be_hidden()
     polygon.mine(3)
     expect(page.get_by_role("status")).to_have_text(DONE)
     expect(page.get_by_text("Paid", exact=True)).to_be_visible()
-    expect(page).to_have_title(f"Paid: 2,750 ducats for 250 {token}")
+    expect(page).to_have_title("Paid: 2,750 ducats for $250")
+    expect(main).to_contain_text(f"250 {token}")
     assert shop.balance() == "2750"
-    assert wallet.transactions_asked_for == 2  # approve, pay
+    assert [method for method in wallet.asked if method in (CONNECT, SIGN, SEND, SEND_ALL)] == prompts
     assert _held(polygon, wallet, token) == 750_000_000
-    link = page.get_by_role("link")
-    expect(link).to_have_attribute("href", f"https://polygonscan.com/tx/{_last_transaction(page)}")
+    link = main.get_by_role("link")
+    expect(link).to_have_attribute("href", f"https://polygonscan.com/tx/{link.text_content()}")
     expect(link).to_have_attribute("rel", "noopener noreferrer")
 
 
 def test_two_clicks_pay_once(
     shop: Shop, polygon: LocalPolygon, wallet: PayerWallet, context: BrowserContext, page: Page
 ) -> None:
+    wallet.signs = False
     wallet.install(context)
     page.goto(shop.order()["payment_link"])
     button = page.get_by_role("button")
@@ -84,7 +100,7 @@ def test_a_declined_payment_can_be_tried_again_without_a_second_approval(
         if method == "eth_sendTransaction" and params[0]["to"] == order["router"]:
             raise Refusal(4001, "User rejected the request.")
 
-    wallet.on_request = decline_payment
+    wallet.on_request, wallet.signs = decline_payment, False
     wallet.install(context)
     page.goto(order["payment_link"])
     page.get_by_role("button").click()
@@ -93,12 +109,12 @@ def test_a_declined_payment_can_be_tried_again_without_a_second_approval(
     wallet.on_request = None
     page.get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text(SEEN)
-    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_have_count(0)  # an empty one is none
     assert wallet.transactions_asked_for == 3
 
 
 def test_an_order_paid_from_elsewhere_meanwhile_is_not_paid_again(
-    shop: Shop, polygon: LocalPolygon, wallet: PayerWallet, context: BrowserContext, page: Page
+    shop: Shop, polygon: LocalPolygon, wallet: PayerWallet, context: BrowserContext, page: Page, watch: Watch
 ) -> None:
     order = shop.order()
 
@@ -108,13 +124,14 @@ def test_an_order_paid_from_elsewhere_meanwhile_is_not_paid_again(
             polygon.mine(3)
             _until(lambda: shop.balance() == "2750")
 
-    wallet.on_request = pay_elsewhere
+    wallet.on_request, wallet.signs = pay_elsewhere, False
     wallet.install(context)
     page.goto(order["payment_link"])
     page.get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text(DONE)
     assert wallet.transactions_asked_for == 1  # the approval
     assert shop.balance() == "2750"
+    watch.forget("409")
 
 
 def test_a_payment_that_fails_on_chain_is_said_and_can_be_tried_again(
@@ -126,7 +143,7 @@ def test_a_payment_that_fails_on_chain_is_said_and_can_be_tried_again(
         if method == "eth_sendTransaction":
             wallet.gas = 60_000 if params[0]["to"] == order["router"] else 500_000
 
-    wallet.on_request = starve_payment
+    wallet.on_request, wallet.signs = starve_payment, False
     wallet.install(context)
     page.goto(order["payment_link"])
     page.get_by_role("button").click()
@@ -149,10 +166,11 @@ def test_an_order_that_is_already_paid_shows_its_receipt(
     page.on("request", lambda request: polls.append(request.url))
     page.reload()
     expect(page.get_by_role("status")).to_have_text(DONE)
-    expect(page.get_by_role("link")).to_have_text(transaction)
-    expect(page.get_by_role("button")).to_have_count(0)
+    expect(page.get_by_role("main").get_by_role("link")).to_have_text(transaction)
+    expect(page.get_by_role("region", name="Pay")).to_be_hidden()
     page.wait_for_timeout(2_500)  # longer than the page waits between two questions
     assert [url for url in polls if "/api/" in url] == []
+    assert len([url for url in polls if "/pay/" in url]) == 1  # the reload
 
 
 def pay_from_elsewhere(polygon: LocalPolygon, order: dict[str, Any]) -> str:
@@ -183,7 +201,8 @@ def _held(polygon: LocalPolygon, wallet: PayerWallet, token: str) -> int:
         reader.close()
 
 
-def _last_transaction(page: Page) -> str:
-    shown = page.get_by_role("link").text_content()
-    assert shown is not None
-    return shown
+def _use_account_code(wallet: PayerWallet) -> None:
+    """Only an account that has code already batches without asking its owner for more (EIP-7702)."""
+    nothing = [{"to": at.MULTICALL3, "data": "0x", "value": "0x0"}]
+    wish = {"version": "2.0.0", "chainId": POLYGON, "from": wallet.account.address, "atomicRequired": True}
+    wallet._send_calls({**wish, "calls": nothing})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -79,9 +79,11 @@ class PayerWallet:
         legacy: it sets `window.ethereum` and announces nothing.
         chain_id: the network it is on.
         networks: the networks it knows.
+        astray: it reads another chain that has the same number, such as the true Polygon on a sandbox's payment link.
         locked: it shares no account.
         refusals: what it answers instead, by method.
         gas: what it allows a transaction; wallets that estimate would not send what is going to fail.
+        signs: it signs typed data (EIP-712); some hardware and many accounts with code do not.
         batches: it takes several calls at once (EIP-5792), which then happen all or none.
         connected: its owner has let the page see the account.
         prompts: how often its owner was asked to confirm something, whatever the answer was.
@@ -96,9 +98,11 @@ class PayerWallet:
     legacy: bool = False
     chain_id: str = POLYGON
     networks: set[str] = field(default_factory=lambda: {POLYGON})
+    astray: bool = False
     locked: bool = False
     refusals: dict[str, Refusal] = field(default_factory=dict)
     gas: int = 500_000
+    signs: bool = True
     batches: bool = False
     connected: bool = False
     prompts: int = 0
@@ -107,11 +111,13 @@ class PayerWallet:
     _bundles: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def funded(cls, polygon: LocalPolygon, units: int = 1_000_000_000) -> Self:
-        """A wallet with a new key, plenty of POL and so many millionths of USDC and of USDT."""
+    def funded(
+        cls, polygon: LocalPolygon, units: int = 1_000_000_000, tokens: Iterable[str] = ("USDC", "USDT")
+    ) -> Self:
+        """A wallet with a new key, plenty of POL and so many millionths of each token."""
         wallet = cls(polygon, "0x" + secrets.token_hex(32))
         polygon.rpc("anvil_setBalance", wallet.account.address, hex(_MUCH_POL))
-        for token in ("USDC", "USDT"):
+        for token in tokens:
             polygon.mint(token, wallet.account.address, units)
         return wallet
 
@@ -188,10 +194,11 @@ class PayerWallet:
                 return self._add(params[0])
             case "eth_sendTransaction":
                 return self._send(params[0])
-            case "eth_signTypedData_v4":
+            case "eth_signTypedData_v4" if self.signs:
                 return self._sign(*params)
         if method in _ELSEWHERE:
-            return self.polygon.rpc(method, *params) if self.chain_id == POLYGON else _ELSEWHERE[method]
+            is_there = self.chain_id == POLYGON and not self.astray
+            return self.polygon.rpc(method, *params) if is_there else _ELSEWHERE[method]
         return self._batch(method, params)
 
     def _batch(self, method: str, params: list[Any]) -> Any:

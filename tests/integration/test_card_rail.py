@@ -364,7 +364,8 @@ class TestThePage:
         card_shop.double.control.pay_session(session["session_id"])
         card_shop.work()
         answer = card_shop.client.post(f"{path}/card")
-        assert (answer.status_code, "This order is paid." in answer.text) == (409, True)
+        assert (answer.status_code, "This order cannot be paid by card now." in answer.text) == (409, True)
+        assert "ducats were credited" in answer.text
         assert card_shop.client.get(f"{path}/card").headers["location"] == path
         assert card_shop.client.post("/pay/unknown/card").status_code == 404
 

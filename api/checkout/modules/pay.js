@@ -67,10 +67,12 @@ async function poll() {
   if (asking) return;
   asking = true;
   clearTimeout(timer);
-  element("lost").hidden = await look().then(() => true, () => false);
+  const reached = await look().then(() => true, () => false);
+  element("lost").hidden = reached;
   asking = false;
   if (again) return poll();
-  timer = setTimeout(poll, streaming || Date.now() - stirred > CALM_AFTER_MS ? CALM_POLL_MS : POLL_MS);
+  const calm = streaming || Date.now() - stirred > CALM_AFTER_MS;
+  timer = setTimeout(poll, reached && calm ? CALM_POLL_MS : POLL_MS);
 }
 
 /** The stream says when to look; where there is none, the clock does. */
@@ -194,5 +196,5 @@ document.addEventListener("visibilitychange", () => {
 setInterval(tick, 1000);
 tick();
 show();
-discover();
+if (!isFinal()) discover();
 follow();

@@ -49,11 +49,13 @@ async function poll() {
         return;
     asking = true;
     clearTimeout(timer);
-    element("lost").hidden = await look().then(() => true, () => false);
+    const reached = await look().then(() => true, () => false);
+    element("lost").hidden = reached;
     asking = false;
     if (again)
         return poll();
-    timer = setTimeout(poll, streaming || Date.now() - stirred > CALM_AFTER_MS ? CALM_POLL_MS : POLL_MS);
+    const calm = streaming || Date.now() - stirred > CALM_AFTER_MS;
+    timer = setTimeout(poll, reached && calm ? CALM_POLL_MS : POLL_MS);
 }
 function follow() {
     if (isFinal())
@@ -176,5 +178,6 @@ document.addEventListener("visibilitychange", () => {
 setInterval(tick, 1000);
 tick();
 show();
-discover();
+if (!isFinal())
+    discover();
 follow();
