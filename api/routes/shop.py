@@ -19,6 +19,8 @@ from cascade.errors import InvalidInput
 router = APIRouter(include_in_schema=False)
 
 Text = Annotated[str, Form(max_length=254)]
+_OWN = "own"
+"""What stands for an amount instead of a package; an empty field would not be told from none."""
 
 
 @router.get("/pay", response_class=HTMLResponse)
@@ -34,13 +36,18 @@ def buy(
     request: Request,
     cascade: System,
     citizen_id: Text = "",
-    package: Text | None = None,
+    package: Text = "",
     usd_amount: Text = "",
     email: Text = "",
 ) -> Response:
     """Open an order, and go on to its page."""
-    own = _plain(usd_amount) if package == "" else None
-    wish = Wish(citizen_id=citizen_id.strip(), package=package or None, usd_amount=own, email=email.strip() or None)
+    is_own = package == _OWN
+    wish = Wish(
+        citizen_id=citizen_id.strip(),
+        package=None if is_own else package or None,
+        usd_amount=_plain(usd_amount) if is_own else None,
+        email=email.strip() or None,
+    )
     try:
         cascade.checkout.check_wish(wish)
         with cascade.database.transaction() as connection:

@@ -16,7 +16,10 @@ import httpx
 import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
+from psycopg.rows import dict_row
 
+from cascade.store import keys
+from cascade.store.keys import Scope
 from sandbox.deploy import RELAYER
 from sandbox.polygon import LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
@@ -214,6 +217,27 @@ class Shop:
         order: dict[str, Any] = answer.json()
         return order
 
+    def link(self, **wish: Any) -> dict[str, Any]:
+        """A new payment link, by default for the Merchant package and for nobody in particular."""
+        with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
+            key = keys.add(connection, secrets.token_hex(8), [Scope.LINKS])
+        asked = {"package": "merchant", **wish}
+        answer = httpx.post(f"{self.api}/api/payments/links", json=asked, headers=_bearer(key), trust_env=False)
+        assert answer.status_code == 201, answer.text
+        return {**answer.json(), "key": key}
+
+    def deactivate(self, link: dict[str, Any]) -> None:
+        """Take a payment link back."""
+        url = f"{self.api}/api/payments/links/{link['id']}/deactivate"
+        assert httpx.post(url, headers=_bearer(link["key"]), trust_env=False).status_code == 200
+
+    def orders(self) -> int:
+        """How many orders there are for the citizen."""
+        with psycopg.connect(self.database_url) as connection:
+            counted = connection.execute("SELECT count(*) FROM orders WHERE citizen_id = %s", [self.citizen]).fetchone()
+        assert counted is not None
+        return int(counted[0])
+
     def balance(self) -> str:
         """The ducats of the citizen."""
         answer = httpx.get(f"{self.api}/api/citizens/{self.citizen}/balance", trust_env=False)
@@ -235,6 +259,10 @@ class Shop:
             connection.execute(
                 f"UPDATE orders SET {typed} WHERE id = %(id)s".encode(), {**values, "id": order["order_id"]}
             )
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ function look() {
 }
 
 dollars?.addEventListener("input", () => {
-  const own = /** @type {HTMLInputElement | null} */ (document.querySelector('[name=package][value=""]'));
+  const own = /** @type {HTMLInputElement | null} */ (document.querySelector('[name=package][value=own]'));
   if (own) own.checked = true;
   clearTimeout(timer);
   timer = setTimeout(look, TYPING_MS);

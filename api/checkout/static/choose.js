@@ -11,7 +11,7 @@ function look() {
     refresh(address.href).catch(() => { });
 }
 dollars?.addEventListener("input", () => {
-    const own = (document.querySelector('[name=package][value=""]'));
+    const own = (document.querySelector('[name=package][value=own]'));
     if (own)
         own.checked = true;
     clearTimeout(timer);
