@@ -71,8 +71,9 @@ function obstacle({ reason, holdings = [] }) {
 async function ask(path, page, body) {
     const headers = { "content-type": "application/json" };
     const given = body && { method: "POST", headers, body: JSON.stringify(body) };
+    const lost = body ? "unsure" : "offline";
     const response = await fetch(path, { ...given, signal: AbortSignal.timeout(20_000) }).catch(() => {
-        throw new Problem("offline");
+        throw new Problem(lost);
     });
     const answer = await response.json().catch(() => ({}));
     if (response.ok)
@@ -80,7 +81,7 @@ async function ask(path, page, body) {
     if (answer.reason)
         throw obstacle(answer);
     if (response.status !== 409)
-        throw new Problem("offline");
+        throw new Problem(lost);
     await page.look().catch(() => { });
     throw new Problem("closed");
 }
