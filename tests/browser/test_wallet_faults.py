@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from sandbox.polygon import LocalPolygon
-from tests.browser.conftest import Shop
+from tests.browser.conftest import Opener, Shop
 from tests.browser.wallet import POLYGON, PayerWallet, Refusal
 
 REJECTED = Refusal(4001, "User rejected the request.")
@@ -122,3 +122,21 @@ def test_a_browser_without_a_wallet_says_what_to_do(shop: Shop, page: Page) -> N
     expect(page.get_by_text("No wallet was found in this browser.")).to_be_visible()
     expect(page.get_by_role("button")).to_have_count(0)
     expect(page.get_by_text("Send from an exchange or any wallet")).to_be_visible()
+
+
+def test_an_italian_reads_italian_while_paying(
+    shop: Shop, polygon: LocalPolygon, wallet: PayerWallet, new_context: Opener
+) -> None:
+    context = new_context(locale="it-IT")
+    wallet.refusals = {"eth_signTypedData_v4": REJECTED}
+    wallet.install(context)
+    page = context.new_page()
+    page.goto(shop.order()["payment_link"])
+    page.get_by_role("button", name="Paga con Test Wallet").click()
+    expect(page.get_by_role("alert")).to_contain_text("Hai rifiutato nel tuo wallet, quindi non è stato pagato nulla.")
+    wallet.refusals = {}
+    page.get_by_role("button", name="Paga con Test Wallet").click()
+    expect(page.get_by_role("status")).to_contain_text("Pagamento visto.")
+    polygon.mine(3)
+    expect(page.get_by_role("status")).to_have_text("Fatto: sono stati accreditati 2.750 ducati.")
+    expect(page).to_have_title("Pagato: 2.750 ducati per 250 $")
