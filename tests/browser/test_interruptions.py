@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.wallet import Wallet
@@ -116,7 +116,12 @@ def test_without_a_stream_the_page_asks(
 ) -> None:
     wallet.install(context)
     refused: list[str] = []
-    context.route(EVENTS, lambda route: (refused.append(route.request.url), route.abort()))
+
+    def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        route.abort()
+
+    context.route(EVENTS, refuse)
     page.goto(shop.order()["payment_link"])
     page.get_by_role("button").click()
     see_done(page, polygon)
@@ -128,7 +133,7 @@ def test_a_stream_that_hangs_is_not_waited_for(
     shop: Shop, polygon: LocalPolygon, wallet: PayerWallet, context: BrowserContext, page: Page
 ) -> None:
     wallet.install(context)
-    held: list[Any] = []
+    held: list[Route] = []
     context.route(EVENTS, lambda route: held.append(route))  # and never answered
     page.goto(shop.order()["payment_link"])
     page.get_by_role("button").click()
@@ -158,7 +163,7 @@ def test_an_answer_that_is_lost_is_not_paid_again(
     """We have the signature, but the page does not know that: the same again is the same payment."""
     wallet.install(context)
 
-    def lose(route: Any) -> None:
+    def lose(route: Route) -> None:
         route.fetch()
         route.abort()
 

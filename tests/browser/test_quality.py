@@ -118,7 +118,7 @@ def test_every_state_can_be_used_by_everybody_on_every_screen(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(_TOO_SMALL, SMALLEST_TARGET_PX) == []
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             assert page.evaluate(_AXE) == []
 
 
