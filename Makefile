@@ -83,7 +83,7 @@ page: setup $(PAGE)/.done ## Check the page's modules, and write them and Wallet
 	$(PAGE)/.bin/tsc -p api/checkout/modules
 	node $(dir $(PAGE))build.js
 
-pictures: setup  ## Take the pictures of the payment page in docs/ anew, from a running system.
+pictures: setup  ## Take the pictures of the payment page anew, from a running system; those in docs/ as well.
 	$(BIN)/python -m tests.browser.pictures
 
 mutants: setup   ## Take each guard away and see its test fail; a quarter of an hour, not part of CI.

@@ -1,7 +1,8 @@
-"""``make pictures``: every state of the payment page as a picture, taken from a running system, to look at."""
+"""``make pictures``: every state of the payment page as a picture to look at, taken from a running system."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,7 +22,10 @@ from sandbox.wallet import Wallet
 from tests.browser.conftest import FLAGS, chromium
 from tests.browser.wallet import PayerWallet, Refusal
 
+ALL = Path(".build/pictures")
 DOCS = Path("docs/pictures")
+KEPT = ("choose-phone", "open-phone", "send-phone", "paid-phone", "open-desk-dark")
+"""What README.md and docs/how-to-pay.md show."""
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 720}, "has_touch": True, "is_mobile": True}
 DESK: dict[str, Any] = {"viewport": {"width": 900, "height": 720}}
 _ICON = (
@@ -142,10 +146,11 @@ def take_all(studio: Studio) -> None:
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=DOCS, show_default=True)
+@click.option("--folder", type=click.Path(path_type=Path), default=ALL, show_default=True)
 def main(folder: Path) -> None:
-    """Take the pictures of the payment page anew."""
+    """Take the pictures of the payment page anew, and give those to the documents that they show."""
     folder.mkdir(parents=True, exist_ok=True)
+    DOCS.mkdir(exist_ok=True)
     console = Console()
     with tempfile.TemporaryDirectory(prefix="cascade-pictures-") as home:
         with console.status("Starting the whole system ..."):
@@ -154,6 +159,8 @@ def main(folder: Path) -> None:
             browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
             take_all(Studio(box, browser, folder, console))
             browser.close()
+    for name in KEPT:
+        shutil.copy(folder / f"{name}.png", DOCS)
 
 
 if __name__ == "__main__":
