@@ -135,28 +135,45 @@ class Watch:
 
     origin: str
     complaints: list[str] = field(default_factory=list)
+    _contexts: list[BrowserContext] = field(default_factory=list)
+    _tolerated: list[str] = field(default_factory=list)
 
     def on(self, context: BrowserContext) -> None:
         """Begin to watch."""
+        self._contexts.append(context)
         context.add_init_script(_REPORT_VIOLATIONS)
         context.on("console", self._console)
-        context.on("weberror", lambda error: self.complaints.append(f"uncaught: {error.error}"))
+        context.on("weberror", lambda error: self._note(f"uncaught: {error.error}"))
         context.on("request", self._request)
 
     def forget(self, containing: str) -> None:
-        """Strike out what a test has provoked; it must have happened."""
-        provoked = [complaint for complaint in self.complaints if containing in complaint]
+        """Strike out what a test has provoked; it must have happened, though we may hear of it a little later."""
+        (page, *_) = [page for context in self._contexts for page in context.pages]
+        for _ in range(60):
+            provoked = [complaint for complaint in self.complaints if containing in complaint]
+            if provoked:
+                break
+            page.wait_for_timeout(50)
         assert provoked, f"{containing!r} was never complained of, only {self.complaints}"
-        self.complaints = [complaint for complaint in self.complaints if complaint not in provoked]
+        self.tolerate(containing)
+
+    def tolerate(self, containing: str) -> None:
+        """Strike out, now and later, what a test may provoke or not."""
+        self._tolerated.append(containing)
+        self.complaints = [complaint for complaint in self.complaints if containing not in complaint]
+
+    def _note(self, complaint: str) -> None:
+        if not any(words in complaint for words in self._tolerated):
+            self.complaints.append(complaint)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.type}: {message.text}")
+            self._note(f"{message.type}: {message.text}")
 
     def _request(self, request: Request) -> None:
         url = urlsplit(request.url)
         if url.scheme != "data" and f"{url.scheme}://{url.netloc}" != self.origin:
-            self.complaints.append(f"request to {request.url}")
+            self._note(f"request to {request.url}")
 
 
 @pytest.fixture
