@@ -1,6 +1,7 @@
 const METHODS = ["eth_sendTransaction", "eth_signTypedData_v4", "wallet_sendCalls", "wallet_getCapabilities", "wallet_getCallsStatus"];
 const [REJECTED, UNAUTHORIZED, UNSUPPORTED, NO_RELAY, WRONG_CHAIN, UNKNOWN_CHAIN, EXPIRED] = [4001, 4100, 4200, 4900, 4901, 4902, 8000];
 const REJECTED_BY_WALLETCONNECT = [5000, 5001, 5002, 5003];
+const ENDED_BY_WALLETCONNECT = 6000;
 const REMEMBERED = "walletconnect";
 const INVITATIONS = 3;
 const RELAY_WITHIN_MS = 20_000;
@@ -13,12 +14,15 @@ export async function pair(options, show) {
         show({ uri, qr: draw(encode(uri, { border: 4 })), link: `metamask://wc?uri=${encodeURIComponent(uri)}` });
         try {
             const { topic } = await approval();
-            if (!accounts(client, topic, options.chainId).length)
+            if (!accounts(client, topic, options.chainId).length) {
+                client.disconnect({ topic, reason: { code: ENDED_BY_WALLETCONNECT, message: "No account on the chain." } }).catch(() => { });
                 throw fault(WRONG_CHAIN, "The wallet shares no account on this chain.");
+            }
             localStorage.setItem(REMEMBERED, topic);
             return provider(client, topic, options.chainId);
         }
         catch (error) {
+            approval().catch(() => { });
             if (plain(error).code !== EXPIRED || left === 1)
                 throw plain(error);
         }
@@ -104,6 +108,8 @@ function plain(error) {
     const message = String(error?.message ?? error);
     if (REJECTED_BY_WALLETCONNECT.includes(error?.code))
         return fault(REJECTED, message);
+    if (error?.code === ENDED_BY_WALLETCONNECT)
+        return fault(UNAUTHORIZED, message);
     if (!error?.code && /expired/i.test(message))
         return fault(EXPIRED, message);
     return Object.assign(new Error(message), { code: error?.code, data: error?.data });
