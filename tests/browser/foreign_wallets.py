@@ -55,20 +55,25 @@ def metamask_bundle() -> str:
 
 def recover_as_metamask(typed_data: dict[str, Any], signature: str) -> str:
     """Who signed this, in lower case, as MetaMask's library says."""
-    return _ask_library({"typed_data": typed_data, "signature": signature})
+    return str(_ask_library({"typed_data": typed_data, "signature": signature}))
 
 
 def sign_as_metamask(typed_data: dict[str, Any], key: str) -> str:
     """What MetaMask's library signs, in hex."""
-    return _ask_library({"typed_data": typed_data, "key": key})
+    return str(_ask_library({"typed_data": typed_data, "key": key}))
 
 
-def _ask_library(question: dict[str, Any]) -> str:
-    command = ["node", "typed_data.mjs"]
-    done = subprocess.run(command, cwd=packages(), input=json.dumps(question), stdout=subprocess.PIPE, text=True)
-    assert done.returncode == 0, "MetaMask's library could not do it: standard error says why"
-    answer: str = json.loads(done.stdout)
+def read_qr(dark: list[tuple[int, int]], size: int) -> str | None:
+    """What a camera reads from a QR code of these dark modules (column, row), margin included; None: nothing."""
+    answer: str | None = _ask_library({"dark": dark, "size": size}, "qr.mjs")
     return answer
+
+
+def _ask_library(question: dict[str, Any], program: str = "typed_data.mjs") -> Any:
+    command = ["node", program]
+    done = subprocess.run(command, cwd=packages(), input=json.dumps(question), stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 0, f"{program} could not do it: standard error says why"
+    return json.loads(done.stdout)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -27,19 +28,30 @@ class Client:
     Attributes:
         id: whom its token names; it stays the same over connections.
         topics: what it hears of.
+        told: the numbers of the messages that it was sent.
     """
 
     id: str
     socket: ServerConnection
     topics: set[str] = field(default_factory=set)
+    told: set[int] = field(default_factory=set)
 
     def subscription(self, topic: str) -> str:
         """The id of its subscription to a topic."""
         return hashlib.sha256((topic + self.id).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Message:
+    """A sealed message in a topic, and who has put it there."""
+
+    number: int
+    sender: str
+    data: Params
+
+
 class Relay:
-    """Stores and forwards; it can read nothing of what it forwards.
+    """Stores until the receiver has acknowledged, and forwards; it can read nothing of what it forwards.
 
     Attributes:
         url: where it listens; the same again after it was down.
@@ -50,7 +62,8 @@ class Relay:
         self.tags: list[int] = []
         self._lock = threading.RLock()
         self._clients: set[Client] = set()
-        self._mailbox: dict[str, list[tuple[str, Params]]] = defaultdict(list)
+        self._mailbox: dict[str, list[Message]] = defaultdict(list)
+        self._sent: dict[int, Message] = {}
         self._ids = itertools.count(1)
         self._server = self._listen(0)
         self.url = f"ws://127.0.0.1:{self._server.socket.getsockname()[1]}"
@@ -82,8 +95,10 @@ class Relay:
         try:
             for frame in socket:
                 call = json.loads(frame)
-                if "method" in call:  # else it acknowledges a message
+                if "method" in call:
                     self._answer(client, call)
+                else:
+                    self._acknowledged(call["id"])
         except ConnectionClosed:
             pass
         finally:
@@ -105,17 +120,17 @@ class Relay:
             result = methods[call["method"]](client, call["params"])
             client.socket.send(json.dumps({"id": call["id"], "jsonrpc": "2.0", "result": result}))
             for topic in client.topics:  # after the answer: before it the client does not know the topic
-                for data in self._take(client, topic):
-                    self._deliver(client, data)
+                for message in self._waiting(client, topic):
+                    self._deliver(client, message)
 
     def _publish(self, client: Client, topic: str, message: str, params: Params) -> bool:
         self.tags.append(params.get("tag", 0))
         data = {"topic": topic, "message": message, "publishedAt": int(time.time() * 1000), "tag": params.get("tag", 0)}
-        hearing = [each for each in self._clients if topic in each.topics and each.id != client.id]
-        for each in hearing:
-            self._deliver(each, data)
-        if not hearing:
-            self._mailbox[topic].append((client.id, data))
+        posted = Message(next(self._ids), client.id, data)
+        self._mailbox[topic].append(posted)
+        for each in self._clients:
+            if topic in each.topics and each.id != client.id:
+                self._deliver(each, posted)
         return True
 
     def _subscribe(self, client: Client, topic: str) -> str:
@@ -127,7 +142,10 @@ class Relay:
         return True
 
     def _fetch(self, client: Client, topics: list[str]) -> Params:
-        return {"messages": [data for topic in topics for data in self._take(client, topic)], "hasMore": False}
+        found = [message for topic in topics for message in self._waiting(client, topic)]
+        for message in found:
+            self._mailbox[message.data["topic"]].remove(message)
+        return {"messages": [message.data for message in found], "hasMore": False}
 
     def _propose(self, client: Client, params: Params) -> bool:
         self._subscribe(client, params["pairingTopic"])
@@ -138,16 +156,23 @@ class Relay:
         self._publish(client, params["pairingTopic"], params["sessionProposalResponse"], {"tag": 1101})
         return self._publish(client, params["sessionTopic"], params["sessionSettlementRequest"], {"tag": 1102})
 
-    def _take(self, client: Client, topic: str) -> list[Params]:
-        """What waits for a client in a topic: everything but its own."""
-        waiting = self._mailbox[topic]
-        self._mailbox[topic] = [(sender, data) for sender, data in waiting if sender == client.id]
-        return [data for sender, data in waiting if sender != client.id]
+    def _waiting(self, client: Client, topic: str) -> list[Message]:
+        """What nobody has acknowledged in a topic yet: everything but the client's own."""
+        return [message for message in self._mailbox[topic] if message.sender != client.id]
 
-    def _deliver(self, client: Client, data: Params) -> None:
-        params = {"id": client.subscription(data["topic"]), "data": data}
-        call = {"id": next(self._ids), "jsonrpc": "2.0", "method": "irn_subscription", "params": params}
-        try:
+    def _deliver(self, client: Client, message: Message) -> None:
+        if message.number in client.told:
+            return
+        client.told.add(message.number)
+        number = next(self._ids)
+        self._sent[number] = message
+        params = {"id": client.subscription(message.data["topic"]), "data": message.data}
+        call = {"id": number, "jsonrpc": "2.0", "method": "irn_subscription", "params": params}
+        with suppress(ConnectionClosed):  # then it waits for the next connection
             client.socket.send(json.dumps(call))
-        except ConnectionClosed:
-            self._mailbox[data["topic"]].append(("", data))
+
+    def _acknowledged(self, number: int) -> None:
+        with self._lock:
+            message = self._sent.pop(number, None)
+            if message is not None and message in self._mailbox[message.data["topic"]]:
+                self._mailbox[message.data["topic"]].remove(message)

@@ -35,7 +35,7 @@ from tests.purchases import came_again, collected, confirmed, open_order, refund
 _examples = itertools.count(1)
 MOST_MESSAGES = 40
 LATE_SECONDS = 0.2
-PATIENCE = 40.0
+PATIENCE = 150.0  # on a machine that does other things as well
 RATES = (
     "error_rate", "error_after_effect_rate", "lost_answer_rate", "hang_rate", "hang_before_rate", "forget_rate",
     "late_effect_rate", "execute_twice_rate", "duplicate_request_rate", "unknown_field_rate", "malformed_rate",

@@ -12,7 +12,7 @@ const REJECTED_BY_WALLETCONNECT = [5000, 5001, 5002, 5003];
 const ENDED_BY_WALLETCONNECT = 6000;
 const REMEMBERED = "walletconnect"; // the topic of the last session
 const INVITATIONS = 3; // each is good for five minutes
-const RELAY_WITHIN_MS = 20_000;
+const RELAY_WITHIN_MS = 12_000; // the client gives up after fifteen, and then does worse
 
 /** @type {Promise<{client: any, encode: any}> | undefined} */
 let started;
@@ -28,7 +28,7 @@ export async function pair(options, show) {
   const { client, encode } = await start(options);
   const chain = { chains: [`eip155:${options.chainId}`], methods: METHODS, events: ["accountsChanged", "chainChanged"] };
   for (let left = INVITATIONS; ; left--) {
-    const { uri, approval } = await reached(client.connect({ optionalNamespaces: { eip155: chain } }));
+    const { uri, approval } = await reached(client, client.connect({ optionalNamespaces: { eip155: chain } }));
     show({ uri, qr: draw(encode(uri, { border: 4 })), link: `metamask://wc?uri=${encodeURIComponent(uri)}` });
     try {
       const { topic } = await approval();
@@ -86,9 +86,10 @@ function provider(client, topic, chainId) {
   });
   gone.catch(() => {});
 
+  let over = false; // known from a request that ended with the session, before the client has put the session away
   async function ask(/** @type {string} */ method, /** @type {any} */ params) {
     const here = accounts(client, topic, chainId);
-    if (!here.length) throw fault(UNAUTHORIZED, "The wallet has ended the connection.");
+    if (over || !here.length) throw fault(UNAUTHORIZED, "The wallet has ended the connection.");
     if (method === "eth_requestAccounts" || method === "eth_accounts") return here;
     if (method === "eth_chainId") return `0x${chainId.toString(16)}`;
     if (method === "wallet_switchEthereumChain" && BigInt(params[0].chainId) === BigInt(chainId)) return null;
@@ -97,11 +98,14 @@ function provider(client, topic, chainId) {
       throw fault(UNSUPPORTED, `The wallet does not answer ${method}.`);
     }
     // Before anything is sent: what is sent late could be signed after the page has said that it failed.
-    if (!client.core.relayer.connected) await reached(client.core.relayer.transportOpen());
+    if (!client.core.relayer.connected) await reached(client, client.core.relayer.transportOpen());
     return client.request({ topic, chainId: `eip155:${chainId}`, request: { method, params } });
   }
   return {
-    request: ({ method, params = [] }) => Promise.race([gone, ask(method, params)]).catch((error) => { throw plain(error); }),
+    request: ({ method, params = [] }) => Promise.race([gone, ask(method, params)]).catch((error) => {
+      over ||= error?.code === ENDED_BY_WALLETCONNECT;
+      throw plain(error);
+    }),
   };
 }
 
@@ -115,10 +119,15 @@ function accounts(/** @type {any} */ client, /** @type {string} */ topic, /** @t
   return all.filter((account) => account.startsWith(prefix)).map((account) => account.slice(prefix.length));
 }
 
-/** @template T @param {Promise<T>} answer @returns {Promise<T>} */
-function reached(answer) {
-  const late = new Promise((_, reject) => setTimeout(() => reject(fault(NO_RELAY, "WalletConnect's relay does not answer.")), RELAY_WITHIN_MS));
-  return Promise.race([answer.catch(() => late), /** @type {Promise<never>} */ (late)]);
+/** @template T @param {any} client @param {Promise<T>} answer @returns {Promise<T>} */
+async function reached({ core: { relayer } }, answer) {
+  const late = new Promise((_, reject) => { setTimeout(reject, RELAY_WITHIN_MS); });
+  try {
+    return await Promise.race([answer.catch(() => late), /** @type {Promise<never>} */ (late)]);
+  } catch {
+    relayer.transportClose(); // else the client knocks at the relay many times a second, and never gets in again
+    throw fault(NO_RELAY, "WalletConnect's relay does not answer.");
+  }
 }
 
 /** Dark on white whatever the page's colours are, since not every camera reads the reverse. */

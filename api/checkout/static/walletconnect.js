@@ -4,13 +4,13 @@ const REJECTED_BY_WALLETCONNECT = [5000, 5001, 5002, 5003];
 const ENDED_BY_WALLETCONNECT = 6000;
 const REMEMBERED = "walletconnect";
 const INVITATIONS = 3;
-const RELAY_WITHIN_MS = 20_000;
+const RELAY_WITHIN_MS = 12_000;
 let started;
 export async function pair(options, show) {
     const { client, encode } = await start(options);
     const chain = { chains: [`eip155:${options.chainId}`], methods: METHODS, events: ["accountsChanged", "chainChanged"] };
     for (let left = INVITATIONS;; left--) {
-        const { uri, approval } = await reached(client.connect({ optionalNamespaces: { eip155: chain } }));
+        const { uri, approval } = await reached(client, client.connect({ optionalNamespaces: { eip155: chain } }));
         show({ uri, qr: draw(encode(uri, { border: 4 })), link: `metamask://wc?uri=${encodeURIComponent(uri)}` });
         try {
             const { topic } = await approval();
@@ -54,9 +54,10 @@ function provider(client, topic, chainId) {
         client.on("session_expire", end);
     });
     gone.catch(() => { });
+    let over = false;
     async function ask(method, params) {
         const here = accounts(client, topic, chainId);
-        if (!here.length)
+        if (over || !here.length)
             throw fault(UNAUTHORIZED, "The wallet has ended the connection.");
         if (method === "eth_requestAccounts" || method === "eth_accounts")
             return here;
@@ -70,11 +71,14 @@ function provider(client, topic, chainId) {
             throw fault(UNSUPPORTED, `The wallet does not answer ${method}.`);
         }
         if (!client.core.relayer.connected)
-            await reached(client.core.relayer.transportOpen());
+            await reached(client, client.core.relayer.transportOpen());
         return client.request({ topic, chainId: `eip155:${chainId}`, request: { method, params } });
     }
     return {
-        request: ({ method, params = [] }) => Promise.race([gone, ask(method, params)]).catch((error) => { throw plain(error); }),
+        request: ({ method, params = [] }) => Promise.race([gone, ask(method, params)]).catch((error) => {
+            over ||= error?.code === ENDED_BY_WALLETCONNECT;
+            throw plain(error);
+        }),
     };
 }
 function accounts(client, topic, chainId) {
@@ -85,9 +89,15 @@ function accounts(client, topic, chainId) {
     const all = session.namespaces.eip155?.accounts ?? [];
     return all.filter((account) => account.startsWith(prefix)).map((account) => account.slice(prefix.length));
 }
-function reached(answer) {
-    const late = new Promise((_, reject) => setTimeout(() => reject(fault(NO_RELAY, "WalletConnect's relay does not answer.")), RELAY_WITHIN_MS));
-    return Promise.race([answer.catch(() => late), (late)]);
+async function reached({ core: { relayer } }, answer) {
+    const late = new Promise((_, reject) => { setTimeout(reject, RELAY_WITHIN_MS); });
+    try {
+        return await Promise.race([answer.catch(() => late), (late)]);
+    }
+    catch {
+        relayer.transportClose();
+        throw fault(NO_RELAY, "WalletConnect's relay does not answer.");
+    }
 }
 function draw({ size, data }) {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
