@@ -25,6 +25,8 @@ from sandbox.polygon import LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
 from tests.browser.foreign_wallets import HeadlessWallet, MetaMaskWallet
 from tests.browser.wallet import PayerWallet
+from tests.browser.walletconnect_phone import Phone
+from tests.browser.walletconnect_relay import Relay
 from tests.conftest import RunningCascade, starting_cascades
 
 FLAGS = (
@@ -40,6 +42,9 @@ WITHOUT_LIMITS = {
     "streams_per_address": PLENTY,
 }
 """All tests come from one address, within a minute or two."""
+
+RELAYER_LIMITS = {"relayer_wait_seconds": "0.1", "relayer_minute_pol": "1000", "relayer_day_pol": "5000"}
+SECOND_RELAYER = 9
 
 _REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (e) => console.error(`CSP ${e.violatedDirective}: ${e.blockedURI}`));
@@ -69,7 +74,7 @@ def running_cascade(
 ) -> Runner:
     """Runs `cascade up` on a database of its own for as long as its context lasts; arguments as for `start_cascade`.
 
-    It has no relayer: two that send with one key would be in each other's way.
+    It has no relayer unless it gets a key that no other has: two with one key would be in each other's way.
     """
 
     @contextmanager
@@ -92,14 +97,33 @@ def start_cascade(running_cascade: Runner) -> Iterator[Callable[..., RunningCasc
 @pytest.fixture(scope="package")
 def cascade_up(running_cascade: Runner, polygon: LocalPolygon) -> Iterator[RunningCascade]:
     """The whole system with a relayer, for every test that needs no settings of its own."""
-    relayer = {
-        "relayer_key": polygon.keys[RELAYER],
-        "relayer_wait_seconds": "0.1",
-        "relayer_minute_pol": "1000",
-        "relayer_day_pol": "5000",
-    }
-    with running_cascade(**relayer) as cascade:
+    with running_cascade(relayer_key=polygon.keys[RELAYER], **RELAYER_LIMITS) as cascade:
         yield cascade
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[Relay]:
+    """A relay of WalletConnect's."""
+    relay = Relay()
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture(scope="module")
+def walletconnect_up(running_cascade: Runner, polygon: LocalPolygon, relay: Relay) -> Iterator[RunningCascade]:
+    """The whole system, with WalletConnect and a relayer of its own."""
+    connect = {"walletconnect_project_id": "0" * 32, "walletconnect_relay_url": relay.url}
+    with running_cascade(relayer_key=polygon.keys[SECOND_RELAYER], **RELAYER_LIMITS, **connect) as cascade:
+        yield cascade
+
+
+@pytest.fixture
+def phone(relay: Relay, wallet: PayerWallet) -> Iterator[Phone]:
+    """A phone with the wallet in it."""
+    phone = Phone.start(relay.url, wallet)
+    yield phone
+    phone.stop()
+    assert phone.faults == []
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Shop, Watch
 from tests.browser.foreign_wallets import read_qr
-from tests.browser.wallet import PayerWallet, Refusal
+from tests.browser.wallet import Refusal
 from tests.browser.walletconnect_phone import Phone
 from tests.browser.walletconnect_relay import Relay
 from tests.conftest import RunningCascade
@@ -47,24 +47,10 @@ _REQUEST = "([method, params]) => window.provider.request({ method, params })"
 _CODE = "async ([method, params]) => window.provider.request({ method, params }).then(() => 0, (error) => error.code)"
 
 
-@pytest.fixture
-def relay() -> Iterator[Relay]:
-    relay = Relay()
-    yield relay
-    relay.stop()
-
-
-@pytest.fixture
-def cascade_up(relay: Relay, start_cascade: Callable[..., RunningCascade]) -> RunningCascade:
-    return start_cascade(walletconnect_project_id=PROJECT_ID, walletconnect_relay_url=relay.url)
-
-
-@pytest.fixture
-def phone(relay: Relay, wallet: PayerWallet) -> Iterator[Phone]:
-    phone = Phone.start(relay.url, wallet)
-    yield phone
-    phone.stop()
-    assert phone.faults == []
+@pytest.fixture(scope="module")
+def cascade_up(walletconnect_up: RunningCascade) -> RunningCascade:
+    """The system that these tests see."""
+    return walletconnect_up
 
 
 @pytest.fixture

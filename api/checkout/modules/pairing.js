@@ -11,7 +11,9 @@ export async function invite(options) {
   const dialog = /** @type {HTMLDialogElement} */ (document.getElementById("pairing"));
   const link = /** @type {HTMLAnchorElement} */ (document.getElementById("pairing-link"));
   const givenUp = new Promise((_, reject) => { dialog.onclose = () => reject(Object.assign(new Error(), { code: 4001 })); });
+  let waiting = true;
   const paired = pair(options, (invitation) => {
+    if (!waiting) return; // whoever has closed the dialog is not asked again
     invitation.qr.setAttribute("aria-labelledby", "pairing-title");
     document.getElementById("pairing-qr")?.replaceChildren(invitation.qr);
     link.href = invitation.link;
@@ -20,6 +22,7 @@ export async function invite(options) {
   try {
     return await /** @type {Promise<import("./pay.js").Provider>} */ (Promise.race([paired, givenUp]));
   } finally {
+    waiting = false;
     dialog.onclose = null;
     dialog.close();
   }
