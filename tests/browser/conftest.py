@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Playwright,
+    Request,
+    expect,
+    sync_playwright,
+)
 from psycopg.rows import dict_row
 
 from cascade.store import keys
@@ -42,6 +51,11 @@ WITHOUT_LIMITS = {
     "streams_per_address": PLENTY,
 }
 """All tests come from one address, within a minute or two."""
+
+PATIENCE_MS = 20_000
+"""How long a test waits for what it wants to see: it is there in a second, but not on a machine that is busy."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 RELAYER_LIMITS = {"relayer_wait_seconds": "0.1", "relayer_minute_pol": "1000", "relayer_day_pol": "5000"}
 SECOND_RELAYER = 9
@@ -217,7 +231,7 @@ def new_context(browser: Browser, watch: Watch) -> Iterator[Opener]:
 
     def open_context(**options: Any) -> BrowserContext:
         context = browser.new_context(**options)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE_MS)
         opened.append(context)
         watch.on(context)
         return context

@@ -21,7 +21,7 @@ EVENTS = re.compile(r"/api/payments/orders/\w+/events")
 def see_done(page: Page, polygon: LocalPolygon) -> None:
     expect(page.get_by_role("status")).to_contain_text(SEEN)
     polygon.mine(3)
-    expect(page.get_by_role("status")).to_have_text(DONE, timeout=12_000)
+    expect(page.get_by_role("status")).to_have_text(DONE)
 
 
 def paid_once(shop: Shop, polygon: LocalPolygon, wallet: PayerWallet) -> bool:
@@ -92,7 +92,7 @@ def test_two_tabs_that_sign_at_once_pay_once(
     for tab in (page, other):
         tab.get_by_role("button").evaluate("(button) => button.click()")
     see_done(page, polygon)
-    expect(other.get_by_role("status")).to_have_text(DONE, timeout=12_000)
+    expect(other.get_by_role("status")).to_have_text(DONE)
     assert paid_once(shop, polygon, wallet)
     watch.tolerate("409")  # one of them may be told that the other was first
 
@@ -107,7 +107,7 @@ def test_a_payment_in_one_tab_shows_in_the_other(
     page.goto(link)
     page.get_by_role("button").click()
     see_done(page, polygon)
-    expect(phone.get_by_role("status")).to_have_text(DONE, timeout=12_000)
+    expect(phone.get_by_role("status")).to_have_text(DONE)
 
 
 def test_without_a_stream_the_page_asks(
@@ -148,7 +148,7 @@ def test_a_connection_that_is_lost_while_paying_loses_nothing(
     with page.expect_response("**/authorization"):
         page.get_by_role("button").click()
     context.set_offline(True)  # a train goes into a tunnel
-    expect(page.get_by_text("No connection to us at the moment.")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("No connection to us at the moment.")).to_be_visible()
     context.set_offline(False)
     see_done(page, polygon)
     expect(page.get_by_text("No connection to us at the moment.")).to_be_hidden()

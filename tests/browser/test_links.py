@@ -106,7 +106,7 @@ def test_an_expired_order_is_had_again_by_one_click_in_two_tabs(
     expect(page.get_by_role("status")).to_contain_text("Payment seen.")
     polygon.mine(3)
     for tab in (page, other):
-        expect(tab.get_by_role("status")).to_have_text(DONE, timeout=12_000)
+        expect(tab.get_by_role("status")).to_have_text(DONE)
     page.goto(order["payment_link"])  # the old address leads on
     page.get_by_role("link", name=re.compile("Go on there")).click()
     expect(page.get_by_role("status")).to_have_text(DONE)

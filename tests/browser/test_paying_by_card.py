@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from sandbox.ports import free_port
 from sandbox.stripe import StripeDouble
-from tests.browser.conftest import Runner, Shop
+from tests.browser.conftest import PATIENCE_MS, Runner, Shop
 from tests.conftest import RunningCascade
 
 GOOD, DECLINED, SECURE = "4242 4242 4242 4242", "4000000000000002", "4000 0025 0000 3155"
@@ -57,7 +57,7 @@ def scripts(request: pytest.FixtureRequest) -> bool:
 def payer(browser: Browser, scripts: bool) -> Iterator[Page]:
     """A page whose console stays silent but for what the browser itself says of a 402 or a 503."""
     context: BrowserContext = browser.new_context(java_script_enabled=scripts, viewport={"width": 390, "height": 844})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)

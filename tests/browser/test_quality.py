@@ -70,7 +70,7 @@ def short(shop: Shop, polygon: LocalPolygon, page: Page) -> None:
     order = shop.order()
     send(polygon, "USDC", order["deposit_address"], "100")
     page.goto(order["payment_link"])
-    expect(page.get_by_role("status")).to_contain_text("missing", timeout=20_000)
+    expect(page.get_by_role("status")).to_contain_text("missing")
 
 
 def expired(shop: Shop, _: LocalPolygon, page: Page) -> None:

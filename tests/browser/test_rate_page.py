@@ -18,7 +18,7 @@ from psycopg.rows import dict_row
 
 from cascade.store import keys
 from cascade.store.keys import Scope
-from tests.browser.conftest import Opener, Watch
+from tests.browser.conftest import PATIENCE_MS, Opener, Watch
 from tests.conftest import RunningCascade
 
 KEY_NAME = "gazzetta-of-rialto"
@@ -74,7 +74,7 @@ def price(page: Page) -> Locator:
 
 
 def await_first_tick(cascade: RunningCascade) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_MS / 1000
     while httpx.get(f"{cascade.api}/rate/why.svg?size=wide&theme=light", trust_env=False).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -140,7 +140,7 @@ def test_a_lost_stream_is_said_quietly_and_gotten_over(
     expect(page.get_by_text("Live.", exact=True)).to_be_hidden()
     expect(page.get_by_role("alert")).to_have_count(0)
     context.unroute("**/cascade/events")
-    expect(page.get_by_text("Live.", exact=True)).to_be_visible(timeout=10_000)
+    expect(page.get_by_text("Live.", exact=True)).to_be_visible()
     expect(lost).to_be_hidden()
     watch.forget("503")
 

@@ -12,6 +12,7 @@ import stripe
 from playwright.sync_api import Browser, Page, expect
 
 from sandbox.stripe import StripeDouble
+from tests.browser.conftest import PATIENCE_MS
 
 GOOD, DECLINED, SECURE = "4242 4242 4242 4242", "4000000000000002", "4000 0025 0000 3155"
 
@@ -55,7 +56,7 @@ def client(double: StripeDouble) -> stripe.StripeClient:
 def payer(browser: Browser) -> Iterator[Page]:
     """A page whose console stays silent but for what the browser itself says of a 402 or 410."""
     context = browser.new_context(viewport={"width": 390, "height": 844})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type != "log" else None)

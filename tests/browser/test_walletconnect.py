@@ -200,12 +200,10 @@ def test_a_session_that_the_wallet_ended_is_over(shop: Shop, phone: Phone, page:
     page.goto(shop.order()["payment_link"])
     connect(page, phone, options)
     phone.mute = True
-    page.evaluate(
-        "() => { window.pending = window.provider.request({ method: 'eth_sendTransaction', params: [{}] }); }"
-    )
+    page.evaluate(f"(call) => {{ window.pending = ({_CODE})(call); }}", ["eth_sendTransaction", [{}]])
     phone.requests.get(timeout=10)
     phone.disconnect(phone.sessions.get(timeout=10))
-    assert page.evaluate("() => window.pending.then(() => 0, (error) => error.code)") == 4100
+    assert page.evaluate("window.pending") == 4100
     assert code(page, "eth_requestAccounts") == 4100
     assert code(page, "eth_sendTransaction", {}) == 4100
     until(page, lambda: page.evaluate(_RESUME, options) is False)
@@ -257,3 +255,16 @@ def test_an_invitation_that_runs_out_is_renewed_until_nobody_comes(
         page.clock.fast_forward(301_000)
     assert page.evaluate("window.outcome") == 8000
     assert len(set(shown)) == 3
+
+
+def test_an_invitation_that_was_declined_leaves_nothing_behind(
+    shop: Shop, phone: Phone, page: Page, options: dict[str, Any]
+) -> None:
+    """The watch would see what nobody handles when its time is up."""
+    page.clock.install()
+    page.goto(shop.order()["payment_link"])
+    phone.declines = True
+    page.expose_function("scan", lambda uri, _: phone.scan(uri))
+    assert page.evaluate(_REJECTED_PAIR, [options, "scan"]) == 4001
+    page.clock.fast_forward(301_000)
+    page.wait_for_timeout(500)

@@ -36,7 +36,7 @@ def scan(page: Page, phone: Phone) -> None:
 
 
 def see_done(page: Page, polygon: LocalPolygon) -> None:
-    expect(page.get_by_role("status")).to_contain_text("Payment seen.", timeout=15_000)
+    expect(page.get_by_role("status")).to_contain_text("Payment seen.")
     polygon.mine(3)
     expect(page.get_by_role("status")).to_have_text(DONE)
 
@@ -139,7 +139,7 @@ def test_a_relay_that_is_silent_is_told(shop: Shop, relay: Relay, page: Page, wa
     relay.stop()
     try:
         page.get_by_role("button", name=BUTTON).click()
-        expect(page.get_by_role("alert")).to_contain_text("WalletConnect does not answer", timeout=20_000)
+        expect(page.get_by_role("alert")).to_contain_text("WalletConnect does not answer")
         expect(page.get_by_role("dialog")).to_be_hidden()
     finally:
         relay.start()

@@ -136,24 +136,29 @@ async function pay(choose) {
 
 /** Finds the wallets of this browser (EIP-6963, then `window.ethereum`), and offers them as they are found. */
 function discover() {
-  /** @type {Map<string, Wallet>} */
+  /** @type {Map<string, HTMLElement>} Their buttons, which stay where they are: one may be under a finger already. */
   const found = new Map();
-  const offer = () => {
-    element("wallets").replaceChildren(...[...found.values()].map(button));
+  const offer = (/** @type {string} */ id, /** @type {Wallet} */ wallet) => {
+    const made = button(wallet);
+    found.set(id, made);
+    element("wallets").append(made);
+    hint();
+  };
+  const hint = () => {
     for (const id of ["no-wallet", "open-metamask"]) element(id).hidden = found.size > 0;
   };
   addEventListener("eip6963:announceProvider", (event) => {
     const { info, provider } = /** @type {CustomEvent} */ (event).detail ?? {};
     if (!info?.uuid || typeof provider?.request !== "function" || found.has(info.uuid)) return;
+    found.get("")?.remove();
     found.delete("");
-    found.set(info.uuid, { name: String(info.name).slice(0, 40), icon: info.icon, provider });
-    offer();
+    offer(info.uuid, { name: String(info.name).slice(0, 40), icon: info.icon, provider });
   });
   dispatchEvent(new Event("eip6963:requestProvider"));
   const legacy = () => {
     const { ethereum } = /** @type {any} */ (window);
-    if (!found.size && ethereum) found.set("", { name: words.browser_wallet, provider: ethereum });
-    offer();
+    if (!found.size && ethereum) offer("", { name: words.browser_wallet, provider: ethereum });
+    hint();
   };
   setTimeout(legacy, LEGACY_AFTER_MS);
   addEventListener("ethereum#initialized", legacy, { once: true });

@@ -39,7 +39,9 @@ export async function pair(options, show) {
       localStorage.setItem(REMEMBERED, topic);
       return provider(client, topic, options.chainId);
     } catch (error) {
-      approval().catch(() => {}); // the client keeps a rejection of its own, which nobody would handle
+      // Of a timeout the client keeps a rejection of its own, which nobody would handle. Of the rest, such as a bare object
+      // when somebody declines, it keeps nothing, and whoever asked again would start the clock anew.
+      if (error instanceof Error) approval().catch(() => {});
       if (plain(error).code !== EXPIRED || left === 1) throw plain(error);
     }
   }

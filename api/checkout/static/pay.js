@@ -116,8 +116,13 @@ async function pay(choose) {
 }
 function discover() {
     const found = new Map();
-    const offer = () => {
-        element("wallets").replaceChildren(...[...found.values()].map(button));
+    const offer = (id, wallet) => {
+        const made = button(wallet);
+        found.set(id, made);
+        element("wallets").append(made);
+        hint();
+    };
+    const hint = () => {
         for (const id of ["no-wallet", "open-metamask"])
             element(id).hidden = found.size > 0;
     };
@@ -125,16 +130,16 @@ function discover() {
         const { info, provider } = (event).detail ?? {};
         if (!info?.uuid || typeof provider?.request !== "function" || found.has(info.uuid))
             return;
+        found.get("")?.remove();
         found.delete("");
-        found.set(info.uuid, { name: String(info.name).slice(0, 40), icon: info.icon, provider });
-        offer();
+        offer(info.uuid, { name: String(info.name).slice(0, 40), icon: info.icon, provider });
     });
     dispatchEvent(new Event("eip6963:requestProvider"));
     const legacy = () => {
         const { ethereum } = (window);
         if (!found.size && ethereum)
-            found.set("", { name: words.browser_wallet, provider: ethereum });
-        offer();
+            offer("", { name: words.browser_wallet, provider: ethereum });
+        hint();
     };
     setTimeout(legacy, LEGACY_AFTER_MS);
     addEventListener("ethereum#initialized", legacy, { once: true });

@@ -22,7 +22,8 @@ export async function pair(options, show) {
             return provider(client, topic, options.chainId);
         }
         catch (error) {
-            approval().catch(() => { });
+            if (error instanceof Error)
+                approval().catch(() => { });
             if (plain(error).code !== EXPIRED || left === 1)
                 throw plain(error);
         }
