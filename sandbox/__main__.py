@@ -1,8 +1,10 @@
-"""`python -m sandbox run` and `python -m sandbox demo`: the whole system on this machine, nothing else needed."""
+"""`python -m sandbox run`, `env` and `demo`: the whole system on this machine, nothing else needed."""
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -64,6 +66,25 @@ def run(home: Path, port: int, rpc_port: int, stripe_port: int, venice_port: int
                 box.check()
             console.print("Stopping ...")
     console.print("Stopped. Nothing is lost: `make run` goes on where this left off.")
+
+
+@cli.command()
+@click.option("--home", envvar="CASCADE_HOME", type=click.Path(path_type=Path), default=ROOT / ".cascade")
+def env(home: Path) -> None:
+    """Print what a shell has to export so that `cascade` means the system that runs here."""
+    written = home / "endpoints.json"
+    if not written.exists():
+        raise click.ClickException(f"{written} is not there: nothing runs in {home}; start it with `make run`")
+    endpoints = json.loads(written.read_text())
+    variables = {
+        "DATABASE_URL": endpoints["database_url"],
+        "CASCADE_HOME": str(home),
+        "CASCADE_RPC_URL": endpoints["rpc_url"],
+        "CASCADE_DEPLOYMENT": str(home / "deployments" / "137.json"),
+        "CASCADE_PUBLIC_URL": endpoints["api"],
+    }
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 @cli.command()

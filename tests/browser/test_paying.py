@@ -10,10 +10,9 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from sandbox.polygon import TOKENS, LocalPolygon
-from sandbox.polygon import addresses as at
 from sandbox.wallet import Wallet
 from tests.browser.conftest import PATIENCE_MS, Shop, Watch
-from tests.browser.wallet import POLYGON, PayerWallet, Refusal
+from tests.browser.wallet import PayerWallet, Refusal
 
 DONE = "Done: 2,750 ducats were credited."
 SEEN = "Payment seen."
@@ -53,7 +52,7 @@ def test_from_the_link_to_ducats(
     for name, value in wallet_is.items():
         setattr(wallet, name, value)
     if wallet.batches:
-        _use_account_code(wallet)
+        wallet.use_account_code()
     wallet.install(context)
     order = shop.order()
     page.goto(order["payment_link"])
@@ -230,10 +229,3 @@ def _held(polygon: LocalPolygon, wallet: PayerWallet, token: str) -> int:
         return reader.balance(TOKENS[token].address)
     finally:
         reader.close()
-
-
-def _use_account_code(wallet: PayerWallet) -> None:
-    """Only an account that has code already batches without asking its owner for more (EIP-7702)."""
-    nothing = [{"to": at.MULTICALL3, "data": "0x", "value": "0x0"}]
-    wish = {"version": "2.0.0", "chainId": POLYGON, "from": wallet.account.address, "atomicRequired": True}
-    wallet._send_calls({**wish, "calls": nothing})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -14,6 +13,7 @@ from sandbox.polygon import LocalPolygon
 from tests.browser.conftest import Opener, Shop, Watch
 from tests.browser.foreign_wallets import packages
 from tests.browser.test_transfers import send
+from tests.browser.traffic import Traffic
 from tests.browser.wallet import PayerWallet, Refusal
 
 MODULES = ("live.js", "pay.js", "wallet.js")
@@ -130,12 +130,12 @@ def test_the_modules_weigh_little() -> None:
 
 def test_the_first_view_weighs_little(shop: Shop, wallet: PayerWallet, context: BrowserContext, page: Page) -> None:
     wallet.install(context)
-    loaded = _loads(page)
+    traffic = Traffic.of(page)
     page.goto(shop.order()["payment_link"])
     page.get_by_role("button").wait_for()
     page.wait_for_timeout(300)
-    assert sum(loaded.values()) < MOST_FIRST_VIEW_BYTES, loaded
-    assert len(loaded) <= MOST_FIRST_VIEW_REQUESTS, loaded
+    assert 0 < traffic.bytes < MOST_FIRST_VIEW_BYTES, traffic
+    assert 0 < traffic.requests <= MOST_FIRST_VIEW_REQUESTS, traffic
 
 
 def test_a_payer_with_a_keyboard_alone_gets_everywhere(
@@ -169,23 +169,3 @@ def test_news_are_said_to_who_cannot_see_them(
     expect(page.get_by_role("status")).to_contain_text("Payment seen.")
     assert status is not None
     assert status.evaluate("(status) => status.isConnected && status.textContent.includes('Payment seen.')")
-
-
-def _loads(page: Page) -> dict[str, int]:
-    """What comes over the wire from now on: its bytes, compressed and with headers, by address."""
-    session = page.context.new_cdp_session(page)
-    session.send("Network.enable")
-    addresses: dict[str, str] = {}
-    loaded: dict[str, int] = {}
-
-    def begun(event: dict[str, Any]) -> None:
-        addresses[event["requestId"]] = event["request"]["url"]
-
-    def ended(event: dict[str, Any]) -> None:
-        url = addresses[event["requestId"]]
-        if not url.startswith("data:"):
-            loaded[url] = loaded.get(url, 0) + int(event["encodedDataLength"])
-
-    session.on("Network.requestWillBeSent", begun)
-    session.on("Network.loadingFinished", ended)
-    return loaded

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -131,6 +132,17 @@ class PayerWallet:
     def transactions_asked_for(self) -> int:
         """How often the page wanted a transaction."""
         return self.asked.count("eth_sendTransaction")
+
+    def use_account_code(self) -> None:
+        """Give the account code (EIP-7702); only one that has it batches without asking its owner for more."""
+        nothing = [{"to": at.MULTICALL3, "data": "0x", "value": "0x0"}]
+        wish = {"version": "2.0.0", "chainId": POLYGON, "from": self.account.address, "atomicRequired": True}
+        self._send_calls({**wish, "calls": nothing})
+        for _ in range(200):
+            if self._is_delegated:
+                return
+            time.sleep(0.05)
+        raise AssertionError("The account has got no code within ten seconds.")
 
     def install(self, context: BrowserContext) -> None:
         """Be there in every page that this browser opens from now on."""

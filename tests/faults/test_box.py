@@ -90,11 +90,28 @@ def ducats(endpoints: Mapping[str, Any]) -> str:
     return balance
 
 
+def link_from_a_shell(home: Path) -> str:
+    """What `cascade link` prints in a shell that asked the sandbox where it is."""
+    script = f'eval "$({sys.executable} -m sandbox env)" && {sys.executable} -m cascade link --package merchant'
+    environment = {**os.environ, "CASCADE_HOME": str(home)}
+    done = subprocess.run(("sh", "-c", script), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_shell_hears_that_nothing_runs(tmp_path: Path) -> None:
+    environment = {**os.environ, "CASCADE_HOME": str(tmp_path)}
+    done = subprocess.run((*SANDBOX, "env"), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "start it with `make run`" in done.stderr
+
+
 def test_after_kill_9_of_every_process_a_second_run_goes_on(tmp_path: Path) -> None:
     ports = {"CASCADE_PORT": str(free_port()), "CASCADE_SANDBOX_RPC_PORT": str(free_port())}
     with running(tmp_path, ports) as (_, first):
         credited = buy(first, package="merchant", token="USDC")
         await_fulfilled(first, credited["order_id"])
+        assert first["api"] in link_from_a_shell(tmp_path)
         in_flight = buy(first, package="starter", token="USDT")
         time.sleep(4.5)  # two more blocks: it is final, and may or may not be booked
         still_open = httpx.post(
