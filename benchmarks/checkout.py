@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +138,12 @@ def by_transfer(payment: Payment) -> None:
     page = payment.page
     payment.click(page.get_by_text("Send from an exchange or any wallet"))
     address = page.locator("#send-USDC [data-copy^='0x']")
+    amount = page.locator("#send-USDC [data-copy]:not([data-copy^='0x'])")  # the rate moves, and the price with it
     payment.click(address)
     payer = Wallet(payment.box.endpoints["rpc_url"], payment.box.endpoints["funded_key"])
     try:
-        payer.transfer(TOKENS["USDC"].address, str(address.get_attribute("data-copy")), 250 * 10**6)
+        units = int(Decimal(str(amount.get_attribute("data-copy"))) * 10**6)
+        payer.transfer(TOKENS["USDC"].address, str(address.get_attribute("data-copy")), units)
     finally:
         payer.close()
     payment.prompts_elsewhere = 1
@@ -153,7 +156,7 @@ def by_card(payment: Payment) -> None:
     for label, value in CARD.items():
         page.get_by_label(label).fill(value)
         payment.fields += 1
-    payment.click(page.get_by_role("button", name="Pay $250.00"))
+    payment.click(page.get_by_role("button", name="Pay $"))
 
 
 WAYS = (
@@ -201,7 +204,7 @@ def _median(measured: list[Cost], what: str) -> str:
 
 
 def _pay(way: Way, box: Box, relay: Relay, browser: Browser) -> Cost:
-    """One payment of 250 dollars in a new browser, by a citizen that nobody else is."""
+    """One payment for the Merchant package in a new browser, by a citizen that nobody else is."""
     citizen = f"Marco_Polo_{os.urandom(4).hex()}"
     shop = Shop(box.endpoints["api"], box.endpoints["database_url"], citizen)
     context = browser.new_context()
