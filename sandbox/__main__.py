@@ -72,6 +72,7 @@ def run(home: Path, port: int, rpc_port: int, stripe_port: int, venice_port: int
 @click.option("--home", envvar="CASCADE_HOME", type=click.Path(path_type=Path), default=ROOT / ".cascade")
 def env(home: Path) -> None:
     """Print what a shell has to export so that `cascade` means the system that runs here."""
+    home = home.resolve()  # the shell may go elsewhere
     written = home / "endpoints.json"
     if not written.exists():
         raise click.ClickException(f"{written} is not there: nothing runs in {home}; start it with `make run`")

@@ -12,7 +12,6 @@ from sandbox.wallet import Wallet
 from tests.browser.conftest import PATIENCE_MS, Opener, Shop
 
 DONE = "Done: 2,750 ducats were credited."
-"""A transfer has to be final before it is collected, and what was collected has to be final as well."""
 
 
 def send(polygon: LocalPolygon, token: str, address: str, amount: str) -> None:
@@ -39,6 +38,7 @@ def copied(page: Page, token: str) -> tuple[str, str]:
 
 
 def see_done(page: Page, polygon: LocalPolygon) -> None:
+    """A transfer has to be final before it is collected, and what was collected has to be final as well."""
     for _ in range(20):
         if page.get_by_text(DONE).is_visible():
             break
