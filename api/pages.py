@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
+from enum import StrEnum
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import jinja2
 from babel.core import Locale
-from babel.dates import format_datetime, format_time
+from babel.dates import format_datetime, format_time, format_timedelta
+from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, get_decimal_symbol
 from babel.support import NullTranslations, Translations
 from fastapi import Request
 from fastapi.templating import Jinja2Templates
 from starlette.responses import Response
 
 from cascade.domain.money import ASSETS, USD, Money
+from cascade.pictures import Speech
 
 CHECKOUT: Final = Path(__file__).parent / "checkout"
-LANGUAGES: Final = ("en", "it")
-"""The first is what the templates are written in, and what a reader gets whose language there is not."""
 _COOKIE: Final = "lang"
 _YEAR_SECONDS: Final = 31_536_000
+_LONGEST_FIRST: Final[tuple[tuple[Literal["day", "hour", "minute", "second"], int], ...]] = (
+    ("day", 86_400),
+    ("hour", 3_600),
+    ("minute", 60),
+    ("second", 1),
+)
+_MINUS: Final = "\N{MINUS SIGN}"
+
+
+class Language(StrEnum):
+    """What the pages are written in."""
+
+    ENGLISH = "en"
+    """What the templates say, and what a reader gets whose language there is not."""
+    ITALIAN = "it"
 
 
 def page(request: Request, template: str, context: Mapping[str, Any] | None = None, status_code: int = 200) -> Response:
     """A page in the reader's language; one chosen by ``?lang=`` is kept for the next pages."""
     language = language_of(request)
-    others = {code: request.url.include_query_params(lang=code).query for code in LANGUAGES if code != language}
+    others = {code: request.url.include_query_params(lang=code).query for code in Language if code != language}
     words = {"language": language, "other_languages": others, **(context or {})}
     response = templates(language).TemplateResponse(request, template, words, status_code)
     if request.query_params.get("lang") == language:
@@ -41,17 +58,17 @@ def page(request: Request, template: str, context: Mapping[str, Any] | None = No
     return response
 
 
-def language_of(request: Request) -> str:
+def language_of(request: Request) -> Language:
     """The language that the reader chose, or else the first of the browser's that there is."""
     accepted = [part.strip().partition(";q=") for part in request.headers.get("accept-language", "").split(",")]
     by_liking = sorted(accepted, key=lambda part: -_liking(part[2]))
     liked = [tag.split("-")[0].lower() for tag, _, liking in by_liking if _liking(liking)]
     wanted = (request.query_params.get("lang"), request.cookies.get(_COOKIE), *liked)
-    return next((code for code in wanted if code in LANGUAGES), LANGUAGES[0])
+    return next((Language(code) for code in wanted if code in tuple(Language)), Language.ENGLISH)
 
 
 @cache
-def templates(language: str) -> Jinja2Templates:
+def templates(language: Language) -> Jinja2Templates:
     """The templates in one of the languages."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(CHECKOUT / "templates"),
@@ -63,8 +80,14 @@ def templates(language: str) -> Jinja2Templates:
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_translations(_catalogue(language), newstyle=True)  # type: ignore[attr-defined]
-    environment.filters.update(filters(Locale(language)))
+    environment.filters.update(filters(Locale(language)) | filters_of_the_rate(Locale(language)))
     return Jinja2Templates(env=environment)
+
+
+@cache
+def speech(language: Language) -> Speech:
+    """How pictures speak in one of the languages."""
+    return Speech(Locale(language), _catalogue(language).gettext)
 
 
 def filters(locale: Locale) -> dict[str, Callable[..., str]]:
@@ -94,8 +117,36 @@ def filters(locale: Locale) -> dict[str, Callable[..., str]]:
     return {"amount": amount, "money": money, "paid": paid, "moment": moment, "hour": hour}
 
 
-def _catalogue(language: str) -> NullTranslations:
-    if language == LANGUAGES[0]:
+def filters_of_the_rate(locale: Locale) -> dict[str, Callable[..., str]]:
+    """How what is known of the city, and when it became known, is written for a reader."""
+
+    def number(value: object, places: int = 2) -> str:
+        shown = format_decimal(Decimal(str(value)), "#,##0." + "#" * places, locale)
+        return str(shown).replace("-", _MINUS)
+
+    def exact(text: str) -> str:
+        return text.replace(".", get_decimal_symbol(locale))
+
+    def listed(names: Iterable[str]) -> str:
+        return str(format_list(list(names), locale=locale))
+
+    def minute(value: datetime) -> str:
+        return f"{format_datetime(value.astimezone(UTC), 'd MMM, HH:mm', locale=locale)} UTC"
+
+    def duration(seconds: int, *, exact: bool = False) -> str:
+        """In its largest unit, rounded down; exactly in the largest that it is whole numbers of."""
+        seconds = max(seconds, 1)
+        unit, size = next(
+            (unit, size) for unit, size in _LONGEST_FIRST if seconds >= size and not (exact and seconds % size)
+        )
+        whole = timedelta(seconds=seconds - seconds % size)
+        return str(format_timedelta(whole, granularity=unit, threshold=math.inf, locale=locale))
+
+    return {"number": number, "exact": exact, "listed": listed, "minute": minute, "duration": duration}
+
+
+def _catalogue(language: Language) -> NullTranslations:
+    if language == Language.ENGLISH:
         return NullTranslations()
     with (CHECKOUT / "locales" / f"{language}.po").open("rb") as file:
         catalogue = read_po(file, language)

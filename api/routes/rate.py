@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -19,6 +18,7 @@ from starlette.responses import Response
 
 from api.dependencies import System
 from api.economics_schemas import CascadeOut, ExchangeRateOut
+from api.pages import Language, language_of, speech
 from api.pages import page as rendered
 from cascade import exchange, pictures
 from cascade.domain.formula import Formula
@@ -30,11 +30,10 @@ from cascade.store import rates
 from cascade.store.database import Conn
 
 MOST_POINTS = 800
-MOST_PICTURES = 32
+MOST_PICTURES = 32 * len(Language)
 """Twice what there is to see of one tick; a picture has some tens of kilobytes."""
 _LATE_SECONDS = 60
 """A keeper looks every few seconds: a tick that is missing for longer is worth a word."""
-_MINUS = "\N{MINUS SIGN}"
 _PICTURE_HEADERS = {
     "cache-control": "public, max-age=60",
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
@@ -117,6 +116,8 @@ def _album(request: Request) -> Album:
 NewestTick = Annotated[Tick, Depends(_newest)]
 Pictures = Annotated[Album, Depends(_album)]
 HowFar = Annotated[Span, Query(alias="range")]
+InLanguage = Annotated[Language, Query(alias="lang")]
+"""Of a picture, which everybody may keep: nothing but its address says what it shows."""
 
 
 @router.get("/rate", response_class=HTMLResponse)
@@ -131,24 +132,28 @@ def page(request: Request, cascade: System, span: HowFar = Span.DAY) -> Response
         )
         points = _points(connection, quotation.tick.at, span) if quotation.tick else []
         formula = _formula_of(connection, quotation.tick, cascade.formula)
+    mark = speech(language_of(request)).decimal_mark
     context = {
-        **_words(quotation, cascade.formula),
-        **_reasons(replace(quotation, formula=formula)),
+        **_words(quotation, Prices(cascade.formula, mark)),
+        **_reasons(replace(quotation, formula=formula), Prices(formula, mark)),
+        "formula": cascade.formula,
         "city": city,
-        "course": _Course.of(points, Prices(formula)) if points else None,
+        "course": _Course.of(points, Prices(formula, mark)) if points else None,
         "span": span,
         "spans": list(Span),
-        "amount": _amount,
-        "dollars": _dollars,
-        "duration": _duration,
-        "moment": _moment,
     }
     return rendered(request, "rate.html", context)
 
 
 @router.get("/rate/history.svg")
 async def history(
-    cascade: System, album: Pictures, tick: NewestTick, size: Size, theme: Theme, span: HowFar = Span.DAY
+    cascade: System,
+    album: Pictures,
+    tick: NewestTick,
+    size: Size,
+    theme: Theme,
+    span: HowFar = Span.DAY,
+    language: InLanguage = Language.ENGLISH,
 ) -> Response:
     """The rate's course up to the newest tick."""
 
@@ -156,21 +161,28 @@ async def history(
         with cascade.database.transaction() as connection:
             points = _points(connection, tick.at, span)
             formula = _formula_of(connection, tick, cascade.formula)
-        return pictures.history(points, formula, size, theme)
+        return pictures.history(points, formula, size, theme, speech(language))
 
-    return _svg(await album.picture((tick.at, "history", span, size, theme), draw))
+    return _svg(await album.picture((tick.at, "history", span, size, theme, language), draw))
 
 
 @router.get("/rate/why.svg")
-async def why(cascade: System, album: Pictures, tick: NewestTick, size: Size, theme: Theme) -> Response:
+async def why(
+    cascade: System,
+    album: Pictures,
+    tick: NewestTick,
+    size: Size,
+    theme: Theme,
+    language: InLanguage = Language.ENGLISH,
+) -> Response:
     """What each input adds to the newest target."""
 
     def draw() -> bytes:
         with cascade.database.transaction() as connection:
             formula = _formula_of(connection, tick, cascade.formula)
-        return pictures.contributions(tick, formula, size, theme)
+        return pictures.contributions(tick, formula, size, theme, speech(language))
 
-    return _svg(await album.picture((tick.at, "why", size, theme), draw))
+    return _svg(await album.picture((tick.at, "why", size, theme, language), draw))
 
 
 def _svg(drawn: bytes) -> Response:
@@ -209,26 +221,22 @@ class _Course:
         return cls(since, until, *shown)
 
 
-def _words(quotation: Quotation, formula: Formula) -> dict[str, Any]:
-    """How the rate stands, and how it will move."""
-    shown, tick = Prices(formula)(quotation.rate.nano_usd), quotation.tick
-    overdue = quotation.overdue_seconds
+def _words(quotation: Quotation, show: Prices) -> dict[str, Any]:
+    """How the rate stands."""
+    nano_usd, tick, overdue = quotation.rate.nano_usd, quotation.tick, quotation.overdue_seconds
     return {
-        "shown": shown,
-        "is_rounded": Decimal(shown) != Decimal(str(quotation.rate)),
+        "shown": show(nano_usd),
+        "exactly": show.exactly(nano_usd) if show.rounds(nano_usd) else None,
         "rate": ExchangeRateOut.of(quotation),
         "tick": f"{tick.at:%Y-%m-%dT%H:%M:%SZ}" if tick else "",
-        "overdue": _duration(overdue) if overdue >= _LATE_SECONDS else None,
+        "overdue": overdue if overdue >= _LATE_SECONDS else None,
         "confidence_percent": quotation.confidence_ppm // 10_000,
-        "every": _duration(formula.tick_seconds, exact=True),
-        "pull_percent": _amount(str(Decimal(formula.pull_ppm) / 10_000)),
-        "step_percent": _amount(str(Decimal(formula.step_ppm) / 10_000)),
     }
 
 
-def _reasons(quotation: Quotation) -> dict[str, Any]:
+def _reasons(quotation: Quotation, show: Prices) -> dict[str, Any]:
     """Why the rate stands where it does; the quotation's formula is the one that made its tick."""
-    show, out, tick = Prices(quotation.formula), ExchangeRateOut.of(quotation), quotation.tick
+    out, tick = ExchangeRateOut.of(quotation), quotation.tick
     base = quotation.formula.base_nano_usd
     explained = exchange.explained(tick) if tick else []
     added = show.parts(base, [part.nano_usd for part, _ in explained])
@@ -243,26 +251,3 @@ def _reasons(quotation: Quotation) -> dict[str, Any]:
         "missing": without_effect[InputState.MISSING],
         "stale": without_effect[InputState.STALE],
     }
-
-
-def _amount(text: str) -> str:
-    """A plain decimal for people: thousands separated, at most two decimals."""
-    shown = f"{Decimal(text):,.2f}".rstrip("0").rstrip(".")
-    return shown.replace("-", _MINUS)
-
-
-def _dollars(text: str) -> str:
-    return f"{Decimal(text):,.2f}".removesuffix(".00")
-
-
-def _duration(seconds: int, *, exact: bool = False) -> str:
-    """A length of time in its largest unit; an exact one in the largest that it is whole numbers of."""
-    for size, name in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
-        count, rest = divmod(seconds, size)
-        if count and not (exact and rest):
-            return f"{count} {name}{'s' if count > 1 else ''}"
-    return "less than a second"
-
-
-def _moment(at: datetime) -> str:
-    return f"{at.day} {at:%b, %H:%M} UTC"

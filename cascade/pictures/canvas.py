@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from matplotlib.transforms import IdentityTransform
 
 from cascade.domain.formula import NANO_USD, Formula
+from cascade.pictures.speech import ENGLISH, Speech
 
 Course = Sequence[tuple[datetime, int]]
 """Rates over time: moments, UTC, and billionths of a US dollar per ducat; oldest first."""
@@ -98,7 +99,7 @@ class Canvas:
         bar = Rectangle(corner, abs(end - start), height, facecolor=fill, edgecolor=edge, transform=IdentityTransform())
         self._figure.add_artist(bar)
 
-    def plot(self, left: float, top: float, width: float, height: float) -> Axes:
+    def plot(self, left: float, top: float, width: float, height: float, decimal_mark: str = ".") -> Axes:
         """Axes for numbers, with lines across and without a frame."""
         bottom = self._height - top - height
         place = (left / self._width, bottom / self._height, width / self._width, height / self._height)
@@ -110,7 +111,7 @@ class Canvas:
         axes.tick_params(colors=self.colours.quiet, length=3)
         axes.tick_params(axis="y", length=0)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3))
-        axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
+        axes.yaxis.set_major_formatter(_Numbers(decimal_mark))
         return axes
 
     def explain(self, axes: Axes, highest: float) -> None:
@@ -125,6 +126,17 @@ class Canvas:
         axes.axhline(nano_usd / NANO_USD, color=self.colours.quiet, linewidth=1.2, linestyle=DOTTED)
 
 
+class _Numbers(ScalarFormatter):
+    """Numbers along an axis. Matplotlib knows only the decimal mark of its process."""
+
+    def __init__(self, decimal_mark: str) -> None:
+        super().__init__(useOffset=False)
+        self._decimal_mark = decimal_mark
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return str(super().__call__(x, pos)).replace(".", self._decimal_mark)
+
+
 def draw_course(axes: Axes, course: Course, most_points: int, **style: Any) -> None:
     """A line over time through at most so many points: the ends, and the least and most of each stretch in between."""
     if len(course) > most_points:
@@ -137,9 +149,14 @@ def draw_course(axes: Axes, course: Course, most_points: int, **style: Any) -> N
     axes.plot([at.timestamp() for at, _ in course], [nano_usd / NANO_USD for _, nano_usd in course], **style)
 
 
-def marks(formula: Formula) -> tuple[tuple[str, int], ...]:
+def marks(formula: Formula, speech: Speech = ENGLISH) -> tuple[tuple[str, int], ...]:
     """The rates that a formula names."""
-    return ("floor", formula.floor_nano_usd), ("base", formula.base_nano_usd), ("ceiling", formula.ceiling_nano_usd)
+    say = speech.say
+    return (
+        (say("floor"), formula.floor_nano_usd),
+        (say("base"), formula.base_nano_usd),
+        (say("ceiling"), formula.ceiling_nano_usd),
+    )
 
 
 def moment(at: datetime) -> str:

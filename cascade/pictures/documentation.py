@@ -12,7 +12,8 @@ from cascade.domain.formula import NANO_USD, Formula
 from cascade.domain.rates import Rate, next_rate
 from cascade.domain.signals import MICRO, Input, Observation, SignalKind
 from cascade.pictures.canvas import DASHED, Canvas, Theme, draw_course, marks, picture
-from cascade.pictures.page import NAMES, amount
+from cascade.pictures.page import name_of
+from cascade.pictures.speech import ENGLISH
 
 _POINTS = 750
 """Of each of the two lines of a year."""
@@ -49,7 +50,7 @@ def input_curves(formula: Formula) -> bytes:
         )
         for name, (x, y) in zip(Input, places, strict=False):
             weight = f"{formula.weighings[name].weight_ppm / 10_000:g} %"
-            canvas.write(x, y - 14, f"{NAMES[name]}, weight {weight}", 14, canvas.colours.ink, weight="bold")
+            canvas.write(x, y - 14, f"{name_of(name)}, weight {weight}", 14, canvas.colours.ink, weight="bold")
             axes = canvas.plot(x, y, *_PANEL)
             axes.set_ylim((least - room) / NANO_USD, (most + 3 * room) / NANO_USD)
             canvas.mark(axes, base)
@@ -118,7 +119,7 @@ def _draw_input(canvas: Canvas, axes: Axes, formula: Formula, name: Input, highe
     unit = "USD" if name is Input.VOLUME else "events"
     for usual, style in ((20 * weighing.damping_micro, "-"), (weighing.damping_micro // 2, DASHED)):
         targets = [_target(formula, name, Observation("one", usual * n // 10, 0, usual)) for n in range(81)]
-        label = f"against {amount(usual)} {unit}"
+        label = f"against {ENGLISH.amount(usual)} {unit}"
         axes.plot([n / 10 for n in range(81)], targets, color=colours.rate, linewidth=2, linestyle=style, label=label)
     canvas.explain(axes, highest)
     axes.set_xlabel(f"times the {before}", color=colours.quiet)
@@ -132,7 +133,7 @@ def _draw_fading(canvas: Canvas, axes: Axes, formula: Formula) -> None:
     """Percent of a report that count over its age in hours; inputs that fade alike share a line."""
     alike: dict[tuple[int, int], list[str]] = {}
     for name, weighing in formula.weighings.items():
-        alike.setdefault((weighing.fresh_seconds, weighing.stale_seconds), []).append(NAMES[name].lower())
+        alike.setdefault((weighing.fresh_seconds, weighing.stale_seconds), []).append(name_of(name).lower())
     for (fresh, stale), style in zip(sorted(alike), ("-", DASHED, "-.", ":", (0, (1, 4))), strict=False):
         label = ", ".join(alike[fresh, stale])
         hours = (0, fresh / 3600, stale / 3600)

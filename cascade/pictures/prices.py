@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cascade.domain.formula import NANO_USD, Formula
+from cascade.domain.rates import Rate
 
 _MINUS = "\N{MINUS SIGN}"
 
@@ -14,15 +15,25 @@ class Prices:
 
     Args:
         formula: whose.
+        decimal_mark: what stands before decimals where the reader is.
     """
 
-    def __init__(self, formula: Formula) -> None:
+    def __init__(self, formula: Formula, decimal_mark: str = ".") -> None:
+        self._mark = decimal_mark
         self._places: int = next((n for n in range(2, 9) if formula.base_nano_usd * 10**n >= 1000 * NANO_USD), 9)
         self._unit: int = NANO_USD // 10**self._places
 
     def __call__(self, nano_usd: int) -> str:
         """A price in billionths of a US dollar, as a decimal."""
         return self._decimal(self._rounded(nano_usd))
+
+    def exactly(self, nano_usd: int) -> str:
+        """The same, with every digit that there is."""
+        return str(Rate(nano_usd)).replace(".", self._mark)
+
+    def rounds(self, nano_usd: int) -> bool:
+        """Whether a price has more digits than are shown."""
+        return nano_usd % self._unit != 0
 
     def parts(self, base_nano_usd: int, parts: Iterable[int]) -> list[str]:
         """Signed parts; as shown, they add up from the base to the target."""
@@ -37,4 +48,4 @@ class Prices:
         return (2 * nano_usd + self._unit) // (2 * self._unit)
 
     def _decimal(self, units: int) -> str:
-        return f"{units // 10**self._places}.{units % 10**self._places:0{self._places}d}"
+        return f"{units // 10**self._places}{self._mark}{units % 10**self._places:0{self._places}d}"

@@ -145,13 +145,39 @@ def test_a_lost_stream_is_said_quietly_and_gotten_over(
     watch.forget("503")
 
 
-def test_nothing_is_cut_off(cascade_up: RunningCascade, new_context: Opener, report: Reporter) -> None:
+def test_it_speaks_italian_also_of_what_comes_in(
+    cascade_up: RunningCascade, new_context: Opener, report: Reporter
+) -> None:
+    page = new_context(locale="it-IT").new_page()
+    open_with_pictures(page, cascade_up)
+    expect(price(page)).to_have_text("0,1000 dollari USA per un ducato")
+    report(consciousness="9.25", recognition="1017")
+    report(timedelta(minutes=90), recognition="12")
+    report(timedelta(hours=3), recognition="1")
+    city = page.get_by_role("region", name="La città adesso")
+    for words in ("9,25 su 10", "1.017 eventi nell'ultima ora", "+1.005 rispetto all'ora precedente"):
+        expect(city).to_contain_text(words)
+    expect(page.locator("#newest-time")).to_have_text(re.compile(r"^\d\d:\d\d$"))
+    expect(page.locator("#announcement")).to_have_text(re.compile(r"^0,(?!10)\d{4} dollari USA per un ducato$"))
+    page.wait_for_function(_LOADED)
+    assert all("lang=it" in address for address in page.evaluate("[...document.images].map((one) => one.currentSrc)"))
+    page.get_by_role("link", name="English").click()
+    expect(city).to_have_count(0)
+    expect(page.get_by_role("region", name="The city now")).to_contain_text("1,017 events in the last hour")
+    page.get_by_role("link", name="Buy ducats").click()
+    expect(page).to_have_url(f"{cascade_up.api}/pay")
+
+
+@pytest.mark.parametrize(("language", "million"), [("en-US", "+1,000,000"), ("it-IT", "+1.000.000")])
+def test_nothing_is_cut_off(
+    cascade_up: RunningCascade, new_context: Opener, report: Reporter, language: str, million: str
+) -> None:
     report(consciousness="9.25", coherence="99.123456", recognition="1000000")
     report(timedelta(hours=3), recognition="999999")
     for width in (320, 360, 600, 735, 736, 1280):
-        page = new_context(viewport={"width": width, "height": 800}).new_page()
+        page = new_context(viewport={"width": width, "height": 800}, locale=language).new_page()
         open_with_pictures(page, cascade_up)
-        expect(page.locator("#acceleration")).to_have_text("+1,000,000")
+        expect(page.locator("#acceleration")).to_have_text(million)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(_OUT_OF_VIEW) == []
         size = "wide" if width >= 736 else "narrow"

@@ -126,6 +126,7 @@ def test_the_page_is_complete_without_a_picture(client: TestClient, write: Write
     tick = write(300)[-1]
     text = text_of(client.get("/rate"))
     assert f"Exactly {tick.rate}." in text
+    assert "hardly changed within the hour, up 22.5 % within the day. It is drawn to" in text
     assert "Ducats for 1,500.50 USD were sold in the 24 hours before" in text
     assert "so a fair amount of trade stands behind it: confidence 60 %." in text
     assert "Nothing is known of acceleration, or not for long enough to compare: that counts as neutral." in text
@@ -139,6 +140,33 @@ def test_the_page_is_complete_without_a_picture(client: TestClient, write: Write
     ):
         assert row.replace("~", MINUS) in text
     assert "Every 5 minutes the rate goes 8 % of the way to it, and by no more than 0.5 % at once." in text
+
+
+def test_the_page_and_its_pictures_speak_the_readers_language(client: TestClient, write: Writer) -> None:
+    tick = write(300)[-1]
+    page = client.get("/rate?range=week", headers={"accept-language": "it"})
+    assert '<html lang="it"' in page.text
+    text = text_of(page)
+    assert f"Esattamente {str(tick.rate).replace('.', ',')}." in text
+    assert "quasi invariato nell'ultima ora, +22,5 % nell'ultimo giorno. Tende a" in text
+    assert "Con un dollaro USA si comprano 7," in text
+    assert "venduti ducati per 1.500,50 USD, perciò dietro ci sono parecchi scambi: attendibilità 60 %." in text
+    assert "Quello che si sa di riconoscimento è troppo vecchio: vale come neutro." in text
+    assert (
+        "Quanto è desta la città, da 0 a 10. 6,2 neutro è 5; quello di mezzo tra 3 fonti Recente, di 1 minuto fa. +0,0"
+        in text
+    )
+    assert "Ogni 5 minuti il cambio percorre una parte della distanza (8 %), e mai più di 0,5 % in una volta." in text
+    for english in ("rate", "target", "ducat ", "neutral", "hour", "old", "Missing"):
+        assert not re.search(rf"\b{english}\b", text), english
+    named = {unescape(path) for path in re.findall(r'(?:srcset|src)="(/rate/[^"]*)"', page.text)}
+    assert len(named) == 8
+    for path in named:
+        drawn = client.get(path, headers={"accept-language": "en"}).text
+        assert ">USD al ducato<" in drawn
+        assert not re.search(r">[^<]*\b(rate|target|ducat|UTC time|neutral|fresh|missing|nothing)\b[^<]*<", drawn)
+        assert not re.search(r">[^<]*\b0\.\d[^<]*</text>", drawn)
+    assert ">USD per ducat<" in client.get(WHY, headers={"accept-language": "it"}).text
 
 
 def test_what_the_inputs_add_sums_to_the_target(client: TestClient, write: Writer) -> None:
@@ -158,7 +186,7 @@ def test_sales_are_told_before_they_can_be_compared(client: TestClient, write: W
     ticks = write(1, ago=timedelta(minutes=10), seen={Input.VOLUME: (Observation("ledger", 0, 0),)})
     text = text_of(client.get("/rate"))
     assert "No ducats were sold in the 24 hours before" in text
-    assert "Nothing is known of consciousness, coherence, recognition, acceleration and sales, or" in text
+    assert "Nothing is known of consciousness, coherence, recognition, acceleration, and sales, or" in text
     write(1, seen={Input.VOLUME: (Observation("ledger", 500 * MICRO, 0),)}, follows=ticks[0])
     text = text_of(client.get("/rate"))
     assert "Ducats for 500 USD were sold in the 24 hours before" in text
@@ -221,6 +249,7 @@ def test_every_picture_that_the_page_names_is_there(client: TestClient, write: W
         ("/rate/history.svg?size=wide&theme=sepia", "theme"),
         ("/rate/why.svg?theme=light", "size"),
         ("/rate/why.svg?size=wide", "theme"),
+        ("/rate/why.svg?size=wide&theme=light&lang=xx", "lang"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(client: TestClient, write: Writer, path: str, field: str) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from babel.core import Locale
 from babel.messages.catalog import Catalog, Message
-from babel.messages.extract import extract_from_dir
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po
 from fastapi import Request
 
-from api.pages import CHECKOUT, LANGUAGES, filters, language_of
+from api.pages import CHECKOUT, Language, filters, filters_of_the_rate, language_of
+from cascade import pictures
 from cascade.domain.money import DUCAT, USD, USDC, Money
 
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w+\}")
@@ -77,20 +79,56 @@ def test_times_say_their_zone() -> None:
     assert filters(Locale("it"))["moment"](at) == "26 nov 2026, 07:05:00 UTC"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "exactly", "english", "italian"),
+    [
+        (0, False, "1 second", "1 secondo"),
+        (59, False, "59 seconds", "59 secondi"),
+        (90, False, "1 minute", "1 minuto"),
+        (90, True, "90 seconds", "90 secondi"),
+        (300, True, "5 minutes", "5 minuti"),
+        (7_199, False, "1 hour", "1 ora"),
+        (11 * 86_400 + 5, False, "11 days", "11 giorni"),
+    ],
+)
+def test_a_length_of_time_is_told_in_one_unit(seconds: int, exactly: bool, english: str, italian: str) -> None:
+    told = [filters_of_the_rate(Locale(language))["duration"](seconds, exact=exactly) for language in Language]
+    assert told == [english, italian]
+
+
+def test_what_is_known_of_the_city_is_written_as_the_reader_writes_it() -> None:
+    english, italian = (filters_of_the_rate(Locale(language)) for language in Language)
+    assert [english["number"](value) for value in ("1234.5", "-0.254", 7)] == ["1,234.5", "\N{MINUS SIGN}0.25", "7"]
+    assert [italian["number"](value) for value in ("1234.5", "-0.254", 7)] == ["1.234,5", "\N{MINUS SIGN}0,25", "7"]
+    assert (english["exact"]("0.1000"), italian["exact"]("0.1000")) == ("0.1000", "0,1000")
+    assert english["listed"](["sales", "coherence"]) == "sales and coherence"
+    assert italian["listed"](["vendite", "coerenza"]) == "vendite e coerenza"
+    at = datetime(2026, 9, 6, 7, 5, tzinfo=UTC)
+    assert (english["minute"](at), italian["minute"](at)) == ("6 Sep, 07:05 UTC", "6 set, 07:05 UTC")
+
+
 @pytest.fixture(scope="module")
 def words() -> Catalog:
-    """Everything that the templates say."""
+    """Everything that the templates and the pictures say."""
     found = Catalog()
-    for _, _, message, _, _ in extract_from_dir(
-        CHECKOUT / "templates", [("**.html", "jinja2")], {"**.html": {"trimmed": "true"}}
+    for folder, pattern, method, options, keywords in (
+        (
+            CHECKOUT / "templates",
+            "**.html",
+            "jinja2",
+            {"trimmed": "true", "newstyle_gettext": "true"},
+            DEFAULT_KEYWORDS,
+        ),
+        (Path(pictures.__path__[0]), "**.py", "python", {}, {"say": None}),
     ):
-        found.add(message)
-    assert len(found) > 100
+        for _, _, message, _, _ in extract_from_dir(folder, [(pattern, method)], {pattern: options}, keywords):
+            found.add(message)
+        assert len(found) > 100
     return found
 
 
-@pytest.mark.parametrize("language", LANGUAGES[1:])
-def test_everything_is_said_in_every_language(language: str, words: Catalog) -> None:
+@pytest.mark.parametrize("language", [language for language in Language if language != Language.ENGLISH])
+def test_everything_is_said_in_every_language(language: Language, words: Catalog) -> None:
     with (CHECKOUT / "locales" / f"{language}.po").open("rb") as file:
         catalogue = read_po(file, language)
     there: dict[object, Message] = {message.id: message for message in catalogue if message.id}

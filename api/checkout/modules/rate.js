@@ -19,10 +19,12 @@ let following = false;
 
 // The city
 
-/** As the server writes amounts: at most two decimals, thousands separated. */
-const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
-const signed = new Intl.NumberFormat("en", { maximumFractionDigits: 2, signDisplay: "exceptZero" });
-const time = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hour: "2-digit", minute: "2-digit" });
+/** As the server writes amounts in this language: at most two decimals, thousands separated, also where few are. */
+const written = /** @type {any} */ ({ maximumFractionDigits: 2, useGrouping: "always" });
+const { lang } = document.documentElement;
+const plain = new Intl.NumberFormat(lang, written);
+const signed = new Intl.NumberFormat(lang, { ...written, signDisplay: "exceptZero" });
+const time = new Intl.DateTimeFormat(lang, { timeZone: "UTC", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 /**
  * @param {string} id

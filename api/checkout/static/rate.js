@@ -7,9 +7,11 @@ const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 const shown = () => element("now").dataset.tick ?? "";
 let told = shown();
 let following = false;
-const plain = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
-const signed = new Intl.NumberFormat("en", { maximumFractionDigits: 2, signDisplay: "exceptZero" });
-const time = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hour: "2-digit", minute: "2-digit" });
+const written = ({ maximumFractionDigits: 2, useGrouping: "always" });
+const { lang } = document.documentElement;
+const plain = new Intl.NumberFormat(lang, written);
+const signed = new Intl.NumberFormat(lang, { ...written, signDisplay: "exceptZero" });
+const time = new Intl.DateTimeFormat(lang, { timeZone: "UTC", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 function show(id, value, format = plain) {
     element(id).textContent = value === null ? "–" : format.format(Number(value)).replace("-", "−");
 }
