@@ -21,7 +21,7 @@ from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseRea
 from cascade.domain.reversals import Refund, Refundable, Reversal, ReversalKind, Standing
 from cascade.errors import DeliveryError, LedgerConflict, NotFound
 from cascade.events import record
-from cascade.store import card, ledger, orders, outbox, payments, reversals
+from cascade.store import balances, card, ledger, orders, outbox, payments, reversals
 from cascade.store.database import Conn
 from cascade.store.payments import BookedPayment
 
@@ -48,8 +48,8 @@ def fulfill(connection: Conn, payment: ConfirmedPayment) -> Outcome:
     Raises:
         LedgerConflict: the reference was booked with another amount, payer or transaction.
     """
+    ledger.lock(connection)  # of two processes with the same payment the second sees the first's booking
     expected = _lock_order(connection, payment)
-    # Looked up under the order's lock: of two processes with the same payment the second sees the first's booking.
     booked = payments.by_reference(connection, payment.reference)
     if booked is not None:
         _check_same(payment, booked)
@@ -58,11 +58,9 @@ def fulfill(connection: Conn, payment: ConfirmedPayment) -> Outcome:
     before = payments.of_order(connection, order.id) if order else []
     verdict = _verdict(payment, expected, before)
     if order is None or isinstance(verdict, SuspenseReason):
-        posted = ledger.post(connection, books.suspense(payment))
+        ledger.post(connection, books.suspense(payment))
     else:
-        posted = ledger.post(connection, books.sale(payment, order.citizen_id, verdict))
-    if not posted:  # a stranger's payment, which no order's lock serialises, was booked a moment ago
-        return Outcome.SUSPENSE
+        ledger.post(connection, books.sale(payment, order.citizen_id, verdict))
     outcome = payments.insert(connection, payment, order.id if order else None, verdict)
     if order is not None:
         _tell(connection, order, payment, verdict, payments.parts_of(before))
@@ -85,10 +83,10 @@ def reverse(connection: Conn, reversal: Reversal) -> bool:
         NotFound: its payment is not booked.
         LedgerConflict: the reference was booked with another payment, kind or amount.
     """
-    payment = payments.lock(connection, reversal.payment)
+    ledger.lock(connection)
+    payment = payments.by_reference(connection, reversal.payment)
     if payment is None:
         raise NotFound(f"{reversal.reference}: no payment {reversal.payment} is booked")
-    # Before any account: whoever books a payment of this order takes the order first, and then the accounts.
     order = orders.lock(connection, payment.order_id) if payment.order_id else None
     booked = reversals.by_reference(connection, reversal.reference)
     if booked is not None:
@@ -96,7 +94,7 @@ def reverse(connection: Conn, reversal: Reversal) -> bool:
         if came != stands:
             raise _conflict(reversal.reference, stands, came)
         return False
-    standing = _standing(connection, order, payment, payment.grant, reversal) if order and payment.grant else None
+    standing = _standing(connection, order, payment, payment.grant) if order and payment.grant else None
     ledger.post(connection, money_back.transaction(reversal, standing))
     exchange = money_back.exchange(reversal)
     if exchange is not None:
@@ -122,14 +120,14 @@ def refund(connection: Conn, back: Refund) -> Money:
     Raises:
         LedgerConflict: the reference was booked with other contents.
     """
-    # The order before its payments, and first of all the reference: of two processes one waits here for the other.
+    ledger.lock(connection)
     if not reversals.insert_refund(connection, back):
         booked = reversals.refund_by_reference(connection, back.reference)
         if booked.refund != back:
             raise _conflict(back.reference, booked.refund, back)
         return booked.unmatched
     found = orders.lock_by_on_chain_order_id(connection, back.order_key)
-    left = [p for p in payments.lock_on_chain(connection, back.order_key) if p.returned < p.received]
+    left = [p for p in payments.on_chain(connection, back.order_key) if p.returned < p.received]
     # Whoever brought less than the quote and fulfilled it completed parts; one that paid all by itself needed none.
     by_parts = any(p.grant and p.grant.fulfils and found and p.grant.ducats < found[0].quote.ducats for p in left)
     candidates = [
@@ -163,12 +161,11 @@ def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
         The delivery with the ducats that it carries: what the citizen still holds of what is due. None when there is
         nothing to send: another try has overtaken this one, or all of it was taken back meanwhile.
     """
+    ledger.lock(connection)
     order, held = _hold(connection, delivery)
     if held is None or held.handed is not None:
         return held
-    holder = books.citizen(held.citizen_id)
-    accounts = [(holder, DUCAT.code), (books.venice(held.citizen_id), DUCAT.code)]
-    ducats = min(due_of(held), ledger.hold(connection, accounts)[accounts[0]])
+    ducats = min(due_of(held), balances.citizen_ducats(connection, held.citizen_id))
     if not ducats.units:
         _conclude(connection, order, held, None)
         return None
@@ -207,6 +204,7 @@ def turn_down(connection: Conn, delivery: Delivery, fault: DeliveryError, pause_
     Returns:
         False when this try was overtaken: then nothing was changed.
     """
+    ledger.lock(connection)
     order, held = _hold(connection, delivery)
     if held is None:
         return False
@@ -265,7 +263,7 @@ def _is_late(payment: ConfirmedPayment, expected: _Expected) -> bool:
 def _hold(connection: Conn, delivery: Delivery) -> tuple[Order, Delivery | None]:
     """A delivery's order, and the delivery as it stands, None when this try was overtaken.
 
-    The order is locked before the row, and both before any account, as everywhere, against deadlocks.
+    The order is locked before the row, as everywhere, against deadlocks.
     """
     order = orders.lock(connection, delivery.order_id)
     assert order is not None  # noqa: S101 - the outbox refers to it
@@ -295,20 +293,12 @@ def _conclude(connection: Conn, order: Order, delivery: Delivery, ducats: Money 
         record(connection, order, kind, told["key"], data | {"ducats_credited": "0"}, quietly=True)
 
 
-def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Grant, reversal: Reversal) -> Standing:
+def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Grant) -> Standing:
     """How the ducats that a payment brought stand; nobody moves them until the transaction ends."""
-    holder, debtor = books.citizen(order.citizen_id), books.receivable(order.id)
-    # All that will be posted to, at once: whoever holds one account and waits for another can be waited for in turn.
-    held = ledger.hold(
-        connection,
-        [
-            *((account, DUCAT.code) for account in (holder, debtor, books.DUCATS_SOLD, books.DUCATS_BONUS)),
-            *((account, reversal.amount.asset.code) for account in (books.SALES, *reversal.landed)),
-        ],
-    )
+    held = balances.citizen_ducats(connection, order.citizen_id)
     # Its own debt: what another part of the order owes does not become less by this one's money.
     owed = sum(r.owed.units for r in reversals.of_payments(connection, [payment.reference]))
-    standing = (payment.received, payment.returned, held[holder, DUCAT.code], Money(DUCAT, owed))
+    standing = (payment.received, payment.returned, held, Money(DUCAT, owed))
     return Standing(order, grant.ducats, grant.bonus, *standing)
 
 

@@ -36,7 +36,7 @@ def append(connection: Conn, order_id: str, kind: EventType, key: str, data: Map
     Returns:
         The event; None when it was told before.
     """
-    connection.execute("SELECT FROM orders WHERE id = %s FOR UPDATE", (order_id,))
+    connection.execute("SELECT FROM orders WHERE id = %s FOR NO KEY UPDATE", (order_id,))
     row = connection.execute(
         "INSERT INTO order_events (order_id, number, type, key, data)"
         " SELECT %(order)s, coalesce(max(number), 0) + 1, %(type)s, %(key)s, %(data)s FROM order_events"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from cascade.domain.ledger import Posting, Transaction
-from cascade.domain.money import ASSETS, Money
 from cascade.errors import LedgerConflict
 from cascade.store.database import Conn
+
+
+def lock(connection: Conn) -> None:
+    """Let nobody else write the ledger until the transaction ends (docs/decisions/0019); again is a no-op.
+
+    To be taken before any order: whoever writes may then lock as many of them as it books for, in any order.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('cascade.ledger'))")
 
 
 def post(connection: Conn, transaction: Transaction) -> bool:
@@ -45,24 +50,6 @@ def post(connection: Conn, transaction: Transaction) -> bool:
     return True
 
 
-def hold(connection: Conn, accounts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Money]:
-    """Balances that nobody else can move until the transaction ends; zero for an account that was never used.
-
-    Args:
-        connection: whose transaction holds them.
-        accounts: name and asset code of every account that is about to be posted to.
-    """
-    wanted = sorted(set(accounts))
-    rows = connection.execute(
-        "SELECT a.name, a.asset, a.units FROM ledger.accounts a"
-        " JOIN unnest(%s::text[], %s::text[]) AS wanted (name, asset) USING (name, asset)"
-        " ORDER BY a.id FOR NO KEY UPDATE OF a",  # in the order in which postings lock them
-        ([name for name, _ in wanted], [asset for _, asset in wanted]),
-    ).fetchall()
-    found = {(row["name"], row["asset"]): int(row["units"]) for row in rows}
-    return {key: Money(ASSETS[key[1]], found.get(key, 0)) for key in wanted}
-
-
 def _check_replay(connection: Conn, reference: str, contents_hash: bytes) -> None:
     row = connection.execute(
         "SELECT contents_hash FROM ledger.transactions WHERE reference = %s", (reference,)
@@ -75,7 +62,7 @@ def _check_replay(connection: Conn, reference: str, contents_hash: bytes) -> Non
 
 
 def _accounts(connection: Conn, postings: tuple[Posting, ...]) -> dict[tuple[str, str], int]:
-    """Ids of all accounts that the postings touch, opened where they are new. Sorted, against deadlocks."""
+    """Ids of all accounts that the postings touch, opened where they are new."""
     wanted = sorted({(name, p.amount.asset.code) for p in postings for name in (p.debit, p.credit)})
     names, assets = [name for name, _ in wanted], [asset for _, asset in wanted]
     connection.execute(

@@ -63,7 +63,7 @@ def lock_expired(connection: Conn, *, seconds: float, limit: int) -> list[Order]
         " AND NOT EXISTS (SELECT FROM card_intents i WHERE i.order_id = o.id AND i.status = 'processing')"
         " AND NOT EXISTS (SELECT FROM chain_sightings s JOIN chain_terms t USING (on_chain_order_id)"
         " WHERE t.order_id = o.id)"
-        " ORDER BY expiry_due LIMIT %s FOR UPDATE OF o SKIP LOCKED",
+        " ORDER BY expiry_due LIMIT %s FOR NO KEY UPDATE OF o SKIP LOCKED",
         (seconds, limit),
     ).fetchall()
     return [_order(row, "") for row in rows]
@@ -116,7 +116,7 @@ def by_link_token(connection: Conn, link_token: str) -> Order:
 
 def lock(connection: Conn, order_id: str) -> Order | None:
     """The order with this id, locked until the transaction ends; None when there is none."""
-    query = f"SELECT {_COLUMNS} FROM orders WHERE id = %s FOR UPDATE"  # noqa: S608 - constant
+    query = f"SELECT {_COLUMNS} FROM orders WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - constant
     row = connection.execute(query, (order_id,)).fetchone()
     return _order(row, "") if row else None
 

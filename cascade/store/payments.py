@@ -56,12 +56,6 @@ def by_reference(connection: Conn, reference: str) -> BookedPayment | None:
     return _payment(row) if row else None
 
 
-def lock(connection: Conn, reference: str) -> BookedPayment | None:
-    """The payment that is booked under a reference; until the transaction ends nobody else reverses it."""
-    connection.execute("SELECT FROM payments WHERE reference = %s FOR UPDATE", (reference,))
-    return by_reference(connection, reference)
-
-
 def fulfilment(booked: Sequence[BookedPayment]) -> Outcome | None:
     """What became of an order by its payments: None while none has fulfilled it, reversed when all went back."""
     granted = [payment for payment in booked if payment.grant]
@@ -121,16 +115,16 @@ def of_order(connection: Conn, order_id: str) -> list[BookedPayment]:
     return [_payment(row) for row in rows.fetchall()]
 
 
-def lock_on_chain(connection: Conn, order_key: bytes) -> list[BookedPayment]:
+def on_chain(connection: Conn, order_key: bytes) -> list[BookedPayment]:
     """All payments on chain of the order that the router knows by this id, under whichever of its ids; newest first.
 
-    Nobody else reverses them until the transaction ends. For an id of no order: what was paid under it.
+    For an id of no order: what was paid under it.
     """
     rows = connection.execute(
         "SELECT p.reference FROM payments p JOIN ledger.transactions t USING (reference) WHERE p.rail = 'chain'"
         " AND (p.order_key = %(key)s"
         " OR p.order_id = (SELECT order_id FROM chain_terms WHERE on_chain_order_id = %(key)s))"
-        " ORDER BY t.id DESC FOR UPDATE OF p",
+        " ORDER BY t.id DESC",
         {"key": order_key},
     ).fetchall()
     found = [by_reference(connection, row["reference"]) for row in rows]

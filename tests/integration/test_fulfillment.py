@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from cascade.domain.deliveries import Delivery, Problem
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, SuspenseReason
 from cascade.domain.reversals import Reversal
-from cascade.errors import LedgerConflict, NotFound
-from cascade.fulfillment import fulfill, reverse
-from cascade.store import balances, ledger, payments, reversals
-from cascade.store.database import Database
+from cascade.errors import LedgerConflict, NotDelivered, NotFound
+from cascade.fulfillment import fulfill, hand_over, reverse, turn_down
+from cascade.store import balances, ledger, outbox, payments, reversals
+from cascade.store.database import Conn, Database
 from tests.purchases import balance_of, came_again, confirmed, open_order, refund
 from tests.together import together
 
@@ -95,6 +99,19 @@ def spend(database: Database, units: int) -> None:
     spent = Posting("citizen:Marco_Polo", "ducats:sold", Money(DUCAT, units))
     with database.transaction() as connection:
         ledger.post(connection, Transaction(f"spent {units}", Kind.SALE, (spent,)))
+
+
+def somebody_waits(database: Database) -> bool:
+    """Whether a transaction waits for another one."""
+    query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with database.transaction() as connection:
+        return connection.execute(query).fetchone() is not None
+
+
+def refused(connection: Conn, delivery: Delivery) -> bool:
+    """Venice surely did not move the ducats of a credit."""
+    fault = NotDelivered("the purse is empty", Problem.INSUFFICIENT_FUNDS)
+    return turn_down(connection, delivery, fault, pause_seconds=60)
 
 
 def test_a_payment_is_taken_back_once(database: Database) -> None:
@@ -181,6 +198,58 @@ def test_sales_and_reversals_of_one_citizen_do_not_lock_each_other_out(database:
 
     together(8, work)
     assert balance_of(database, "citizen:Marco_Polo") == 40 * 100_000_000
+
+
+def test_who_books_much_at_once_waits_for_others_who_do(database: Database) -> None:
+    """An indexer's block, a card worker's look: payments of many orders, and what went back, in whatever order."""
+    packages = ["explorer", "starter"] * 3  # with a bonus and without: other accounts
+    terms = [open_order(database, citizen=f"citizen{i}", package=p).terms[0] for i, p in enumerate(packages)]
+
+    def work(first: int) -> None:
+        for turn in range(4):
+            with database.transaction() as connection:
+                for i in range(len(terms)):
+                    payment = confirmed(terms[(first + turn + i) % len(terms)])
+                    fulfill(connection, payment)
+                    assert reverse(connection, refund(payment))
+
+    together(8, work)
+    with database.transaction() as connection:
+        assert set(balances.totals(connection).values()) == {0}
+        assert balances.drifts(connection) == []
+        (booked,) = connection.execute("SELECT count(*) AS payments FROM reversals").fetchall()
+    assert booked["payments"] == 8 * 4 * len(terms)
+    assert balance_of(database, "sales", "USDC") == 0
+
+
+@pytest.mark.parametrize("step", [hand_over, refused])
+def test_who_sends_a_credit_waits_for_who_books_much(
+    database: Database, step: Callable[[Conn, Delivery], object]
+) -> None:
+    """Two orders of one citizen: the credit of the first moves while a batch takes back of the second, then of it."""
+    first, second = (confirmed(open_order(database).terms[0]) for _ in range(2))
+    for payment in (first, second):
+        book(database, payment)
+    with database.transaction() as connection:
+        (credit,) = outbox.claim(connection, "venice", limit=5, seconds=60)
+    if step is refused:
+        with database.transaction() as connection:
+            assert hand_over(connection, credit)
+
+    def send() -> object:
+        with database.transaction() as connection:
+            return step(connection, credit)
+
+    with ThreadPoolExecutor(1) as pool, database.transaction() as batch:
+        assert reverse(batch, refund(second, 5))
+        sending = pool.submit(send)
+        while not somebody_waits(database):
+            assert not sending.done()
+        assert reverse(batch, refund(first, 5))
+        batch.commit()
+        assert sending.result(20)
+    with database.transaction() as connection:
+        assert balances.drifts(connection) == []
 
 
 def test_what_waits_in_suspense_waits_no_more_when_it_went_back(database: Database) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from psycopg import errors
 
-from cascade.checkout import tell_expired
+from cascade.checkout import tell_card, tell_expired
+from cascade.domain.card import CardEvidence, CardIntent, IntentStatus
 from cascade.domain.events import EventType
 from cascade.events import record
 from cascade.fulfillment import fulfill
-from cascade.store import events, outbox
+from cascade.store import card, events, outbox
 from cascade.store.database import Database
 from tests.post_office import rows
 from tests.purchases import confirmed, open_order
@@ -46,6 +47,20 @@ def test_rivals_number_an_orders_events_without_a_gap(database: Database) -> Non
 
     together(8, tell)
     assert numbers(database, order.id) == list(range(1, 10))
+
+
+def test_cards_that_are_refused_at_the_same_moment_are_both_told_of(database: Database) -> None:
+    """How an intent stands is noted before it is told: what was noted refers to the order, and keeps nobody from it."""
+    order = open_order(database).order
+    declined = [CardIntent(f"pi_{i}", order.id, IntentStatus.REQUIRES_PAYMENT_METHOD, "card_declined") for i in (1, 2)]
+    with database.transaction() as first, database.transaction() as second:
+        for number, (connection, intent) in enumerate(zip((first, second), declined, strict=True), 1):
+            connection.execute("SET LOCAL lock_timeout = '1s'")
+            card.save_evidence(connection, number, CardEvidence(intent, None, (), (), frozenset()))
+        tell_card(first, declined[0], ["evt_1"])
+        first.commit()
+        tell_card(second, declined[1], ["evt_2"])
+    assert numbers(database, order.id) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("change", ["UPDATE order_events SET data = '{}'", "DELETE FROM order_events"])

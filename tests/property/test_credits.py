@@ -10,6 +10,7 @@ import itertools
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -20,11 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
 from cascade.domain.deliveries import Problem
-from cascade.domain.money import DUCAT
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
 from cascade.fulfillment import acknowledge, fulfill, reverse
-from cascade.store import balances, ledger, outbox
+from cascade.store import balances, outbox
 from cascade.store.database import Database
 from cascade.store.outbox import Filter
 from sandbox.venice import VeniceDouble
@@ -237,9 +237,9 @@ class Credits(RuleBasedStateMachine):
                     surplus += sum((t.amount for t in extra), Decimal(0))
             with self.database.transaction() as connection:
                 handed = balances.ducats_in_venice(connection, citizen)
-                ours = ledger.hold(connection, [(f"citizen:{citizen}", DUCAT.code)])
+                ours = balances.citizen_ducats(connection, citizen)
             assert self.venice.control.balance(citizen) - surplus == Decimal(handed.plain)
-            assert not any(held.units for held in ours.values())  # all was handed over
+            assert not ours.units  # all was handed over
 
 
 def _mark(reference: str) -> str:
@@ -255,17 +255,33 @@ def _credit_of(database: Database, notice: dict[str, Any]) -> str:
     raise AssertionError(f"{notice} tells of no credit that was acknowledged")
 
 
-@pytest.mark.timeout(900)
-def test_every_credit_ends_applied_once_or_visibly_parked(database: Database, database_url: str) -> None:
+@pytest.fixture
+def machine(database: Database, database_url: str) -> Iterator[type[Credits]]:
     Credits.database, Credits.database_url = database, database_url
-    with VeniceDouble.start() as venice:
-        Credits.venice = venice
-        run_state_machine_as_test(
-            Credits,
-            settings=settings(
-                max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-            ),
-        )
+    with VeniceDouble.start() as Credits.venice:
+        yield Credits
+
+
+@pytest.mark.timeout(900)
+def test_every_credit_ends_applied_once_or_visibly_parked(machine: type[Credits]) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+def test_a_history_with_everything_ends_so_too(machine: type[Credits]) -> None:
+    """What is drawn may be dull. This holds that the check sees all that may happen, however the dice fall."""
+    Credits.happened.clear()
+    rail = machine()
+    for who, storm in enumerate(["execute_twice_rate", "forget_rate", "lost_answer_rate"]):
+        sale = rail.sell_in_a_storm({storm: 1.0}, who, 1)
+        rail.dispatch_and_be_killed(6, rival=False)
+        rail.give_back(sale, 50)
+    rail.dispatch(2, hurry=True)
+    rail.look_after_what_is_parked()
+    rail.teardown()
     happened = (+Credits.happened).keys()
-    assert {"delivered", "killed"} <= happened, Credits.happened
-    assert happened & {Problem.UNCLEAR, Problem.CREDITED_TWICE}, Credits.happened
+    assert {"delivered", "killed", Problem.CREDITED_TWICE} <= happened, Credits.happened
