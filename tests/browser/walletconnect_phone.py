@@ -9,7 +9,7 @@ import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from tests.browser.wallet import PayerWallet
 
@@ -24,6 +24,7 @@ class Phone:
 
     Attributes:
         mind: what answers the requests.
+        said: what it says, a line each; its libraries write their logs to stdout.
         chains: where it has an account.
         declines: it refuses to connect.
         mute: it lets requests lie, as people do.
@@ -36,6 +37,7 @@ class Phone:
 
     mind: PayerWallet
     process: subprocess.Popen[str]
+    said: TextIO
     chains: list[str] = field(default_factory=lambda: ["eip155:137"])
     declines: bool = False
     mute: bool = False
@@ -53,17 +55,18 @@ class Phone:
             AssertionError: its packages are not installed, or it does not come up.
         """
         assert (PROGRAM / "node_modules").is_dir(), f"No packages are in {PROGRAM.name}: `make browser` installs them."
+        heard, said = os.pipe()
         process = subprocess.Popen(
-            ["node", "wallet.js", relay_url],
+            ["node", "wallet.js", relay_url, str(said)],
             cwd=PROGRAM,
             env={**os.environ, "IS_VITEST": "true"},  # else it asks Reown about every page
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            pass_fds=[said],
             text=True,
         )
-        phone = cls(mind, process)
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline() or "{}") == {"event": "ready"}, "The wallet did not come up."
+        os.close(said)  # it ends with the process, which has a copy
+        phone = cls(mind, process, os.fdopen(heard))
+        assert json.loads(phone.said.readline() or "{}") == {"event": "ready"}, "The wallet did not come up."
         threading.Thread(target=phone._listen, name="phone", daemon=True).start()
         return phone
 
@@ -87,20 +90,22 @@ class Phone:
         self.process.stdin.flush()
 
     def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            said = json.loads(line)
-            match said["event"]:
-                case "proposal":
-                    self._consider(said)
-                case "session":
-                    self.sessions.put(said["topic"])
-                case "request":
-                    self._answer(said)
-                case "deleted":
-                    self.deleted.put(said["topic"])
-                case "fault":
-                    self.faults.append(f"{said['during']}: {said['message']}")
+        with self.said:
+            for line in self.said:
+                self._hear(json.loads(line))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        match said["event"]:
+            case "proposal":
+                self._consider(said)
+            case "session":
+                self.sessions.put(said["topic"])
+            case "request":
+                self._answer(said)
+            case "deleted":
+                self.deleted.put(said["topic"])
+            case "fault":
+                self.faults.append(f"{said['during']}: {said['message']}")
 
     def _consider(self, proposal: dict[str, Any]) -> None:
         self.seen.append(proposal)

@@ -1,10 +1,11 @@
-// A wallet at the other end of WalletConnect: it says on stdout what it is asked, one JSON a line, and does what stdin says.
-// node wallet.js RELAY_URL
+// A wallet at the other end of WalletConnect: it says what it is asked, one JSON a line, and does what stdin says.
+// node wallet.js RELAY_URL FD    what it says goes to this file descriptor: to stdout the libraries write their own logs
+import { writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { WalletKit } from "@reown/walletkit";
 import { Core } from "@walletconnect/core";
 
-const say = (/** @type {object} */ line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+const say = (/** @type {object} */ line) => writeSync(Number(process.argv[3]), `${JSON.stringify(line)}\n`);
 const core = new Core({ projectId: "0".repeat(32), relayUrl: process.argv[2], telemetryEnabled: false, logger: "silent" });
 const metadata = { name: "Phone Wallet", description: "", url: "https://wallet.example", icons: [] };
 const kit = await WalletKit.init({ core, metadata });
