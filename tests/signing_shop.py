@@ -23,6 +23,7 @@ from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon import addresses as at
 from sandbox.polygon.rpc import Rpc, calldata
 from sandbox.wallet import Wallet
+from tests import hostile_wallets
 
 PRICE = 250_000_000
 USDC = "USDC"
@@ -176,26 +177,9 @@ class SigningShop:
 
     def delegate(self, code_at: str, payer: int = PAYER) -> None:
         """A real EIP-7702 transaction that lets a development account run a contract's code."""
-        polygon = self.polygon
-        nonce = int(polygon.rpc("eth_getTransactionCount", polygon.accounts[payer], "latest"), 16)
-        account, sender = Account.from_key(polygon.keys[payer]), Account.from_key(polygon.keys[STRANGER])
-        wish = account.sign_authorization({"chainId": 137, "address": code_at, "nonce": nonce})
-        signed = sender.sign_transaction(
-            {
-                "type": 4,
-                "chainId": 137,
-                "nonce": int(polygon.rpc("eth_getTransactionCount", sender.address, "latest"), 16),
-                "to": sender.address,
-                "value": 0,
-                "gas": 200_000,
-                "maxFeePerGas": 10**12,
-                "maxPriorityFeePerGas": 10**11,
-                "authorizationList": [wish],
-            }
-        )
-        rpc = Rpc(polygon.rpc_url)
-        rpc.receipt(rpc("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()))
-        assert rpc.code(account.address) == bytes.fromhex("ef0100" + code_at[2:])
+        hostile_wallets.delegate(self.polygon, [self.polygon.keys[payer]], code_at)
+        rpc = Rpc(self.polygon.rpc_url)
+        assert rpc.code(self.polygon.accounts[payer]) == bytes.fromhex("ef0100" + code_at[2:])
         rpc.close()
 
     def sign(self, typed_data: dict[str, Any], payer: int = PAYER) -> bytes:
