@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.bounds import Bounds, Room
+from api.error_pages import ErrorPages
 from api.hub import Hub
 from api.routes import (
     authorizations,
@@ -154,6 +155,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(GZipMiddleware)
     app.add_middleware(Bounds)
+    app.add_middleware(ErrorPages)  # around the bounds: what they refuse is told to people too
     app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)
     for money in (payments, authorizations, wallet, card, links):

@@ -14,7 +14,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
+from api.error_pages import MEDIA_TYPE, page_instead
 from cascade.errors import (
     AuthorizationRefused,
     InvalidInput,
@@ -27,8 +29,8 @@ from cascade.errors import (
 
 log = logging.getLogger(__name__)
 
-MEDIA_TYPE = "application/problem+json"
 STRIPE_FAILS = "Payment by card cannot be begun right now. You were not charged; try again in a moment."
+UNEXPECTED = "Something went wrong on our side. Nothing was charged."
 
 
 class Problem(BaseModel):
@@ -120,9 +122,9 @@ def install(app: FastAPI) -> None:
         return problem(503, detail, headers={"retry-after": "5"})
 
     @app.exception_handler(Exception)
-    def unexpected(_: Request, fault: Exception) -> JSONResponse:
+    def unexpected(request: Request, fault: Exception) -> Response:
         log.error("unexpected %s", type(fault).__name__, exc_info=fault)
-        return problem(500, "Something went wrong on our side. Nothing was charged.")
+        return page_instead(request, problem(500, UNEXPECTED))  # no middleware of ours sees this answer
 
 
 def _headers_of(app: FastAPI, request: Request, fault: HTTPException) -> Mapping[str, str] | None:

@@ -45,7 +45,7 @@ def cli() -> None:
 @click.option("--stripe-port", envvar="CASCADE_SANDBOX_STRIPE_PORT", default=12111, help="CASCADE_SANDBOX_STRIPE_PORT")
 @click.option("--venice-port", envvar="CASCADE_SANDBOX_VENICE_PORT", default=12112, help="CASCADE_SANDBOX_VENICE_PORT")
 def run(home: Path, port: int, rpc_port: int, stripe_port: int, venice_port: int) -> None:
-    """Start everything, print a payment link, and go on until Ctrl-C."""
+    """Start everything, print where the shop is, and go on until Ctrl-C."""
     ports = {
         "CASCADE_PORT": port,
         "CASCADE_SANDBOX_RPC_PORT": rpc_port,
@@ -97,26 +97,31 @@ def demo() -> None:
 
 def _introduce(box: Box) -> None:
     endpoints = box.endpoints
-    rows = {
-        "API": endpoints["api"],
-        "The ducat's rate": f"{endpoints['api']}/rate",
+    people = {
+        "The shop": f"{endpoints['api']}/pay",
+        "An order of 50 dollars": _payment_link(endpoints),
+        "What a ducat is worth": f"{endpoints['api']}/rate",
+        "The API's description": f"{endpoints['api']}/openapi.json",
+        "Venice's purses, a double": endpoints["venice"],
+    }
+    programs = {
         "Polygon (local, chain 137)": endpoints["rpc_url"],
         "Stripe": f"{endpoints['stripe_double']}, a double in test mode"
         if "stripe_double" in endpoints
         else "the real one, by STRIPE_SECRET_KEY",
-        "Venice": f"{endpoints['venice']}, shows its citizens' purses",
         "PostgreSQL": endpoints["database_url"],
         "PaymentRouter": endpoints["router"],
         "Safe, the treasury (2 of 3)": endpoints["safe"],
         "Partner": endpoints["partner"],
         "State, logs, endpoints.json": str(box.home),
     }
-    console.print("\n[bold]Cascade is running[/], in test mode: the money on this chain is worth nothing.\n")
-    for name, value in rows.items():
-        console.print(f"  {name:<28} {value}")
-    console.print(f"\nA payment link, Explorer for 50 dollars:\n\n  [bold]{_payment_link(endpoints)}[/]\n")
-    console.print("To pay it by card, take 4242 4242 4242 4242, any date to come and any three digits.")
-    console.print("To pay it from a browser wallet, import funded_key of endpoints.json. Ctrl-C stops everything.\n")
+    console.print("\n[bold]Cascade is running[/], in test mode: the money on this chain is worth nothing.")
+    for title, rows in (("Open in a browser", people), ("Behind it", programs)):
+        console.print(f"\n[bold]{title}[/]")
+        for name, value in rows.items():
+            console.print(f"  {name:<28} {value}")
+    console.print("\nTo pay by card, take 4242 4242 4242 4242, any date to come and any three digits.")
+    console.print("To pay from a browser wallet, import funded_key of endpoints.json. Ctrl-C stops everything.\n")
 
 
 def _payment_link(endpoints: dict[str, Any]) -> str:

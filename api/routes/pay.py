@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Annotated
+from urllib.parse import quote
 
 import segno
 from fastapi import APIRouter, Form, Request
@@ -50,6 +51,12 @@ def renew(token: str, request: Request, cascade: System) -> Response:
         return page(request, "closed.html", {"why": "expired"}, 410)
 
 
+@router.get("/pay/{token}/again")
+def back_to_order(token: str) -> Response:
+    """Lead back to the order: an error page under the button's address may be reloaded."""
+    return RedirectResponse(f"/pay/{quote(token, safe='')}", 303)
+
+
 @router.get("/pay/{token}/qr.svg")
 def address_picture(token: str, cascade: System) -> Response:
     """The page's address for the camera of a phone."""
@@ -87,20 +94,20 @@ def _open_link(request: Request, cascade: Cascade, token: str, citizen_id: str |
             state = cascade.links.state(connection, use)
             standing = cascade.links.standing(connection, use.link)
             asks = standing is None and use.link.citizen_id is None
-            quote = cascade.checkout.quote(connection, use.link.package, use.link.usd_amount) if asks else None
+            offer = cascade.checkout.quote(connection, use.link.package, use.link.usd_amount) if asks else None
     except NotFound:
         return nothing(request)
     except InvalidInput:  # what it is for is no longer sold
         return page(request, "closed.html", {"why": "deactivated"}, 410)
     if asks and citizen_id is None and state is LinkState.ACTIVE:
-        return ask_who(request, cascade, quote)
+        return ask_who(request, cascade, offer)
     try:
         if asks and citizen_id is not None:
             cascade.checkout.check_wish(Wish(citizen_id=citizen_id))
         with cascade.database.transaction() as connection:
             return _to(cascade.links.open(connection, token, citizen_id if asks else None))
     except InvalidInput as fault:
-        return ask_who(request, cascade, quote, citizen_id or "", fault.field)
+        return ask_who(request, cascade, offer, citizen_id or "", fault.field)
     except NotPayable:
         return page(request, "closed.html", {"why": state}, 410)
 

@@ -23,6 +23,12 @@ _OWN = "own"
 """What stands for an amount instead of a package; an empty field would not be told from none."""
 
 
+@router.get("/")
+def front_door() -> Response:
+    """Lead people who were given the bare address to the shop."""
+    return RedirectResponse("/pay", 303)
+
+
 @router.get("/pay", response_class=HTMLResponse)
 def choose(
     request: Request, cascade: System, usd: Annotated[str, Query(max_length=12)] = "", package: str | None = None
