@@ -35,6 +35,7 @@ from api.routes import (
     shop,
     wallet,
 )
+from api.slashes import Slashes
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
@@ -152,7 +153,9 @@ def create_app() -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # both viewers load scripts from a third party
         redoc_url=None,
+        redirect_slashes=False,  # the framework's redirect follows the Host header
     )
+    app.add_middleware(Slashes)
     app.add_middleware(GZipMiddleware)
     app.add_middleware(Bounds)
     app.add_middleware(ErrorPages)  # around the bounds: what they refuse is told to people too

@@ -11,6 +11,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 import jinja2
 from babel.core import Locale
@@ -50,7 +51,8 @@ class Language(StrEnum):
 def page(request: Request, template: str, context: Mapping[str, Any] | None = None, status_code: int = 200) -> Response:
     """A page in the reader's language; one chosen by ``?lang=`` is kept for the next pages."""
     language = language_of(request)
-    others = {code: request.url.include_query_params(lang=code).query for code in Language if code != language}
+    asked = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
+    others = {code: urlencode([*asked, ("lang", code)]) for code in Language if code != language}
     words = {"language": language, "other_languages": others, **(context or {})}
     response = templates(language).TemplateResponse(request, template, words, status_code)
     if request.query_params.get("lang") == language:

@@ -137,7 +137,7 @@ def _headers_of(app: FastAPI, request: Request, fault: HTTPException) -> Mapping
     taken = {
         method.upper()
         for template, operations in app.openapi()["paths"].items()
-        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.url.path)
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.scope["path"])
         for method in operations
     }
     return {"allow": ", ".join(sorted(taken))} if taken else fault.headers

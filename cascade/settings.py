@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cascade.domain.addresses import listening_url, origin_of, parts_of
 from cascade.errors import SettingsError
 
 _PREFIX = "CASCADE_"
@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port the API listens on."""
     public_url: str | None = None
-    """How citizens reach the API, e.g. https://pay.example.org; default: http://host:port."""
+    """How citizens reach the API, e.g. https://pay.example.org, without a path; default: http://host:port."""
     forwarded_allow_ips: str = "127.0.0.1"
     """Proxies whose X-Forwarded-For is believed; comma separated."""
 
@@ -156,14 +156,14 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+        if parts_of(value.get_secret_value(), many_hosts=True).scheme not in ("postgresql", "postgres"):
             raise ValueError("must be a PostgreSQL URL such as postgresql://user:password@host/name")
         return value
 
     @field_validator("rpc_url")
     @classmethod
     def _is_http(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in ("http", "https"):
+        if parts_of(value.get_secret_value()).scheme not in ("http", "https"):
             raise ValueError("must be an http or https URL")
         return value
 
@@ -171,19 +171,29 @@ class Settings(BaseSettings):
     @classmethod
     def _is_smtp(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            url = urlsplit(value.get_secret_value())
+            url = parts_of(value.get_secret_value())
             if url.scheme not in ("smtp", "smtps") or not url.hostname:
                 raise ValueError("must be an address such as smtp://user:password@mail.example.org:587")
         return value
 
-    @field_validator("public_url", "venice_url")
+    @field_validator("host")
     @classmethod
-    def _is_plain_origin(cls, value: str | None) -> str | None:
+    def _has_no_brackets(cls, value: str) -> str:
+        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        return None if value is None else origin_of(value)
+
+    @field_validator("venice_url")
+    @classmethod
+    def _is_plain_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        url = urlsplit(value)
-        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-            raise ValueError("must be an address such as https://pay.example.org")
+        url = parts_of(value)
+        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or "@" in url.netloc:
+            raise ValueError("must be an address such as https://venice.example.org, without user and password")
         return value.rstrip("/")
 
     @field_validator("walletconnect_project_id")
@@ -275,7 +285,7 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """How citizens reach the API, without a slash at the end."""
-        return self.public_url or f"http://{self.host}:{self.port}"
+        return self.public_url or listening_url(self.host, self.port)
 
 
 def load() -> Settings:
@@ -316,7 +326,7 @@ def _explain(location: tuple[int | str, ...], message: str) -> str:
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+    host = parts_of(url).hostname or ""
     if host == "localhost":
         return True
     try:

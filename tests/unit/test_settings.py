@@ -153,3 +153,28 @@ def test_the_example_shows_the_defaults() -> None:
     for name, field in Settings.model_fields.items():
         if not field.is_required() and variable_of(name) in example:
             assert example[variable_of(name)].lower() == str(field.default).lower()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CASCADE_PUBLIC_URL", "https://user:hunter2@pay.example.org"),
+        ("CASCADE_PUBLIC_URL", "https://pay.example.org/?key=hunter2"),
+        ("CASCADE_PUBLIC_URL", "https://pay.example.org/hunter2"),
+        ("CASCADE_VENICE_URL", "https://user:hunter2@venice.example.org/api"),
+        ("CASCADE_VENICE_URL", "https://user:hunter2/@venice.example.org"),
+        ("CASCADE_RPC_URL", "https://user:hunter2/@node.example.org"),
+        ("CASCADE_SMTP_URL", "smtp://user:hunter2/@mail.example.org:587"),
+        ("DATABASE_URL", "postgresql://user:hunter2\N{FULLWIDTH COMMERCIAL AT}localhost/x"),
+    ],
+)
+def test_a_refused_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"(^|; ){variable}: ") as refused:
+        load(monkeypatch, **{**GOOD, "CASCADE_MAIL_FROM": "a@b.example", variable: value})
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_host_is_in_brackets_in_every_url(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    loaded = load(monkeypatch, **GOOD, CASCADE_HOST=host)
+    assert (loaded.host, loaded.base_url) == ("::1", "http://[::1]:8000")
