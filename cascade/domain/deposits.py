@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from cascade.domain.money import Money
+from cascade.domain.payments import ConfirmedPayment
 
 LAST_CALL_SECONDS = 120
-"""What is short is collected so long before the deadline: what is collected later comes late."""
+"""What is short is collected so long before the deadline, so that its ducats are there when the order ends."""
+LATE_SUFFIX = ":late"
+"""Ends the reference of what came late, where one collect settled transfers in time and late ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A transfer of a stablecoin, as its log tells it. Amounts are the token's smallest units."""
+    """A transfer of a stablecoin, as its log tells it. Amounts are the token's smallest units.
+
+    ``block_time``: of its block, in Unix seconds; known only of transfers to a deposit address.
+    """
 
     block_number: int
     log_index: int
@@ -20,6 +29,7 @@ class Transfer:
     sender: str
     recipient: str
     units: int
+    block_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +63,52 @@ def is_due(lying: Lying, minimum: int) -> bool:
     """Whether to collect now.
 
     When the price is there, at once. What is short waits for the rest, since one transaction costs less than two, but
-    not beyond the last moment in which it is in time. Whatever comes after that is collected too, so that an operator
-    sees it. What is worth less than ``minimum`` stays where it is until more comes, unless the price needs it.
+    not beyond the last minutes of its order. Whatever comes after that is collected too, so that an operator sees it.
+    What is worth less than ``minimum`` stays where it is until more comes, unless the price needs it.
     """
     waiting = lying.arrived - lying.collected
     is_needed = lying.arrived_in_all - waiting < lying.price <= lying.arrived_in_all
     if lying.busy or waiting < (1 if is_needed else max(minimum, 1)):
         return False
     return lying.arrived_in_all >= lying.price or lying.seconds_left < LAST_CALL_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class InTime:
+    """What came to a deposit address in one token before its order's deadline; ``last``: time of the last block."""
+
+    units: int
+    last: int
+
+
+def divide_by_deadline(payment: ConfirmedPayment, arrived: InTime, collected_before: int) -> list[ConfirmedPayment]:
+    """Divide what was collected after the deadline by when its transfers came (docs/decisions/0016).
+
+    A collect takes all that lies there, so earlier ones took the earliest transfers. The split is exact: the late part
+    gets its share of the partner's units, rounded down, and what is in time gets the rest.
+
+    Args:
+        payment: a late collect as a whole.
+        arrived: all that ever came in time.
+        collected_before: units that earlier collects took.
+
+    Returns:
+        What is in time, then what is late; one of them when all of it is.
+    """
+    units = payment.received.units
+    in_time = min(max(arrived.units - collected_before, 0), units)
+    if not in_time:
+        return [payment]
+    paid_at = datetime.fromtimestamp(arrived.last, UTC)
+    if in_time == units:
+        return [replace(payment, paid_at=paid_at)]
+    late = units - in_time
+    (first, all_first), *others = payment.landed.items()
+    landed = {name: each * late // units for name, each in others}
+    landed = {first: late - sum(landed.values()), **landed}
+    rest = {first: all_first - landed[first], **{name: each - landed[name] for name, each in others}}
+    asset = payment.received.asset
+    return [
+        replace(payment, received=Money(asset, in_time), landed=rest, paid_at=paid_at),
+        replace(payment, reference=payment.reference + LATE_SUFFIX, received=Money(asset, late), landed=landed),
+    ]

@@ -56,10 +56,7 @@ _WHAT_IS_WRONG = {
 _WRONG_WHEN_COLLECTED = {
     SuspenseReason.SHORT: "Less than a cent arrived.",
     SuspenseReason.OVER: "Much more than the price arrived.",
-    SuspenseReason.LATE: (
-        "It was collected after the price had run out. Look up when the transfer came: if it was in time, nobody but"
-        " the collector was late, so ask the citizen what he wishes."
-    ),
+    SuspenseReason.LATE: "The transfer came after the price had run out.",
 }
 _HOW_TO_REFUND = {
     Rail.CHAIN: "Refund the payer from the Safe, through the router: the books follow by themselves.",
@@ -120,8 +117,8 @@ class ConfirmedPayment:
         landed: in which of our accounts it lies now, in units; sums to ``received``.
         payer: who paid, as the rail names them.
         transaction: the rail's own name of the transaction, for people to look up.
-        paid_at: when the payer paid, UTC; None where the rail itself refuses what comes late, as the router does with
-            all but a plain transfer.
+        paid_at: when the payer paid, UTC; of a plain transfer, the time of its own block. None where the rail itself
+            refuses what comes late, as the router does with everything else.
         collected: it lay at the order's deposit address, which then is the payer: nothing may be sent there.
     """
 

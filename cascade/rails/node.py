@@ -21,6 +21,8 @@ from cascade.errors import NodeUnavailable, ReorgBelowFinality
 from cascade.rails.chain import PAID_TOPIC, REFUNDED_TOPIC, decode, is_collected
 
 Told = TypeVar("Told", PaidEvent | RefundedEvent, Transfer)
+_HEADERS_AT_ONCE = 50
+"""In one request; some providers count every call in it."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
@@ -236,15 +238,22 @@ class Node:
         by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
         return [by_id.get(i) for i in range(len(calls))]
 
-    def _with_times(
-        self, events: tuple[RouterEvent, ...], router: str, start: Block, end: Block
-    ) -> tuple[RouterEvent, ...]:
-        collected = {event.block_number: event.block_hash for event in events if is_collected(router, event)}
-        if not collected:
-            return events
-        headers = self.batch([_by_number(hex(number)) for number in collected])
+    def block_times(self, hashes: Mapping[int, bytes], start: Block, end: Block) -> dict[int, int]:
+        """The times of some blocks between two others, in Unix seconds, by number.
+
+        Args:
+            hashes: of the blocks, by number, as their logs name them.
+            start: a block before them.
+            end: the last of them, or one after them.
+
+        Raises:
+            NodeUnavailable: a header is missing, is of another block, or has a time outside of those two.
+        """
+        numbers, headers = list(hashes), list[Any]()
+        for i in range(0, len(numbers), _HEADERS_AT_ONCE):
+            headers += self.batch([_by_number(hex(number)) for number in numbers[i : i + _HEADERS_AT_ONCE]])
         times = {}
-        for (number, block_hash), header in zip(collected.items(), headers, strict=True):
+        for (number, block_hash), header in zip(hashes.items(), headers, strict=True):
             block = _block(header, hex(number))
             if (block.number, block.hash) != (number, block_hash):
                 raise NodeUnavailable(
@@ -257,6 +266,14 @@ class Node:
                     f" the times of blocks {start.number} and {end.number} around it"
                 )
             times[number] = block.timestamp
+        return times
+
+    def _with_times(
+        self, events: tuple[RouterEvent, ...], router: str, start: Block, end: Block
+    ) -> tuple[RouterEvent, ...]:
+        times = self.block_times(
+            {event.block_number: event.block_hash for event in events if is_collected(router, event)}, start, end
+        )
         return tuple(
             replace(event, block_time=times[event.block_number])
             if isinstance(event, PaidEvent) and is_collected(router, event)

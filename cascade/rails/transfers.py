@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from eth_utils.address import to_checksum_address
@@ -13,12 +14,16 @@ from cascade.errors import NodeUnavailable
 from cascade.rails.node import Block, Node
 
 TRANSFER_TOPIC: Final = keccak(text="Transfer(address,address,uint256)")
+_FIRST_STEP = 256
+"""Blocks to go back at first: a few minutes."""
 
 
 def transfers(
     node: Node, tokens: Sequence[str], after: tuple[int, bytes], to: int, recipients: Sequence[str] | None
-) -> tuple[Block, list[Transfer]]:
+) -> tuple[Block, Block, list[Transfer]]:
     """Transfers in the blocks after a checkpoint, up to and with ``to``: one request, however many the recipients.
+
+    With them the block before and the last one.
 
     Args:
         node: where the chain is read.
@@ -34,8 +39,18 @@ def transfers(
     topics: list[Any] = ["0x" + TRANSFER_TOPIC.hex()]
     if recipients is not None:
         topics += [None, ["0x" + "00" * 12 + address[2:].lower() for address in recipients]]
-    _, end, found = node.logs(tokens, topics, after, to, _decode)
-    return end, [transfer for transfer in found if transfer.units]
+    start, end, found = node.logs(tokens, topics, after, to, _decode)
+    return start, end, [transfer for transfer in found if transfer.units]
+
+
+def with_times(node: Node, found: Sequence[Transfer], start: Block, end: Block) -> list[Transfer]:
+    """Add to transfers the times of their blocks, which lie between two others.
+
+    Raises:
+        NodeUnavailable: a header is missing or contradicts a log or its neighbours.
+    """
+    times = node.block_times({transfer.block_number: transfer.block_hash for transfer in found}, start, end)
+    return [replace(transfer, block_time=times[transfer.block_number]) for transfer in found]
 
 
 def _decode(log: Mapping[str, Any]) -> Transfer:
@@ -56,3 +71,26 @@ def _decode(log: Mapping[str, Any]) -> Transfer:
         )
     except (KeyError, TypeError, ValueError) as fault:
         raise NodeUnavailable(f"the node returned a Transfer log that the token cannot have written: {fault}") from None
+
+
+def last_block_before(node: Node, time: int, low: int, high: int) -> Block:
+    """Return the last block from ``low`` on whose time is before ``time``: the one that is asked for most is recent.
+
+    Args:
+        node: where the chain is read.
+        time: Unix seconds.
+        low: number of a block; it is returned when no later one is before the time.
+        high: number of a later block whose time is not before it.
+
+    Raises:
+        NodeUnavailable: a header is missing.
+    """
+    step, found = _FIRST_STEP, None
+    while high - low > 1:
+        number = max(high - step, low + 1) if found is None else (low + high) // 2
+        block = node.block(number)
+        if block.timestamp < time:
+            low, found = number, block
+        else:
+            high, step = number, step * 4
+    return found or node.block(low)

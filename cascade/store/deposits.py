@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cascade.domain.deposits import Lying, Transfer
+from cascade.domain.deposits import InTime, Lying, Transfer
+from cascade.domain.payments import PaidEvent
 from cascade.store.database import Conn
 
 
@@ -48,36 +49,113 @@ def watched(connection: Conn, chain_id: int, router: str, days: int, limit: int)
     return [row["deposit_address"] for row in rows]
 
 
-def insert(connection: Conn, chain_id: int, transfers: Sequence[Transfer]) -> list[Transfer]:
-    """Store those that came to a deposit address of ours; the same again is a no-op. Returns those that are new."""
+def ours(connection: Conn, transfers: Sequence[Transfer]) -> dict[str, bytes]:
+    """Return the order id of each deposit address among the recipients."""
     found = connection.execute(
         "SELECT deposit_address, on_chain_order_id FROM chain_terms WHERE deposit_address = ANY(%s)",
         ([transfer.recipient for transfer in transfers],),
     ).fetchall()
-    ours = {row["deposit_address"]: bytes(row["on_chain_order_id"]) for row in found}
+    return {row["deposit_address"]: bytes(row["on_chain_order_id"]) for row in found}
+
+
+def insert(
+    connection: Conn, chain_id: int, transfers: Sequence[Transfer], addressed: Mapping[str, bytes]
+) -> list[Transfer]:
+    """Store transfers to deposit addresses; the same again only adds the time of its block where that is missing.
+
+    Args:
+        connection: they are stored in its transaction.
+        chain_id: where they were made.
+        transfers: what to store, each with the time of its block.
+        addressed: the order id of each recipient.
+
+    Returns:
+        Those that were not stored before.
+    """
     new = []
     for transfer in transfers:
-        if transfer.recipient not in ours:
-            continue
-        inserted = connection.execute(
-            "INSERT INTO deposit_transfers (chain_id, block_number, log_index, block_hash, transaction_hash,"
-            " on_chain_order_id, token_address, sender, units) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-            " ON CONFLICT DO NOTHING",
+        row = connection.execute(
+            "INSERT INTO deposit_transfers AS d (chain_id, block_number, log_index, block_hash, transaction_hash,"
+            " on_chain_order_id, token_address, sender, units, block_time)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (chain_id, block_number, log_index)"
+            " DO UPDATE SET block_time = excluded.block_time WHERE d.block_time IS NULL"
+            " RETURNING xmax = 0 AS is_new",
             (
                 chain_id,
                 transfer.block_number,
                 transfer.log_index,
                 transfer.block_hash,
                 transfer.transaction_hash,
-                ours[transfer.recipient],
+                addressed[transfer.recipient],
                 transfer.token_address,
                 transfer.sender,
                 transfer.units,
+                transfer.block_time,
             ),
-        )
-        if inserted.rowcount:
+        ).fetchone()
+        if row is not None and row["is_new"]:
             new.append(transfer)
     return new
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When transfers to an order's deposit address are in time.
+
+    Attributes:
+        opened_at: Unix seconds; no transfer can be older than its order.
+        expires_at: Unix seconds; in time is what is in a block before it.
+        read: all that came in time is stored.
+    """
+
+    opened_at: int
+    expires_at: int
+    read: bool
+
+
+def deadline(connection: Conn, on_chain_order_id: bytes) -> Deadline | None:
+    """Return an order's deadline; None when no order has this id."""
+    row = connection.execute(
+        "SELECT floor(extract(epoch FROM o.created_at))::bigint AS opened_at, t.expires_at, t.deposits_read AS read"
+        " FROM chain_terms t JOIN orders o ON o.id = t.order_id WHERE t.on_chain_order_id = %s",
+        (on_chain_order_id,),
+    ).fetchone()
+    return Deadline(**row) if row else None
+
+
+def mark_read(connection: Conn, on_chain_order_id: bytes) -> None:
+    """Note that all transfers that came in time for an order are stored."""
+    connection.execute("UPDATE chain_terms SET deposits_read = true WHERE on_chain_order_id = %s", (on_chain_order_id,))
+
+
+def stored_before(connection: Conn, chain_id: int, event: PaidEvent) -> int:
+    """Add up what is known to have come in a collect's token to its address before it, with the time of each."""
+    row = connection.execute(
+        "SELECT coalesce(sum(units), 0) AS units FROM deposit_transfers WHERE chain_id = %s AND on_chain_order_id = %s"
+        " AND token_address = %s AND block_time IS NOT NULL AND (block_number, log_index) < (%s, %s)",
+        (chain_id, event.on_chain_order_id, event.token_address, event.block_number, event.log_index),
+    ).fetchone()
+    return int(row["units"]) if row else 0
+
+
+def collected_before(connection: Conn, chain_id: int, event: PaidEvent, block_number: int, log_index: int) -> int:
+    """Add up what was collected in an event's token at its address, by stored evidence, before a place on the chain."""
+    row = connection.execute(
+        "SELECT coalesce(sum(units), 0) AS units FROM chain_logs WHERE chain_id = %s AND on_chain_order_id = %s"
+        " AND token_address = %s AND payer = %s AND (block_number, log_index) < (%s, %s)",
+        (chain_id, event.on_chain_order_id, event.token_address, event.payer, block_number, log_index),
+    ).fetchone()
+    return int(row["units"]) if row else 0
+
+
+def in_time(connection: Conn, chain_id: int, event: PaidEvent, expires_at: int) -> InTime:
+    """Add up what came before the deadline in a collect's token."""
+    row = connection.execute(
+        "SELECT coalesce(sum(units), 0) AS units, coalesce(max(block_time), 0) AS last FROM deposit_transfers"
+        " WHERE chain_id = %s AND on_chain_order_id = %s AND token_address = %s AND block_time < %s",
+        (chain_id, event.on_chain_order_id, event.token_address, expires_at),
+    ).fetchone()
+    return InTime(int(row["units"]), int(row["last"])) if row else InTime(0, 0)
 
 
 def lying(connection: Conn, chain_id: int) -> list[Lying]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 
@@ -26,6 +26,7 @@ from cascade.rails.node import Block, Node, Stretch
 from cascade.store import cursors
 from cascade.store.cursors import Cursor
 from cascade.store.database import Conn, Database
+from cascade.workers.deadlines import Deadlines
 from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,14 @@ class Indexer:
         self._longest_range = log_range_blocks
         self._range = log_range_blocks
         self._name = secrets.token_hex(8)
+        self._deadlines = Deadlines(
+            database,
+            node,
+            router.chain_id,
+            router.stablecoins,
+            first_block=router.deployed_at_block - 1,
+            range_blocks=log_range_blocks,
+        )
 
     def run(self, stop: Event) -> None:
         """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again.
@@ -153,9 +162,10 @@ class Indexer:
                 if self._range == 1:
                     raise
                 continue  # in a shorter range
+            self._deadlines.prepare(stretch.events)
             with self._database.transaction() as connection:
                 new = cursors.insert_logs(connection, self._router.chain_id, self._router.address, stretch.events)
-                movements = [self._movement(event) for event in new]
+                movements = [movement for event in new for movement in self._movements(connection, event)]
                 for movement in movements:
                     _settle(connection, movement)
             found += [movement.reference for movement in movements]
@@ -183,21 +193,22 @@ class Indexer:
         """Read the next range of final blocks and book it: evidence, credits and checkpoint in one transaction."""
         stretch = self._read(cursor, min(final.number, cursor.height + self._range))
         last_seq = check_sequence(stretch.payments, cursor.last_seq)
-        movements = [self._movement(event) for event in stretch.events]
+        self._deadlines.prepare(stretch.events)
         with self._database.transaction() as connection:
             # First, so that an indexer which was replaced stops here and not after it took locks.
             cursors.advance(connection, cursor, stretch.end.number, stretch.end.hash, last_seq)
             cursors.insert_logs(connection, self._router.chain_id, self._router.address, stretch.events)
+            movements = [movement for event in stretch.events for movement in self._movements(connection, event)]
             outcomes = [_settle(connection, movement) for movement in movements]
         for movement, (amount, outcome) in zip(movements, outcomes, strict=True):
             log.info("%s: %s %s %s", movement.reference, amount, amount.asset.code, outcome)
         return Cursor(cursor.stream, stretch.end.number, stretch.end.hash, last_seq, cursor.epoch)
 
-    def _movement(self, event: RouterEvent) -> ConfirmedPayment | Refund:
-        """What the waist takes of an event."""
+    def _movements(self, connection: Conn, event: RouterEvent) -> Sequence[ConfirmedPayment | Refund]:
+        """What the waist takes of an event whose evidence is stored: two payments of a collect that is late in part."""
         if isinstance(event, RefundedEvent):
-            return chain.refund(self._router.chain_id, self._router.stablecoins, event)
-        return chain.confirmed_payment(self._router.chain_id, self._router.stablecoins, event)
+            return [chain.refund(self._router.chain_id, self._router.stablecoins, event)]
+        return self._deadlines.payments(connection, event)
 
     def _read(self, cursor: Cursor, to: int) -> Stretch:
         """Read a range; every refusal halves the next one, since each provider words its limit in its own way."""

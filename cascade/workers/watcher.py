@@ -17,7 +17,7 @@ from cascade.domain.deposits import is_due
 from cascade.errors import NodeUnavailable
 from cascade.rails.chain import deposit_address
 from cascade.rails.node import Node
-from cascade.rails.transfers import transfers
+from cascade.rails.transfers import transfers, with_times
 from cascade.store import cursors, deposits, relay
 from cascade.store.cursors import Cursor
 from cascade.store.database import Database
@@ -126,16 +126,19 @@ class Watcher:
         few = len(watched) <= MOST_RECIPIENTS
         to = min(final, cursor.height + min(self._range, self._longest_range if few else _RANGE_OF_ALL))
         try:
-            end, found = transfers(
+            start, end, found = transfers(
                 self._node, list(self._router.stablecoins), (cursor.height, cursor.hash), to, watched if few else None
             )
+            with self._database.transaction() as connection:
+                ours = deposits.ours(connection, found)
+            found = with_times(self._node, [each for each in found if each.recipient in ours], start, end)
         except NodeUnavailable:
             self._range = max(1, self._range // 2)
             raise
         self._range = min(self._longest_range, self._range * 2)
         with self._database.transaction() as connection:
             cursors.advance(connection, cursor, end.number, end.hash, 0)
-            new = deposits.insert(connection, self._router.chain_id, found)
+            new = deposits.insert(connection, self._router.chain_id, found, ours)
         for transfer in new:
             log.info("%d units of %s came to a deposit address", transfer.units, transfer.token_address)
         return Cursor(cursor.stream, end.number, end.hash, 0, cursor.epoch)

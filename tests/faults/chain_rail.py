@@ -51,11 +51,21 @@ COLLECTOR = 7
 """The development account that collects: anybody may."""
 
 
-def collect(
+def transfer(
     polygon: LocalPolygon, router: Deployment, order_key: bytes, token: str, units: int, *, at: int | None = None
 ) -> None:
-    """A plain transfer to an order's deposit address, and somebody who collects it, if wished at a certain second."""
+    """Make a plain transfer to an order's deposit address, if wished in a block of a certain second."""
+    if at is not None:
+        polygon.rpc("evm_setNextBlockTimestamp", at)
     polygon.mint(token, deposit_address(router.router, order_key), units)
+
+
+def collect(
+    polygon: LocalPolygon, router: Deployment, order_key: bytes, token: str, units: int = 0, *, at: int | None = None
+) -> None:
+    """A plain transfer to an order's deposit address, and somebody who collects it, if wished at a certain second."""
+    if units:
+        transfer(polygon, router, order_key, token, units)
     if at is not None:
         polygon.rpc("evm_setNextBlockTimestamp", at)
     rpc = Rpc(polygon.rpc_url)

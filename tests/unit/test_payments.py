@@ -50,10 +50,6 @@ def test_every_reason_has_a_next_step_on_every_rail(reason: SuspenseReason) -> N
     assert "deposit address" not in reason.next_step(Rail.CHAIN)
 
 
-def test_a_transfer_that_was_collected_late_may_have_come_in_time() -> None:
-    assert "Look up when the transfer came" in SuspenseReason.LATE.next_step(Rail.CHAIN, collected=True)
-
-
 def test_a_payment_must_add_up() -> None:
     with pytest.raises(ValueError, match="does not add up"):
         ConfirmedPayment("r", Rail.CHAIN, b"", Money(USDC, 3), {"treasury": 1, "partner": 1}, "p", "t")
