@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.schemas import Body, Plain, Signed
+from api.schemas import Body, DucatAmount, Plain, Signed, UsdAmount
 from cascade import exchange
 from cascade.domain.formula import NANO_USD, PPM
 from cascade.domain.money import USD, Money
@@ -230,8 +230,8 @@ class ConvertIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"usd_amount": "25.01"}]})
 
-    usd_amount: Annotated[Decimal, Field(max_digits=14, decimal_places=2, ge=0)] | None = None
-    ducats: Annotated[Decimal, Field(max_digits=20, decimal_places=6, ge=0)] | None = None
+    usd_amount: UsdAmount | None = None
+    ducats: DucatAmount | None = None
 
 
 class ConvertOut(Body):

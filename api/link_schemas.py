@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from api.schemas import Body, Plain
+from api.schemas import Body, Plain, UsdAmount
 from cascade.domain.links import MOST_MINUTES, LinkState, address, in_metamask, mailto
 from cascade.store.links import LinkUse
 
@@ -30,7 +29,7 @@ class LinkIn(BaseModel):
     )
 
     package: Annotated[str, Field(max_length=200)] | None = None
-    usd_amount: Annotated[Decimal, Field(max_digits=12, decimal_places=2, ge=0)] | None = None
+    usd_amount: UsdAmount | None = None
     citizen_id: Annotated[
         str | None, Field(max_length=200, description="Who gets the ducats; null: who opens the link is asked")
     ] = None
@@ -38,11 +37,6 @@ class LinkIn(BaseModel):
     valid_minutes: Annotated[
         int | None, Field(strict=True, ge=1, le=MOST_MINUTES, description="null: until it is deactivated")
     ] = None
-
-    @property
-    def usd(self) -> str | None:
-        """Dollars as a plain decimal."""
-        return None if self.usd_amount is None else format(self.usd_amount, "f")
 
 
 class LinkOut(Body):

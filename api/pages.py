@@ -19,12 +19,13 @@ from babel.dates import format_datetime, format_time, format_timedelta
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, get_decimal_symbol
+from babel.numbers import format_decimal, get_decimal_symbol, get_group_symbol
 from babel.support import NullTranslations, Translations
 from fastapi import Request
 from fastapi.templating import Jinja2Templates
 from starlette.responses import Response
 
+from cascade.domain.amounts import Separators
 from cascade.domain.money import ASSETS, USD, Money
 from cascade.pictures import Speech
 
@@ -84,6 +85,13 @@ def templates(language: Language) -> Jinja2Templates:
     environment.install_gettext_translations(_catalogue(language), newstyle=True)  # type: ignore[attr-defined]
     environment.filters.update(filters(Locale(language)) | filters_of_the_rate(Locale(language)))
     return Jinja2Templates(env=environment)
+
+
+@cache
+def separators(language: Language) -> Separators:
+    """Return how one of the languages writes numbers."""
+    locale = Locale(language)
+    return Separators(decimal=get_decimal_symbol(locale), group=get_group_symbol(locale))
 
 
 @cache

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_serializer
 
+from api.amounts import amount_schema, plain_amount
 from cascade.card_checkout import CardCheckout
 from cascade.checkout import Checkout, OrderView, Wish
-from cascade.domain.money import Money
+from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.rates import Rate
 from cascade.rails.chain import deposit_address, payment_calls, transfer_uri
@@ -18,6 +19,18 @@ from cascade.rails.chain import deposit_address, payment_calls, transfer_uri
 Units = Annotated[str, Field(pattern=r"^\d+$", description="Smallest units of the asset", examples=["250000000"])]
 Plain = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$", description="A plain decimal", examples=["250.1"])]
 Signed = Annotated[str, Field(pattern=r"^-?\d+(\.\d+)?$", description="A plain decimal", examples=["525"])]
+UsdAmount = Annotated[
+    str,
+    BeforeValidator(partial(plain_amount, asset=USD)),
+    WithJsonSchema(amount_schema(USD)),
+    Field(description="A plain decimal", examples=["25.01"]),
+]
+DucatAmount = Annotated[
+    str,
+    BeforeValidator(partial(plain_amount, asset=DUCAT)),
+    WithJsonSchema(amount_schema(DUCAT)),
+    Field(description="A plain decimal", examples=["250.1"]),
+]
 Address = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="Checksummed address")]
 Hash = Annotated[str, Field(pattern=r"^0x[0-9a-f]{64}$")]
 OrderId = Annotated[str, Field(pattern=r"^ord_[a-z2-7]{26}$", examples=["ord_mfrggzdfmztwq2lknnwg23tpoa"])]
@@ -104,7 +117,7 @@ class CardPaymentIn(BaseModel):
 
     citizen_id: Annotated[str, Field(max_length=200)] | None = None
     package: Annotated[str, Field(max_length=200)] | None = None
-    usd_amount: Annotated[Decimal, Field(max_digits=12, decimal_places=2, ge=0)] | None = None
+    usd_amount: UsdAmount | None = None
     order_id: OrderId | None = None
     email: Annotated[str, Field(max_length=254, description="Where receipts go, if they are sent by e-mail")] | None = (
         None
@@ -113,8 +126,7 @@ class CardPaymentIn(BaseModel):
     @property
     def wish(self) -> Wish:
         """As the checkout takes it; dollars as a plain decimal."""
-        usd = None if self.usd_amount is None else format(self.usd_amount, "f")
-        return Wish(self.order_id, self.citizen_id, self.package, usd, self.email)
+        return Wish(self.order_id, self.citizen_id, self.package, self.usd_amount, self.email)
 
 
 class CryptoPaymentIntentIn(CardPaymentIn):

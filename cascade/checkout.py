@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from cascade.chains import Deployment
 from cascade.delivery.email import check_email
 from cascade.delivery.venice import CitizenRegister
+from cascade.domain.amounts import NoAmount, read_plain
 from cascade.domain.card import CardCase, CardIntent, IntentStatus
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import CreditState, credit_state
@@ -123,9 +124,9 @@ class Checkout:
         if package is not None:
             return replace(quote_package(self.catalogue, package, rate), tick=tick)
         try:
-            usd = Money.parse(usd_amount or "", USD)
-        except ValueError as fault:
-            raise InvalidInput("usd_amount", f"{str(fault).capitalize()}.") from None
+            usd = read_plain(usd_amount or "", USD)
+        except NoAmount as fault:
+            raise InvalidInput("usd_amount", f"{fault}.") from None
         return replace(quote_custom(self.catalogue, usd, rate), tick=tick)
 
     def order_to_pay(self, connection: Conn, wish: Wish, token: str = USDC.code) -> OrderView:

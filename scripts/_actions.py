@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -14,6 +14,8 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from cascade.domain.amounts import NoAmount, read_plain
+from cascade.domain.money import USDC
 from scripts import _chain, _safe
 
 DECIMALS = 6
@@ -90,14 +92,14 @@ def action(router: Router, name: str, *args: Any) -> Call:
 
 
 def units_of(amount: str) -> int:
-    """An amount in tokens as a whole number of the smallest units; more than six decimals are refused."""
+    """Return an amount in tokens as a positive whole number of the smallest units."""
     try:
-        units = Decimal(amount).scaleb(DECIMALS)
-    except InvalidOperation:
-        raise click.BadParameter(f"{amount!r} is no amount: 25 or 25.01") from None
-    if not units.is_finite() or units <= 0 or units != int(units):
-        raise click.BadParameter(f"{amount} is no positive amount of at most {DECIMALS} decimals")
-    return int(units)
+        units = read_plain(amount, USDC).units
+    except NoAmount as fault:
+        raise click.BadParameter(f"{fault}.") from None
+    if not units:
+        raise click.BadParameter("Nothing cannot be refunded.")
+    return units
 
 
 def with_allowance(router: Router, safe: _safe.Safe, refund: Call) -> list[Call]:

@@ -21,7 +21,8 @@ from api.economics_schemas import (
 from api.problems import documented
 from api.routes.feeds import STREAM, EventStream
 from cascade import exchange
-from cascade.domain.money import DUCAT, USD, Money
+from cascade.domain.amounts import read_plain
+from cascade.domain.money import DUCAT, USD
 from cascade.domain.signals import EARLY, USUAL
 from cascade.errors import InvalidInput
 from cascade.store import orders, rates, signals
@@ -87,10 +88,10 @@ def convert(wish: ConvertIn, cascade: System) -> ConvertOut:
     with cascade.database.transaction() as connection:
         rate, tick = cascade.checkout.rate(connection)
     if wish.usd_amount is not None:
-        usd = Money.parse(format(wish.usd_amount, "f"), USD)
+        usd = read_plain(wish.usd_amount, USD)
         ducats = rate.ducats_for(usd)
     else:
-        ducats = Money.parse(format(wish.ducats, "f"), DUCAT)
+        ducats = read_plain(wish.ducats or "", DUCAT)
         usd = rate.price_of(ducats)
     return ConvertOut(usd=usd.plain, ducats=ducats.plain, usd_per_ducat=str(rate), tick=tick)
 

@@ -30,7 +30,7 @@ def create_link(wish: LinkIn, cascade: System) -> LinkOut:
         link = cascade.links.create(
             connection,
             package=wish.package,
-            usd_amount=wish.usd,
+            usd_amount=wish.usd_amount,
             citizen_id=wish.citizen_id,
             single_use=wish.single_use,
             minutes=wish.valid_minutes,

@@ -28,7 +28,11 @@ def test_a_package_is_chosen_by_keyboard(shop: Shop, page: Page) -> None:
 
 @pytest.mark.parametrize(
     ("locale", "typed", "brings", "heading"),
-    [("en-US", "25.5", "255 ducats", "255 ducats"), ("it-IT", "1234,50", "12.345 ducati", "12.345 ducati")],
+    [
+        ("en-US", "25.5", "You pay $25.50 and get 255 ducats", "255 ducats"),
+        ("en-US", "1,200", "You pay $1,200 and get 12,000 ducats", "12,000 ducats"),
+        ("it-IT", "1.234,50", "Paghi 1.234,50 $ e ricevi 12.345 ducati", "12.345 ducati"),
+    ],
 )
 def test_an_amount_of_ones_own_shows_what_it_brings(
     shop: Shop, new_context: Opener, locale: str, typed: str, brings: str, heading: str
@@ -52,11 +56,14 @@ def test_what_cannot_be_taken_is_said_beside_its_field_and_nothing_is_lost(
     page.goto(f"{shop.api}/pay")
     page.get_by_role("radio", name="An amount of your own").check()
     amount, citizen = page.get_by_label("US dollars"), page.get_by_label("For which citizen of Venice?")
-    for wrong in ("9.99", "10000.01", "1.234", "ten", "1,000.00"):
+    bounds = "From $10 to $10,000, with at most two decimals."
+    unreadable = "{} cannot be read as an amount. Write it like 10,000 or 10,000.50."
+    for wrong in ("9.99", "10,000.01", "1.234", "ten", "10.000,50"):
         amount.fill(wrong)
         citizen.fill(shop.citizen)
         page.get_by_role("button").click()
-        expect(page.get_by_role("alert")).to_have_text("From $10 to $10,000, with at most two decimals.")
+        is_number = wrong in ("9.99", "10,000.01")
+        expect(page.get_by_role("alert")).to_have_text(bounds if is_number else unreadable.format(wrong))
         expect(amount).to_have_attribute("aria-invalid", "true")
         expect(amount).to_have_value(wrong)
         expect(citizen).to_have_value(shop.citizen)
@@ -71,6 +78,24 @@ def test_what_cannot_be_taken_is_said_beside_its_field_and_nothing_is_lost(
     expect(page.get_by_role("heading")).to_have_text("100 ducats")
     assert shop.orders() == 1
     watch.forget("422")
+
+
+def test_an_amount_is_shown_back_without_javascript(shop: Shop, new_context: Opener) -> None:
+    page = new_context(java_script_enabled=False).new_page()
+    page.goto(f"{shop.api}/pay")
+    page.get_by_role("radio", name="An amount of your own").check()
+    page.get_by_label("US dollars").fill("1,000")
+    page.get_by_label("For which citizen of Venice?").fill(shop.citizen)
+    page.get_by_role("button").click()
+    expect(page.get_by_role("heading")).to_have_text("You pay $1,000 and get 10,000 ducats")
+    assert shop.orders() == 0
+    page.get_by_role("button", name="Change the amount").click()
+    expect(page.get_by_label("US dollars")).to_have_value("1,000")
+    page.get_by_label("US dollars").fill("10,000")
+    page.get_by_role("button").click()
+    page.get_by_role("button", name="Go on to pay").click()
+    expect(page.get_by_role("heading")).to_have_text("100,000 ducats")
+    assert shop.orders() == 1
 
 
 def test_the_language_is_chosen_once(shop: Shop, page: Page) -> None:

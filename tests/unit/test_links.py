@@ -90,8 +90,8 @@ def test_what_is_misspelt_or_out_of_bounds_is_refused(wish: dict[str, object]) -
 
 def test_a_link_is_for_a_single_use_and_without_end_unless_said() -> None:
     wish = LinkIn.model_validate({"usd_amount": "25.10"})
-    assert (wish.usd, wish.single_use, wish.valid_minutes, wish.citizen_id) == ("25.10", True, None, None)
-    assert LinkIn.model_validate({"package": "merchant"}).usd is None
+    assert (wish.usd_amount, wish.single_use, wish.valid_minutes, wish.citizen_id) == ("25.1", True, None, None)
+    assert LinkIn.model_validate({"package": "merchant"}).usd_amount is None
 
 
 @pytest.mark.parametrize("query", [{"limit": 101}, {"limit": 0}, {"before": "lnk_1"}, {"befor": "x"}])
