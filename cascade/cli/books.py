@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 
 import click
-from rich.table import Table
 
 from cascade import exchange
-from cascade.cli.terminal import console, opened, table_of
+from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
 from cascade.domain.payments import Rail
 from cascade.domain.reversals import UNMATCHED_NEXT_STEP
 from cascade.errors import NotFound
@@ -16,101 +16,123 @@ from cascade.store import balances, cursors, payments, relay_transactions, rever
 from cascade.store import card as card_store
 from cascade.store import inbox as inbox_store
 from cascade.store import outbox as outbox_store
+from cascade.store.cursors import StreamHealth
+from cascade.store.inbox import InboxHealth
 from cascade.store.payments import BookedPayment
 from cascade.store.reversals import BookedRefund
+
+_NO_REFUNDS = "Nothing was refunded on chain."
 
 
 @click.command()
 @click.option("--limit", default=100, show_default=True, help="Most payments to show.")
-def suspense(limit: int) -> None:
+@as_json_option
+def suspense(limit: int, as_json: bool) -> None:
     """Money that fits no order, and refunds that fit no payment, with the next step for each."""
     with opened() as cascade, cascade.database.transaction() as connection:
         waiting = payments.in_suspense(connection, limit=limit)
         unmatched = reversals.refunds(connection, unmatched=True, limit=limit)
-    table = table_of("payment", "amount", "payer", "transaction", "order", "reason", "next step")
-    for payment in waiting:
-        table.add_row(
-            payment.reference,
-            f"{payment.received} {payment.received.asset.code}",
-            payment.payer,
-            payment.transaction,
-            _order_of(payment),
-            payment.reason or "",
-            payment.next_step,
-        )
-    console.print(table if waiting else "Nothing is in suspense.")
-    if unmatched:
-        console.print(_refund_table(unmatched))
+    records = [_waiting_payment(payment) for payment in waiting] + [_waiting_refund(refund) for refund in unmatched]
+    show(records, "Nothing is in suspense.", as_json=as_json)
 
 
 @click.command()
 @click.option("--limit", default=100, show_default=True, help="Most refunds to show.")
-def refunds(limit: int) -> None:
+@as_json_option
+def refunds(limit: int, as_json: bool) -> None:
     """Refunds from the Safe that are booked, the newest first: to be compared with the Safe's own list."""
     with opened() as cascade, cascade.database.transaction() as connection:
         booked = reversals.refunds(connection, limit=limit)
-    console.print(_refund_table(booked) if booked else "Nothing was refunded on chain.")
+    show([_refund(each) for each in booked], _NO_REFUNDS, as_json=as_json)
 
 
-def _order_of(payment: BookedPayment) -> str:
-    """An order's own id, and on chain also the router's, under which its money can be refunded."""
-    known = payment.order_id or "unknown"
-    return f"{known} 0x{payment.order_key.hex()}" if payment.rail is Rail.CHAIN and payment.order_key else known
+def _waiting_payment(payment: BookedPayment) -> Record:
+    """A payment in suspense; on chain with the router's own order id, under which its money can be refunded."""
+    on_chain = payment.rail is Rail.CHAIN and payment.order_key
+    return {
+        "reference": payment.reference,
+        "kind": "payment",
+        "amount": payment.received,
+        "account": payment.payer,
+        "transaction": payment.transaction,
+        "order_id": payment.order_id,
+        "on_chain_order_id": f"0x{on_chain.hex()}" if on_chain else None,
+        "reason": payment.reason,
+        "next_step": payment.next_step,
+        "recorded_at": payment.recorded_at,
+    }
 
 
-def _refund_table(booked: list[BookedRefund]) -> Table:
-    table = table_of("refund", "amount", "fits no payment", "recipient", "transaction", "order", "next step")
-    for each in booked:
-        refund, rest = each.refund, each.unmatched
-        table.add_row(
-            refund.reference,
-            f"{refund.amount} {refund.amount.asset.code}",
-            f"{rest} {rest.asset.code}" if rest.units else "",
-            refund.recipient,
-            refund.transaction,
-            f"{each.order_id or 'unknown'} 0x{refund.order_key.hex()}",
-            UNMATCHED_NEXT_STEP if rest.units else "",
-        )
-    return table
+def _waiting_refund(each: BookedRefund) -> Record:
+    return {
+        "reference": each.refund.reference,
+        "kind": "refund",
+        "amount": each.unmatched,
+        "account": each.refund.recipient,
+        "transaction": each.refund.transaction,
+        "order_id": each.order_id,
+        "on_chain_order_id": f"0x{each.refund.order_key.hex()}",
+        "reason": "fits no payment",
+        "next_step": UNMATCHED_NEXT_STEP,
+        "recorded_at": each.recorded_at,
+    }
+
+
+def _refund(each: BookedRefund) -> Record:
+    return {
+        "reference": each.refund.reference,
+        "amount": each.refund.amount,
+        "fits_no_payment": each.unmatched if each.unmatched.units else None,
+        "recipient": each.refund.recipient,
+        "transaction": each.refund.transaction,
+        "order_id": each.order_id,
+        "on_chain_order_id": f"0x{each.refund.order_key.hex()}",
+        "recorded_at": each.recorded_at,
+        "next_step": UNMATCHED_NEXT_STEP if each.unmatched.units else None,
+    }
 
 
 @click.command()
 @click.option("--limit", default=100, show_default=True, help="Most cases to show.")
-def disputes(limit: int) -> None:
+@as_json_option
+def disputes(limit: int, as_json: bool) -> None:
     """Disputes, inquiries and fraud warnings that can still be answered, the most urgent first."""
     with opened() as cascade, cascade.database.transaction() as connection:
         cases = card_store.open_cases(connection, limit=limit)
-    table = table_of("case", "kind", "payment", "amount", "reason", "answer by", "next step")
-    for case in cases:
-        table.add_row(
-            case.case_id,
-            case.kind,
-            case.payment,
-            f"{case.amount} {case.amount.asset.code}" if case.amount else "",
-            case.reason,
-            case.respond_by.isoformat() if case.respond_by else "",
-            case.kind.next_step,
-        )
-    console.print(table if cases else "Nothing waits for an answer.")
+    records: list[Record] = [
+        {
+            "case": case.case_id,
+            "kind": case.kind,
+            "payment": case.payment,
+            "amount": case.amount,
+            "reason": case.reason,
+            "answer_by": case.respond_by,
+            "next_step": case.kind.next_step,
+        }
+        for case in cases
+    ]
+    show(records, "Nothing waits for an answer.", as_json=as_json)
 
 
 @click.command()
 @click.option("--limit", default=100, show_default=True, help="Most debts to show.")
-def receivables(limit: int) -> None:
+@as_json_option
+def receivables(limit: int, as_json: bool) -> None:
     """Ducats that were spent before the money for them went back, the largest debt first."""
     with opened() as cascade, cascade.database.transaction() as connection:
         owed = reversals.receivables(connection, limit=limit)
-    table = table_of("citizen", "order", "ducats owed")
-    for debt in owed:
-        table.add_row(debt.citizen_id, debt.order_id, debt.owed.display())
-    console.print(table if owed else "Nobody owes any ducats.")
+    records: list[Record] = [
+        {"order_id": debt.order_id, "citizen_id": debt.citizen_id, "owed": debt.owed} for debt in owed
+    ]
+    show(records, "Nobody owes any ducats.", as_json=as_json)
 
 
 @click.command()
 @click.option("--limit", default=100, show_default=True, help="Most events to show.")
 @click.option("--retry", is_flag=True, help="Try all of them again now.")
 @click.option("--ignore", metavar="EVENT", help="Give one up, when you have seen to it in Stripe's Dashboard.")
-def inbox(limit: int, retry: bool, ignore: str | None) -> None:
+@as_json_option
+def inbox(limit: int, retry: bool, ignore: str | None, as_json: bool) -> None:
     """Events of Stripe's that wait to be looked at, and why the last attempt failed."""
     with opened() as cascade, cascade.database.transaction() as connection:
         if ignore is not None and not inbox_store.ignore(connection, ignore):
@@ -118,44 +140,49 @@ def inbox(limit: int, retry: bool, ignore: str | None) -> None:
         if retry:
             inbox_store.retry(connection)
         events = inbox_store.waiting(connection, limit=limit)
-    table = table_of("event", "type", "intent", "received", "attempts", "next attempt", "error")
-    for event in events:
-        times = (
-            event.received_at.isoformat(" ", "seconds"),
-            str(event.attempts),
-            event.due_at.isoformat(" ", "seconds"),
-        )
-        table.add_row(event.event_id, event.type, event.intent_id, *times, event.error or "")
-    console.print(table if events else "Nothing waits.")
+    records: list[Record] = [
+        {
+            "event": event.event_id,
+            "type": event.type,
+            "intent": event.intent_id,
+            "received_at": event.received_at,
+            "attempts": event.attempts,
+            "next_attempt_at": event.due_at,
+            "error": event.error,
+        }
+        for event in events
+    ]
+    show(records, "Nothing waits.", as_json=as_json)
 
 
 @click.command()
-def status() -> None:
+@as_json_option
+def status(as_json: bool) -> None:
     """How far each router's and Stripe's payments are booked, and why something stands still; the rate."""
     with opened() as cascade, cascade.database.transaction() as connection:
-        streams = cursors.health(connection)
-        stripe = inbox_store.health(connection)
+        streams = [_stream(stream) for stream in cursors.health(connection)]
+        stripe = inbox_store.health(connection) if cascade.card is not None else None
         destinations = outbox_store.health(connection)
         rate = exchange.quotation(connection, cascade.formula)
         senders = relay_transactions.health(connection, cascade.deployment.chain.chain_id)
-    table = table_of("stream", "height", "behind", "last final block", "led", "alarm")
-    for stream in streams:
-        table.add_row(
-            stream.stream,
-            str(stream.height),
-            str(stream.behind_blocks),
-            stream.finalized_at.isoformat(),
-            "yes" if stream.led else "no",
-            stream.alarm or "",
+    if as_json:
+        ticked = {
+            "usd_per_ducat": str(rate.rate),
+            "tick_at": rate.tick and rate.tick.at,
+            "late_s": rate.overdue_seconds,
+        }
+        show_json(
+            {
+                "streams": streams,
+                "stripe": stripe and asdict(stripe),
+                "rate": ticked,
+                "hot_keys": [{**asdict(sender), "balance_wei": _text(sender.balance_wei)} for sender in senders],
+                "destinations": [asdict(destination) for destination in destinations],
+            }
         )
-    console.print(table if streams else "No router has been followed yet.")
-    if cascade.card is not None:
-        checked = "never" if stripe.checked_seconds is None else f"{stripe.checked_seconds} s ago"
-        console.print(
-            f"Stripe: {stripe.waiting} events wait, the oldest {stripe.oldest_seconds} s; list read {checked}."
-        )
-        if stripe.error:
-            console.print(f"Stripe: an event cannot be booked, see `cascade inbox`: {stripe.error}")
+        return
+    show(streams, "No router has been followed yet.")
+    _say_stripe(stripe)
     since = f"since {rate.tick.at:%Y-%m-%d %H:%M:%S} UTC" if rate.tick else "before the first tick"
     late = f"; the next tick is {rate.overdue_seconds} s late" if rate.overdue_seconds else ""
     console.print(f"Rate: {rate.rate} USD per ducat {since}{late}.")
@@ -173,11 +200,46 @@ def status() -> None:
         )
 
 
+def _stream(stream: StreamHealth) -> Record:
+    return {
+        "stream": stream.stream,
+        "height": stream.height,
+        "behind_blocks": stream.behind_blocks,
+        "last_final_block_at": stream.finalized_at,
+        "led": stream.led,
+        "alarm": stream.alarm,
+    }
+
+
+def _say_stripe(stripe: InboxHealth | None) -> None:
+    if stripe is None:
+        return
+    checked = "never" if stripe.checked_seconds is None else f"{stripe.checked_seconds} s ago"
+    console.print(f"Stripe: {stripe.waiting} events wait, the oldest {stripe.oldest_seconds} s; list read {checked}.")
+    if stripe.error:
+        console.print(f"Stripe: an event cannot be booked, see `cascade inbox`: {stripe.error}")
+
+
+def _text(number: int | None) -> str | None:
+    """Return a number as text: JSON's readers lose digits of large ones."""
+    return None if number is None else str(number)
+
+
 @click.command()
-def audit() -> None:
+@as_json_option
+def audit(as_json: bool) -> None:
     """Add up the whole ledger; exit 1 when a sum is not zero or a kept balance has drifted."""
     with opened() as cascade, cascade.database.transaction() as connection:
         totals, drifts = balances.totals(connection), balances.drifts(connection)
+    if as_json:
+        sums = {asset: str(units) for asset, units in totals.items()}
+        show_json(
+            {
+                "sums_in_units": sums,
+                "drifts": [{"account": one.account, "kept": one.kept, "posted": one.posted} for one in drifts],
+            }
+        )
+        sys.exit(1 if drifts or any(totals.values()) else 0)
     for drift in drifts:
         console.print(f"{drift.account} {drift.kept.asset.code}: kept {drift.kept}, posted {drift.posted}")
     for asset, units in totals.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cascade.cli.terminal import console, opened, table_of
+from cascade.cli.terminal import Record, as_json_option, console, opened, show
 from cascade.delivery.webhooks import check_url, new_endpoint_id, new_secret
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
@@ -28,6 +28,7 @@ _ENDPOINT = click.argument("endpoint_id", metavar="ENDPOINT")
 @click.option("--waiting", is_flag=True, help="Show what is tried again by itself instead of what is parked.")
 @click.option("--replay", is_flag=True, help="Try the parked deliveries that match once more.")
 @click.option("--limit", default=100, show_default=True, help="Most deliveries to show.")
+@as_json_option
 @click.pass_context
 def outbox(
     context: click.Context,
@@ -39,6 +40,7 @@ def outbox(
     waiting: bool,
     replay: bool,
     limit: int,
+    as_json: bool,
 ) -> None:
     """Deliveries that wait for an operator, with the next step for each."""
     if context.invoked_subcommand is not None:
@@ -46,36 +48,43 @@ def outbox(
     wanted = Filter(number, destination, citizen, order, problem)
     with opened() as cascade, cascade.database.transaction() as connection:
         if replay:
-            console.print(f"{store.replay(connection, wanted)} deliveries are tried once more.")
+            click.echo(f"{store.replay(connection, wanted)} deliveries are tried once more.", err=as_json)
         entries = (store.waiting if waiting else store.parked)(connection, wanted, limit=limit)
-    table = table_of("id", "to", "citizen", "order", "reference", "tries", "next try", "problem", "error", "next step")
-    for entry in entries:
-        table.add_row(
-            str(entry.id),
-            entry.destination,
-            entry.citizen_id,
-            entry.order_id,
-            entry.reference,
-            str(entry.attempts),
-            entry.due_at.isoformat(" ", "seconds") if waiting else "",
-            entry.problem or "",
-            entry.error or "",
-            entry.problem.next_step if entry.problem else "",
-        )
-    console.print(table if entries else "Nothing waits." if waiting else "Nothing is parked.")
+    records: list[Record] = [
+        {
+            "id": entry.id,
+            "to": entry.destination,
+            "citizen_id": entry.citizen_id,
+            "order_id": entry.order_id,
+            "reference": entry.reference,
+            "tries": entry.attempts,
+            "next_try_at": entry.due_at if waiting else None,
+            "problem": entry.problem,
+            "error": entry.error,
+            "next_step": entry.problem.next_step if entry.problem else None,
+        }
+        for entry in entries
+    ]
+    show(records, "Nothing waits." if waiting else "Nothing is parked.", as_json=as_json)
 
 
 @outbox.command()
 @click.argument("number", metavar="ID", type=int)
-def log(number: int) -> None:
+@as_json_option
+def log(number: int, as_json: bool) -> None:
     """The tries of a delivery, the newest first."""
     with opened() as cascade, cascade.database.transaction() as connection:
         attempts = store.attempts(connection, number)
-    table = table_of("try", "ended", "seconds", "error")
-    for attempt in attempts:
-        ended = attempt["ended_at"].isoformat(" ", "seconds")
-        table.add_row(str(attempt["number"]), ended, f"{attempt['seconds']:.1f}", attempt["error"] or "delivered")
-    console.print(table if attempts else "It was never tried.")
+    records: list[Record] = [
+        {
+            "try": attempt["number"],
+            "ended_at": attempt["ended_at"],
+            "seconds": f"{attempt['seconds']:.1f}",
+            "error": attempt["error"] or "delivered",
+        }
+        for attempt in attempts
+    ]
+    show(records, "It was never tried.", as_json=as_json)
 
 
 @outbox.command()
@@ -109,14 +118,16 @@ def webhooks() -> None:
 
 
 @webhooks.command("list")
-def list_endpoints() -> None:
+@as_json_option
+def list_endpoints(as_json: bool) -> None:
     """All endpoints, and how they are."""
     with opened() as cascade, cascade.database.transaction() as connection:
         found = endpoints.all_of(connection)
-    table = table_of("endpoint", "url", "events", "state")
-    for endpoint in found:
-        table.add_row(endpoint.id, endpoint.url, ", ".join(endpoint.event_types) or "all", _state(endpoint))
-    console.print(table if found else "There are no endpoints. `cascade webhooks add URL` adds one.")
+    records: list[Record] = [
+        {"endpoint": one.id, "url": one.url, "events": one.event_types or ["all"], "state": _state(one)}
+        for one in found
+    ]
+    show(records, "There are no endpoints. `cascade webhooks add URL` adds one.", as_json=as_json)
 
 
 @webhooks.command()
@@ -129,7 +140,7 @@ def add(url: str, events: tuple[str, ...]) -> None:
         checked = check_url(url, cascade.settings.webhooks_allow_private)
         endpoints.insert(connection, endpoint_id, checked, [EventType(kind) for kind in events], secret)
     console.print(f"{endpoint_id} hears of events from now on. It verifies them with this secret, shown only now:")
-    console.print(secret, soft_wrap=True)
+    console.print(secret)
 
 
 @webhooks.command()
@@ -142,7 +153,7 @@ def rotate(endpoint_id: str, overlap_hours: float) -> None:
         _known(connection, endpoint_id)
         endpoints.rotate(connection, endpoint_id, secret, overlap_hours * 3600)
     console.print(f"{endpoint_id} has a new secret; the old one signs too for {overlap_hours:g} hours:")
-    console.print(secret, soft_wrap=True)
+    console.print(secret)
 
 
 @webhooks.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cascade.cli.terminal import console, opened, table_of
+from cascade.cli.terminal import Record, as_json_option, console, opened, show
 from cascade.store import keys as store
 from cascade.store.keys import Scope
 
@@ -21,25 +21,27 @@ def add(name: str, scopes: tuple[str, ...]) -> None:
     """Make a key. It is shown once; what it reports is stored under NAME."""
     with opened() as cascade, cascade.database.transaction() as connection:
         key = store.add(connection, name, [Scope(scope) for scope in scopes])
-    console.print(key, soft_wrap=True, highlight=False)
+    console.print(key)
     console.print("Keep it now: only its hash is stored, and it is never shown again.")
 
 
 @keys.command("list")
-def list_keys() -> None:
+@as_json_option
+def list_keys(as_json: bool) -> None:
     """Every key there is or was."""
     with opened() as cascade, cascade.database.transaction() as connection:
         known = store.all_keys(connection)
-    table = table_of("name", "scopes", "made", "last used", "revoked")
-    for key in known:
-        table.add_row(
-            key.name,
-            ", ".join(key.scopes),
-            f"{key.created_at:%Y-%m-%d %H:%M}",
-            f"{key.used_at:%Y-%m-%d %H:00}" if key.used_at else "never",
-            f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "",
-        )
-    console.print(table if known else "There are no keys.")
+    records: list[Record] = [
+        {
+            "name": key.name,
+            "scopes": list(key.scopes),
+            "made_at": key.created_at,
+            "last_used": f"{key.used_at:%Y-%m-%dT%H:00Z}" if key.used_at else None,
+            "revoked_at": key.revoked_at,
+        }
+        for key in known
+    ]
+    show(records, "There are no keys.", as_json=as_json)
 
 
 @keys.command()

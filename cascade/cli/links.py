@@ -8,7 +8,7 @@ import click
 import segno
 
 from cascade.checkout import Wish
-from cascade.cli.terminal import console, opened, table_of
+from cascade.cli.terminal import Record, as_json_option, console, opened, show
 from cascade.domain.links import MOST_MINUTES, address, in_metamask
 from cascade.store import links as store
 
@@ -45,7 +45,7 @@ def link(
             )
         url = address(cascade.settings.base_url, made.token)
     for line in (url, in_metamask(url), f"{made.id} manages it."):
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line)
     drawn = StringIO()
     segno.make(url, error="m").terminal(drawn, compact=True)
     click.echo(drawn.getvalue(), nl=False)
@@ -53,27 +53,28 @@ def link(
 
 @link.command("list")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, help="How many, the newest first.")
-def list_links(limit: int) -> None:
+@as_json_option
+def list_links(limit: int, as_json: bool) -> None:
     """Links, the newest first."""
     with opened() as cascade, cascade.database.transaction() as connection:
         found = [(use, cascade.links.state(connection, use)) for use in store.newest(connection, limit=limit)]
         base_url = cascade.settings.base_url
-    table = table_of("id", "for", "citizen", "use", "state", "orders", "paid", "made", "until", "address")
-    for use, state in found:
-        known = use.link
-        table.add_row(
-            known.id,
-            known.package or f"{known.usd_amount} USD",
-            known.citizen_id or "is asked",
-            "once" if known.single_use else "many",
-            state,
-            str(use.opened),
-            str(use.paid),
-            f"{known.created_at:%Y-%m-%d %H:%M}",
-            f"{known.expires_at:%Y-%m-%d %H:%M}" if known.expires_at else "",
-            address(base_url, known.token),
-        )
-    console.print(table if found else "There are no payment links.")
+    records: list[Record] = [
+        {
+            "id": use.link.id,
+            "for": use.link.package or f"{use.link.usd_amount} USD",
+            "citizen_id": use.link.citizen_id,
+            "use": "once" if use.link.single_use else "many",
+            "state": state,
+            "orders": use.opened,
+            "paid": use.paid,
+            "made_at": use.link.created_at,
+            "until": use.link.expires_at,
+            "address": address(base_url, use.link.token),
+        }
+        for use, state in found
+    ]
+    show(records, "There are no payment links.", as_json=as_json)
 
 
 @link.command()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
 from rich.progress import Progress
 
 from cascade import exchange
-from cascade.cli.terminal import console, opened, table_of
+from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
+from cascade.domain.rates import Contribution
 from cascade.domain.signals import MICRO, Observation
 from cascade.exchange import Replayed
 from cascade.store import rates
@@ -22,12 +24,19 @@ def rate() -> None:
     """The ducat's rate: how it stands, and whether its history can be repeated."""
 
 
-@rate.command()
-def show() -> None:
+@rate.command("show")
+@as_json_option
+def show_rate(as_json: bool) -> None:
     """The rate of the moment, and why it is what it is."""
     with opened() as cascade, cascade.database.transaction() as connection:
         now = exchange.quotation(connection, cascade.formula)
     tick = now.tick
+    reasons = [record for part, seen in exchange.explained(tick) for record in _reasons(part, seen)] if tick else []
+    if as_json:
+        told: dict[str, object] = {"usd_per_ducat": str(now.rate), "tick_at": tick and tick.at}
+        told |= {"target_usd": tick and str(tick.move.target), "formula": tick and tick.formula}
+        show_json({**told, "late_s": now.overdue_seconds, "inputs": reasons})
+        return
     if tick is None:
         console.print(f"{now.rate} USD per ducat; no tick was written yet: does a rate keeper run?")
         return
@@ -37,20 +46,26 @@ def show() -> None:
     )
     if now.overdue_seconds:
         console.print(f"The next tick is {now.overdue_seconds} s late: does a rate keeper run?")
-    table = table_of("input", "state", "sources", "now", "usual", "age", "adds USD")
-    for column in (table.columns[0], table.columns[1], table.columns[-1]):
-        column.no_wrap = True  # in a narrow terminal the names of sources are folded instead
-    for contribution, seen in exchange.explained(tick):
-        table.add_row(
-            contribution.input,
-            contribution.state,
-            "\n".join(one.source for one in seen),
-            "\n".join(_plain(one.now_micro) for one in seen),
-            "\n".join(_usual(one) for one in seen),
-            "\n".join(f"{one.age_seconds} s" for one in seen),
-            f"{contribution.nano_usd / 10**9:+.6f}",
-        )
-    console.print(table)
+    show(reasons, "The tick saw nothing.")
+
+
+def _reasons(part: Contribution, seen: Sequence[Observation]) -> list[Record]:
+    """An input with what was seen of it, a record for each source; one without a source where nothing was seen."""
+    said: Record = {"input": part.input, "state": part.state}
+    adds: Record = {"adds_usd": f"{part.nano_usd / 10**9:+.6f}"}
+    if not seen:
+        return [{**said, "source": None, "now": None, "usual": None, "age_s": None, **adds}]
+    return [
+        {
+            **said,
+            "source": one.source,
+            "now": _plain(one.now_micro),
+            "usual": _usual(one),
+            "age_s": one.age_seconds,
+            **adds,
+        }
+        for one in seen
+    ]
 
 
 @rate.command()
@@ -76,13 +91,15 @@ def _say_difference(replayed: Replayed) -> None:
     assert tick is not None  # noqa: S101 - the caller has looked
     assert move is not None  # noqa: S101 - both are there or none
     console.print(f"Tick {replayed.ticks:,}, of {tick.at:%Y-%m-%d %H:%M:%S} UTC, formula {tick.formula}, differs:")
-    table = table_of("", "stored", "computed")
-    table.add_row("rate", str(tick.rate), str(move.rate))
-    table.add_row("target", str(tick.move.target), str(move.target))
+    records: list[Record] = [
+        {"differs": "rate", "stored": str(tick.rate), "computed": str(move.rate)},
+        {"differs": "target", "stored": str(tick.move.target), "computed": str(move.target)},
+    ]
     for stored, computed in zip(tick.move.contributions, move.contributions, strict=False):
         if stored != computed:
-            table.add_row(stored.input, f"{stored.nano_usd} nano-USD", f"{computed.nano_usd} nano-USD")
-    console.print(table)
+            both = (f"{one.nano_usd} nano-USD" for one in (stored, computed))
+            records.append({"differs": stored.input, **dict(zip(("stored", "computed"), both, strict=True))})
+    show(records, "Nothing differs.")
     if move == tick.move:
         console.print("Its numbers are right, but it does not follow the tick before it: a tick in between is missing.")
 
