@@ -146,6 +146,12 @@ def watcher(cascade: Cascade, chain: Node) -> Watcher:
     )
 
 
+def followed_streams(cascade: Cascade) -> list[str]:
+    """Return the names of the checkpoints that this configuration moves; all others are of earlier ones."""
+    followed = _router(cascade.deployment)
+    return [followed.stream, *([followed.deposits_stream] if cascade.settings.has_relayer else [])]
+
+
 def card_worker(cascade: Cascade) -> CardWorker | None:
     """The worker that books what Stripe tells; None when no cards are taken."""
     if cascade.card is None:

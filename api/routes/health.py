@@ -9,13 +9,12 @@ from fastapi import APIRouter, Response
 from api.dependencies import System
 from api.health_schemas import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut
 from api.problems import documented
-from cascade import exchange
+from cascade import bootstrap, exchange
 from cascade.exchange import Quotation
 from cascade.store import cursors, inbox, outbox, relay_transactions
 from cascade.store.inbox import InboxHealth
 from cascade.store.outbox import DestinationHealth
 from cascade.store.relay_transactions import SenderHealth
-from cascade.workers.watcher import DEPOSITS
 
 CARD_ALARM_SECONDS = 900
 """An event that has waited for longer, or a list of events that was not read for longer, is worth an alarm."""
@@ -37,7 +36,8 @@ def health(cascade: System, response: Response) -> HealthOut:
         return HealthOut(status="down", database=False, streams=[])
     with cascade.database.transaction() as connection:
         relays = cascade.settings.has_relayer
-        streams = [s for s in cursors.health(connection) if relays or not s.stream.startswith(DEPOSITS)]
+        followed = bootstrap.followed_streams(cascade)
+        streams = [stream for stream in cursors.health(connection) if stream.stream in followed]
         relayer = _relayer(relay_transactions.health(connection, cascade.deployment.chain.chain_id)) if relays else None
         card = _card(inbox.health(connection)) if cascade.card is not None else None
         destinations = [_destination(destination) for destination in outbox.health(connection)]

@@ -10,7 +10,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from cascade import __version__
-from cascade.cli import books, deliveries, keys, links, rates, running
+from cascade.cli import books, deliveries, keys, links, rates, running, streams
 from cascade.errors import CascadeError
 
 
@@ -37,7 +37,7 @@ for command in (
         books.inbox,
         books.status,
     ),
-    *(books.audit, deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys, links.link),
+    *(books.audit, deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys, links.link, streams.streams),
 ):
     cli.add_command(command)
 

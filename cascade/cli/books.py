@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from cascade import exchange
+from cascade import bootstrap, exchange
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
 from cascade.domain.payments import Rail
 from cascade.domain.reversals import UNMATCHED_NEXT_STEP
@@ -182,6 +182,8 @@ def status(as_json: bool) -> None:
         )
         return
     show(streams, "No router has been followed yet.")
+    for name in sorted({str(stream["stream"]) for stream in streams} - set(bootstrap.followed_streams(cascade))):
+        console.print(f"{name} is not what this configuration follows: see `cascade streams`.")
     _say_stripe(stripe)
     since = f"since {rate.tick.at:%Y-%m-%d %H:%M:%S} UTC" if rate.tick else "before the first tick"
     late = f"; the next tick is {rate.overdue_seconds} s late" if rate.overdue_seconds else ""

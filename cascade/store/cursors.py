@@ -230,5 +230,23 @@ def health(connection: Conn) -> list[StreamHealth]:
     return [StreamHealth(**row) for row in rows]
 
 
+def retire(connection: Conn, stream: str) -> bool:
+    """Forget a stream's checkpoint and what was seen above it; what is booked stays.
+
+    Followed again, it is read from its beginning, and every movement is found booked.
+
+    Returns:
+        False when there is no such stream, or somebody follows it.
+    """
+    found = connection.execute(
+        "SELECT FROM chain_cursors WHERE stream = %s AND leased_until < clock_timestamp() FOR UPDATE", (stream,)
+    ).fetchone()
+    if found is None:
+        return False
+    connection.execute("DELETE FROM chain_sightings WHERE stream = %s", (stream,))
+    connection.execute("DELETE FROM chain_cursors WHERE stream = %s", (stream,))
+    return True
+
+
 def _cursor(row: Row) -> Cursor:
     return Cursor(row["stream"], row["height"], bytes(row["hash"]), row["last_seq"], row["epoch"])

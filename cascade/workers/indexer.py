@@ -53,6 +53,11 @@ class Router:
         """The name of its checkpoint."""
         return f"chain:{self.chain_id}:{self.address}"
 
+    @property
+    def deposits_stream(self) -> str:
+        """The name of the checkpoint up to which plain transfers to its deposit addresses are read."""
+        return f"deposits:{self.chain_id}:{self.address}"
+
 
 class Indexer:
     """Books a router's payments and refunds, from its deployment on.

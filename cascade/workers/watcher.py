@@ -26,8 +26,6 @@ from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
 
-DEPOSITS = "deposits:"
-"""How the names of its checkpoints begin."""
 MOST_RECIPIENTS = 500
 """That a node is asked to pick; more make the question longer than many take."""
 _RANGE_OF_ALL = 64
@@ -74,7 +72,7 @@ class Watcher:
         self._longest_range = log_range_blocks
         self._range = log_range_blocks
         self._name = secrets.token_hex(8)
-        self._stream = f"{DEPOSITS}{router.chain_id}:{router.address}"
+        self._stream = router.deposits_stream
 
     def run(self, stop: Event) -> None:
         """Look, store, wait, until told to stop.

@@ -20,6 +20,7 @@ from cascade.store.database import Database
 from tests.purchases import NOWHERE
 
 INTENT = "/api/payments/crypto-payment-intent"
+FOLLOWED = f"chain:137:{NOWHERE.router}"
 MERCHANT = {"citizen_id": "Marco_Polo", "package": "merchant", "token": "USDC"}
 
 
@@ -214,7 +215,7 @@ def test_a_citizen_who_never_bought_holds_nothing(environment: Path, monkeypatch
 def test_health_says_when_nobody_books(client: TestClient, database: Database) -> None:
     assert client.get("/health").json()["status"] == "degraded"  # no indexer has ever run
     with database.transaction() as connection:
-        cursors.start(connection, "chain:137:x", 5, b"\1" * 32, 0)
+        cursors.start(connection, FOLLOWED, 5, b"\1" * 32, 0)
     body = client.get("/health").json()
     assert body["streams"][0]["standing_still"] is True
     assert body["streams"][0]["finality_lag_seconds"] > 10**9
@@ -224,11 +225,11 @@ def test_health_is_ok_only_when_somebody_books_and_finality_is_fresh(client: Tes
     with database.transaction() as connection:
         now = connection.execute("SELECT extract(epoch FROM now())::bigint AS now").fetchone()
         assert now is not None
-        cursors.start(connection, "chain:137:x", 5, b"\1" * 32, now["now"])
-        cursors.lease(connection, "chain:137:x", "me", 60)
+        cursors.start(connection, FOLLOWED, 5, b"\1" * 32, now["now"])
+        cursors.lease(connection, FOLLOWED, "me", 60)
     assert client.get("/health").json()["status"] == "ok"
     with database.transaction() as connection:
-        cursors.set_alarm(connection, "chain:137:x", "SequenceGap: secret details")
+        cursors.set_alarm(connection, FOLLOWED, "SequenceGap: secret details")
     answer = client.get("/health")
     assert (answer.status_code, answer.json()["status"]) == (503, "degraded")
     assert "secret" not in answer.text
