@@ -23,8 +23,8 @@ def streams(context: click.Context, as_json: bool) -> None:
         {
             "stream": stream.stream,
             "height": stream.height,
-            "behind": stream.behind_blocks,
-            "final_block_at": stream.finalized_at,
+            "behind_blocks": stream.behind_blocks,
+            "last_final_block_at": stream.finalized_at,
             "configured": stream.stream in followed,
             "led": stream.led,
             "alarm": stream.alarm,
