@@ -55,6 +55,14 @@ class RateOut(Body):
     standing_still: Annotated[bool, Field(description="It has been missing for too long: orders keep the old rate")]
 
 
+class WorkerOut(Body):
+    """How the workers of one kind do that were heard of lately."""
+
+    worker: str
+    standing_still: Annotated[bool, Field(description="One of them meets the same fault again and again")]
+    fault: Annotated[str | None, Field(description="Its class; `cascade status` says more")] = None
+
+
 class HealthOut(Body):
     """Whether the system works, and how far it has read."""
 
@@ -65,3 +73,4 @@ class HealthOut(Body):
     outbox: list[DestinationOut] = Field(default_factory=list)
     rate: RateOut | None = None
     relayer: RelayerOut | None = None
+    workers: list[WorkerOut] = Field(default_factory=list)

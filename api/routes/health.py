@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 
 from api.dependencies import System
-from api.health_schemas import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut
+from api.health_schemas import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut, WorkerOut
 from api.problems import documented
 from cascade import bootstrap, exchange
 from cascade.exchange import Quotation
-from cascade.store import cursors, inbox, outbox, relay_transactions
+from cascade.store import cursors, heartbeats, inbox, outbox, relay_transactions
 from cascade.store.inbox import InboxHealth
 from cascade.store.outbox import DestinationHealth
 from cascade.store.relay_transactions import SenderHealth
@@ -42,6 +42,10 @@ def health(cascade: System, response: Response) -> HealthOut:
         card = _card(inbox.health(connection)) if cascade.card is not None else None
         destinations = [_destination(destination) for destination in outbox.health(connection)]
         rate = _rate(exchange.quotation(connection, cascade.formula))
+        workers = [
+            WorkerOut(worker=w.worker, standing_still=w.fault is not None, fault=w.fault)
+            for w in heartbeats.health(connection)
+        ]
     now = datetime.now(UTC)
     out = [
         StreamOut(
@@ -58,6 +62,7 @@ def health(cascade: System, response: Response) -> HealthOut:
     well = well and not (card is not None and card.standing_still)
     well = well and not any(destination.standing_still for destination in destinations) and not rate.standing_still
     well = well and not (relayer is not None and relayer.standing_still)
+    well = well and not any(worker.standing_still for worker in workers)
     response.status_code = 200 if well else 503
     return HealthOut(
         status="ok" if well else "degraded",
@@ -67,6 +72,7 @@ def health(cascade: System, response: Response) -> HealthOut:
         outbox=destinations,
         rate=rate,
         relayer=relayer,
+        workers=workers,
     )
 
 

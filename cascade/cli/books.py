@@ -12,11 +12,12 @@ from cascade.cli.terminal import Record, as_json_option, console, opened, show, 
 from cascade.domain.payments import Rail
 from cascade.domain.reversals import UNMATCHED_NEXT_STEP
 from cascade.errors import NotFound
-from cascade.store import balances, cursors, payments, relay_transactions, reversals
+from cascade.store import balances, cursors, heartbeats, payments, relay_transactions, reversals
 from cascade.store import card as card_store
 from cascade.store import inbox as inbox_store
 from cascade.store import outbox as outbox_store
 from cascade.store.cursors import StreamHealth
+from cascade.store.heartbeats import WorkerHealth
 from cascade.store.inbox import InboxHealth
 from cascade.store.payments import BookedPayment
 from cascade.store.reversals import BookedRefund
@@ -165,6 +166,7 @@ def status(as_json: bool) -> None:
         destinations = outbox_store.health(connection)
         rate = exchange.quotation(connection, cascade.formula)
         senders = relay_transactions.health(connection, cascade.deployment.chain.chain_id)
+        workers = heartbeats.health(connection)
     if as_json:
         ticked = {
             "usd_per_ducat": str(rate.rate),
@@ -178,6 +180,7 @@ def status(as_json: bool) -> None:
                 "rate": ticked,
                 "hot_keys": [{**asdict(sender), "balance_wei": _text(sender.balance_wei)} for sender in senders],
                 "destinations": [asdict(destination) for destination in destinations],
+                "workers": [asdict(worker) for worker in workers],
             }
         )
         return
@@ -200,6 +203,13 @@ def status(as_json: bool) -> None:
             f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"
             f" {destination.oldest_seconds} s; {destination.parked} are parked, see `cascade outbox`."
         )
+    _say_workers(workers)
+
+
+def _say_workers(workers: list[WorkerHealth]) -> None:
+    for worker in workers:
+        if worker.fault is not None:
+            console.print(f"The {worker.worker} has been failing for {worker.failing_seconds} s: {worker.detail}.")
 
 
 def _stream(stream: StreamHealth) -> Record:

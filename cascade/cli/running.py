@@ -22,6 +22,8 @@ from cascade.bootstrap import Cascade
 from cascade.cli.terminal import console, opened
 from cascade.errors import CascadeError, SettingsError
 from cascade.store.database import migrate as apply_migrations
+from cascade.workers.heartbeat import Heartbeat
+from cascade.workers.patience import supervise
 
 
 @click.command()
@@ -31,18 +33,17 @@ def up() -> None:
         _migrate(cascade)
         endpoints = cascade.settings.home / "endpoints.json"
         server = _Server(_server_config(cascade), lambda: _write_endpoints(cascade, endpoints))
-        crew = _Crew(server.end)  # the API must not go on selling alone
+        crew = _Crew(cascade, server.end)  # the API must not go on selling alone
         _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the workers
-        crew.start("indexer", lambda stop: _index(cascade, stop))
-        card_worker = bootstrap.card_worker(cascade)
-        if cascade.card is not None and cascade.card.stripe.test_mode:
-            logging.getLogger(__name__).warning("Stripe is in test mode: ducats are credited for test cards")
-        if card_worker is not None:
-            crew.start("card", card_worker.run)
-        crew.start("dispatcher", bootstrap.dispatcher(cascade).run)
+        crew.start("indexer", _index)
+        if cascade.card is not None:
+            if cascade.card.stripe.test_mode:
+                logging.getLogger(__name__).warning("Stripe is in test mode: ducats are credited for test cards")
+            crew.start("card", _book_cards)
+        crew.start("dispatcher", _dispatch)
         if cascade.settings.has_relayer:
-            crew.start("relayer", lambda stop: _relay(cascade, stop))
-            crew.start("watcher", lambda stop: _watch(cascade, stop))
+            crew.start("relayer", _relay)
+            crew.start("watcher", _watch)
         _start_rate(cascade, crew)
         try:
             server.run()
@@ -66,10 +67,8 @@ def api() -> None:
 @click.command()
 def indexer() -> None:
     """Run only the indexer; a second one waits and takes over when the first is gone."""
-    stop = threading.Event()
-    _hear_signals(stop.set)
     with opened() as cascade:
-        _index(cascade, stop)
+        _work_alone(cascade, "indexer", _index)
 
 
 @click.command()
@@ -90,42 +89,33 @@ def rescan(since: int) -> None:
 @click.command()
 def relayer() -> None:
     """Run only the relayer, which sends what payers signed; a second one waits and takes over."""
-    stop = threading.Event()
-    _hear_signals(stop.set)
     with opened() as cascade:
         if not cascade.settings.has_relayer:
             raise SettingsError("CASCADE_RELAYER_KEYSTORE or CASCADE_RELAYER_KEY: is required to send for others")
-        _relay(cascade, stop)
+        _work_alone(cascade, "relayer", _relay)
 
 
 @click.command()
 def watcher() -> None:
     """Run only the watcher of deposit addresses; a second one waits and takes over."""
-    stop = threading.Event()
-    _hear_signals(stop.set)
     with opened() as cascade:
-        _watch(cascade, stop)
+        _work_alone(cascade, "watcher", _watch)
 
 
 @click.command()
 def card() -> None:
     """Run only the worker that books what Stripe tells; many may run side by side."""
-    stop = threading.Event()
-    _hear_signals(stop.set)
     with opened() as cascade:
-        worker = bootstrap.card_worker(cascade)
-        if worker is None:
+        if cascade.card is None:
             raise SettingsError("STRIPE_SECRET_KEY: is required to book payments by card")
-        worker.run(stop)
+        _work_alone(cascade, "card", _book_cards)
 
 
 @click.command()
 def dispatcher() -> None:
     """Run only the dispatcher, which delivers credits, messages, letters and webhooks; many may run side by side."""
-    stop = threading.Event()
-    _hear_signals(stop.set)
     with opened() as cascade:
-        bootstrap.dispatcher(cascade).run(stop)
+        _work_alone(cascade, "dispatcher", _dispatch)
 
 
 @click.command("rate-keeper")
@@ -134,7 +124,7 @@ def rate_keeper() -> None:
     stop = threading.Event()
     _hear_signals(stop.set)
     with opened() as cascade:
-        crew = _Crew(stop.set)
+        crew = _Crew(cascade, stop.set)
         _start_rate(cascade, crew)
         stop.wait()
         crew.stop()
@@ -164,61 +154,94 @@ def _migrate(cascade: Cascade) -> None:
         logging.getLogger(__name__).info("applied migration %s", name)
 
 
-def _index(cascade: Cascade, stop: threading.Event) -> None:
+def _work_alone(cascade: Cascade, name: str, run: _Work) -> None:
+    """Run one worker in this process until a signal stops it."""
+    stop = threading.Event()
+    _hear_signals(stop.set)
+    supervise(lambda stop, heartbeat: run(cascade, stop, heartbeat), stop, Heartbeat(name, cascade.database))
+
+
+def _index(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
     node = bootstrap.node(cascade.settings)
     try:
-        bootstrap.indexer(cascade, node).run(stop)
+        bootstrap.indexer(cascade, node).run(stop, heartbeat)
     finally:
         node.close()
 
 
-def _relay(cascade: Cascade, stop: threading.Event) -> None:
+def _relay(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
     node = bootstrap.node(cascade.settings)
     try:
         worker = bootstrap.relayer(cascade, node)
         if worker is not None:
-            worker.run(stop)
+            worker.run(stop, heartbeat)
     finally:
         node.close()
 
 
-def _watch(cascade: Cascade, stop: threading.Event) -> None:
+def _watch(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
     node = bootstrap.node(cascade.settings)
     try:
-        bootstrap.watcher(cascade, node).run(stop)
+        bootstrap.watcher(cascade, node).run(stop, heartbeat)
     finally:
         node.close()
+
+
+def _book_cards(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    worker = bootstrap.card_worker(cascade)
+    if worker is not None:
+        worker.run(stop, heartbeat)
+
+
+def _dispatch(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    bootstrap.dispatcher(cascade).run(stop, heartbeat)
+
+
+def _observe(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    worker = bootstrap.observer(cascade)
+    if worker is not None:
+        worker.run(stop, heartbeat)
+
+
+def _keep_rate(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    bootstrap.rate_keeper(cascade).run(stop, heartbeat)
 
 
 def _start_rate(cascade: Cascade, crew: _Crew) -> None:
-    observer = bootstrap.observer(cascade)
-    if observer is not None:
-        crew.start("observer", observer.run)
-    crew.start("rate keeper", bootstrap.rate_keeper(cascade).run)
+    if cascade.settings.venice_url is not None:
+        crew.start("observer", _observe)
+    crew.start("rate keeper", _keep_rate)
+
+
+_Work = Callable[[Cascade, threading.Event, Heartbeat], None]
+"""Makes a worker and runs it until told to stop."""
 
 
 class _Crew:
-    """Workers, each in a thread; when one ends, whatever ended it, the others are told."""
+    """Workers, each in a thread and started again whatever ends it; only a start that fails for good ends all.
 
-    def __init__(self, on_end: Callable[[], None]) -> None:
+    Args:
+        cascade: what they work on.
+        on_end: called when one of them cannot be started.
+    """
+
+    def __init__(self, cascade: Cascade, on_end: Callable[[], None]) -> None:
+        self._cascade = cascade
         self._on_end = on_end
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.failed = False
 
-    def start(self, name: str, run: Callable[[threading.Event], None]) -> None:
+    def start(self, name: str, run: _Work) -> None:
         """Run until told to stop."""
+        heartbeat = Heartbeat(name, self._cascade.database)
 
         def work() -> None:
             try:
-                run(self._stop)
+                supervise(lambda stop, heart: run(self._cascade, stop, heart), self._stop, heartbeat)
             except CascadeError as fault:
                 logging.getLogger(__name__).error("%s", fault)
                 self.failed = True
-            except BaseException:
-                self.failed = True
-                raise
-            finally:
                 self._on_end()
 
         thread = threading.Thread(target=work, name=name)

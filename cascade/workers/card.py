@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from itertools import islice
 from threading import Event
@@ -18,6 +19,8 @@ from cascade.errors import CascadeError, StripeError, StripeUnavailable
 from cascade.fulfillment import fulfill, reverse
 from cascade.store import card, inbox
 from cascade.store.database import Database
+from cascade.workers.heartbeat import Heartbeat, describe
+from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
 
@@ -58,21 +61,21 @@ class CardWorker:
         self._poll_seconds = poll_seconds
         self._catch_up_seconds = catch_up_seconds
         self._claim_seconds = claim_seconds
+        self._catch_up_at = 0.0
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
         """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again."""
-        catch_up_at = 0.0
-        while not stop.is_set():
-            busy = False
-            try:
-                if time.monotonic() >= catch_up_at:
-                    catch_up_at = time.monotonic() + self._catch_up_seconds
-                    self.catch_up()
-                busy = self.step()
-            except (CascadeError, psycopg.Error) as fault:
-                log.warning("%s: %s", type(fault).__name__, fault if isinstance(fault, CascadeError) else "database")
-            if not busy:
-                stop.wait(self._poll_seconds)
+        heart = heartbeat or Heartbeat("card")
+        keep_on(self._step_and_catch_up, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
+
+    def _step_and_catch_up(self) -> bool:
+        """Work through the inbox; then read Stripe's list, when it is time: a list that fails holds nothing up."""
+        busy = self.step()
+        if time.monotonic() < self._catch_up_at:
+            return busy
+        news = self.catch_up()
+        self._catch_up_at = time.monotonic() + self._catch_up_seconds
+        return busy or news > 0
 
     def step(self) -> bool:
         """Look at every intent of which something was told, and close what nobody should pay any more.
@@ -86,8 +89,8 @@ class CardWorker:
         with self._database.transaction() as connection:
             claimed = inbox.claim(connection, limit=_MOST_EVENTS, seconds=self._claim_seconds)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="card") as pool:
-            list(pool.map(self._look, claimed.keys(), claimed.values()))
-            list(pool.map(self._close, self._attempts_to_close()))
+            _finish([pool.submit(self._look, intent, events) for intent, events in claimed.items()])
+            _finish([pool.submit(self._close, attempt) for attempt in self._attempts_to_close()])
         return bool(claimed)
 
     def catch_up(self) -> int:
@@ -132,15 +135,16 @@ class CardWorker:
                 inbox.settle(connection, covered)
             if len(covered) < len(events):
                 raise StripeUnavailable("Stripe's answer does not hold yet what its event told of")
-        except (CascadeError, psycopg.Error) as fault:
+        except Exception as fault:  # of one intent: the others must not wait for it
+            if not isinstance(fault, (CascadeError, psycopg.Error)):
+                log.exception("%s", intent_id)
             self._postpone(intent_id, events, fault)
 
     def _postpone(self, intent_id: str, events: list[StripeEvent], fault: Exception) -> None:
-        # A database error's text may quote what it was given.
-        error = f"{type(fault).__name__}: {fault}" if isinstance(fault, CascadeError) else type(fault).__name__
+        error = describe(fault)
         log.warning("%s: %s", intent_id, error)
         with self._database.transaction() as connection:
-            inbox.postpone(connection, events, error[:500])  # but for those that are settled
+            inbox.postpone(connection, events, error)  # but for those that are settled
 
     def _attempts_to_close(self) -> list[CardAttempt]:
         with self._database.transaction() as connection:
@@ -152,3 +156,10 @@ class CardWorker:
             self._checkout.close(attempt)
         except StripeError as fault:  # the next step tries again; a payment that slips through goes to suspense
             log.warning("closing %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)
+
+
+def _finish(looks: Sequence[Future[None]]) -> None:
+    """Let all of them end, whatever one of them meets; then raise the first fault."""
+    wait(looks)
+    for look in looks:
+        look.result()

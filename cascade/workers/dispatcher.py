@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,8 @@ from cascade.domain.deliveries import Delivery, Problem, endpoint_of
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.store import outbox
 from cascade.store.database import Conn, Database
+from cascade.workers.heartbeat import Heartbeat
+from cascade.workers.patience import pause_after
 from cascade.workers.receivers import Books, Receiver
 
 log = logging.getLogger(__name__)
@@ -85,11 +87,11 @@ class Dispatcher:
         self._in_flight: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
         """Deliver until told to stop. Whatever goes wrong is said, waited out and tried again."""
-        asyncio.run(self._run(stop))
+        asyncio.run(self._run(stop, heartbeat or Heartbeat("dispatcher")))
 
-    async def _run(self, stop: threading.Event) -> None:
+    async def _run(self, stop: threading.Event, heartbeat: Heartbeat) -> None:
         loop = asyncio.get_running_loop()
         # Names of hosts are looked up in the default threads: one that hangs must not hold up the others.
         loop.set_default_executor(ThreadPoolExecutor(64, thread_name_prefix="lookup"))
@@ -100,39 +102,60 @@ class Dispatcher:
             self._receivers = self._make_receivers(self._books)
             listener = asyncio.create_task(self._listen())
             try:
-                await self._deliver_until(stop)
+                await self._deliver_until(stop, partial(loop.run_in_executor, threads), heartbeat)
             finally:
                 listener.cancel()
                 await self._end()
 
-    async def _deliver_until(self, stop: threading.Event) -> None:
+    async def _deliver_until(
+        self, stop: threading.Event, in_thread: Callable[..., Awaitable[None]], heartbeat: Heartbeat
+    ) -> None:
         chores_at = 0.0
         while not stop.is_set():
             self._wake.clear()
+            pause = self._poll_seconds
             try:
                 if time.monotonic() >= chores_at:
                     chores_at = time.monotonic() + _CHORES_SECONDS
                     await self._do_chores()
                 await self._start_due()
-            except psycopg.Error as fault:
-                log.warning("%s: database", type(fault).__name__)
+            except Exception as fault:  # noqa: BLE001 - told, waited out and tried again
+                await in_thread(heartbeat.fail, fault)
+                pause = pause_after(heartbeat.failures, self._poll_seconds)
+            else:
+                await in_thread(heartbeat.succeed)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
+                await asyncio.wait_for(self._wake.wait(), pause)
 
     async def _start_due(self) -> None:
-        """Start as many tries as there is room for, at each destination apart."""
+        """Start as many tries as there is room for, at each destination apart.
+
+        Raises:
+            Exception: the first that went wrong at a destination; the others went on.
+        """
+        faults = []
         for destination in await self._books(outbox.due):
-            receiver = self._receiver(destination)
-            room = min(receiver.at_once - self._in_flight[destination], _MOST_AT_ONCE - len(self._tasks))
-            if room <= 0:
-                continue
-            lease = receiver.seconds + _LEASE_MARGIN_SECONDS
-            claimed = await self._books(partial(outbox.claim, destination=destination, limit=room, seconds=lease))
-            for delivery in claimed:
-                self._in_flight[destination] += 1
-                task = asyncio.create_task(self._try(receiver, delivery))
-                self._tasks.add(task)
-                task.add_done_callback(self._note_end)
+            try:
+                await self._start(destination)
+            except psycopg.OperationalError:
+                raise
+            except Exception as fault:  # noqa: BLE001 - the others must not wait for this one
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+
+    async def _start(self, destination: str) -> None:
+        receiver = self._receiver(destination)
+        room = min(receiver.at_once - self._in_flight[destination], _MOST_AT_ONCE - len(self._tasks))
+        if room <= 0:
+            return
+        lease = receiver.seconds + _LEASE_MARGIN_SECONDS
+        claimed = await self._books(partial(outbox.claim, destination=destination, limit=room, seconds=lease))
+        for delivery in claimed:
+            self._in_flight[destination] += 1
+            task = asyncio.create_task(self._try(receiver, delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._note_end)
 
     async def _try(self, receiver: Receiver, delivery: Delivery) -> None:
         """One try, and what became of it."""
@@ -204,7 +227,9 @@ class Dispatcher:
             await asyncio.sleep(self._poll_seconds)
 
     def _hear_end(self, stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
-        stop.wait()
+        while not stop.wait(_CHORES_SECONDS):
+            if loop.is_closed():  # this run was ended by a fault; the next one has a thread of its own
+                return
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             loop.call_soon_threadsafe(self._wake.set)
 

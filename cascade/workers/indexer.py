@@ -27,6 +27,7 @@ from cascade.store import cursors
 from cascade.store.cursors import Cursor
 from cascade.store.database import Conn, Database
 from cascade.workers.deadlines import Deadlines
+from cascade.workers.heartbeat import Heartbeat, describe
 from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
@@ -101,14 +102,15 @@ class Indexer:
             range_blocks=log_range_blocks,
         )
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
         """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again.
 
         Raises:
-            DeploymentMismatch: waiting does not help; an operator has to give another record or node.
+            DeploymentMismatch: at the first step; an operator has to give another record or node.
         """
+        heart = heartbeat or Heartbeat("indexer")
         try:
-            keep_on(self.step, stop, poll_seconds=self._poll_seconds, report=self._report)
+            keep_on(self._step_or_report, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
             self._resign()
 
@@ -234,14 +236,20 @@ class Indexer:
                 cursors.replace_sightings(connection, cursor.stream, payments)
                 tell_seen(connection)
 
-    def _report(self, fault: BaseException | None) -> None:
+    def _step_or_report(self) -> bool:
+        try:
+            return self.step()
+        except (LeaseLost, NodeUnavailable, psycopg.Error):
+            raise  # when it lasts, the age of the last final block tells
+        except Exception as fault:
+            self._report(fault)
+            raise
+
+    def _report(self, fault: Exception) -> None:
         """Say what went wrong. What time alone does not mend stays visible as the stream's alarm."""
-        log.warning("%s: %s: %s", self._router.stream, type(fault).__name__, fault)
-        if isinstance(fault, (LeaseLost, NodeUnavailable, psycopg.OperationalError)):
-            return  # ordinary weather; when it lasts, the age of the last final block tells
         try:
             with self._database.transaction() as connection:
-                cursors.set_alarm(connection, self._router.stream, f"{type(fault).__name__}: {fault}"[:500])
+                cursors.set_alarm(connection, self._router.stream, describe(fault))
         except psycopg.Error as unreachable:
             log.warning("the alarm could not be stored: %s", type(unreachable).__name__)
 

@@ -6,13 +6,13 @@ import logging
 import threading
 from collections.abc import Mapping
 
-import psycopg
-
 from cascade.delivery.venice_pulse import VenicePulse
 from cascade.domain.signals import VENICE, Signal, SignalKind
 from cascade.errors import InvalidInput
 from cascade.store import orders, signals
 from cascade.store.database import Database
+from cascade.workers.heartbeat import Heartbeat
+from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +32,17 @@ class Observer:
         self._poll_seconds = poll_seconds
         self._faults: Mapping[SignalKind, str] = {}
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
         """Look until told to stop. What cannot be read is said once, and fades from the rate by itself."""
+        heart = heartbeat or Heartbeat("observer")
         try:
-            while not stop.is_set():
-                try:
-                    self.look()
-                except psycopg.OperationalError as fault:
-                    log.warning("%s: database", type(fault).__name__)
-                stop.wait(self._poll_seconds)
+            keep_on(self._look_once, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
             self._pulse.close()
+
+    def _look_once(self) -> bool:
+        self.look()
+        return False
 
     def look(self) -> int:
         """Ask once. Returns how many values were stored."""

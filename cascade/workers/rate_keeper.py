@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 
-import psycopg
-
 from cascade.domain.formula import Formula
 from cascade.exchange import TICKS_AT_ONCE, keep
 from cascade.store.database import Database
+from cascade.workers.heartbeat import Heartbeat
+from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +29,15 @@ class RateKeeper:
         self._database = database
         self._formula = formula
 
-    def run(self, stop: threading.Event) -> None:
-        """Keep the rate until told to stop. A database that does not answer is waited for.
+    def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
+        """Keep the rate until told to stop. Whatever goes wrong is said, waited out and tried again.
 
         Raises:
-            SettingsError: the formula's version was used with other constants.
+            SettingsError: at the first step; the formula's version was used with other constants.
         """
         wait_seconds = min(_LONGEST_WAIT_SECONDS, self._formula.tick_seconds / _LOOKS_IN_A_TICK)
-        while not stop.is_set():
-            try:
-                if self.keep_once() == TICKS_AT_ONCE:
-                    continue
-            except psycopg.OperationalError as fault:
-                log.warning("%s: database", type(fault).__name__)
-            stop.wait(wait_seconds)
+        heart = heartbeat or Heartbeat("rate keeper")
+        keep_on(lambda: self.keep_once() == TICKS_AT_ONCE, stop, poll_seconds=wait_seconds, heartbeat=heart)
 
     def keep_once(self) -> int:
         """Write what is due, as much as fits into one transaction. Returns how many ticks."""

@@ -19,7 +19,6 @@ import psycopg
 from cascade.domain.fees import FeePolicy, Fees
 from cascade.domain.orders import ChainTerms
 from cascade.domain.relay import Refusal, RelayItem, RelayKind
-from cascade.errors import LeaseLost, NodeUnavailable
 from cascade.rails import router_calls
 from cascade.rails.broadcast import Look, Receipt, look, send
 from cascade.rails.hot_key import Signed, Signer, sign_call
@@ -29,6 +28,7 @@ from cascade.store import orders, relay
 from cascade.store import relay_transactions as ledger
 from cascade.store.database import Database
 from cascade.store.relay_transactions import Attempt, Lead, Unfinished
+from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
@@ -110,14 +110,15 @@ class Relayer:
         self._sent_at: dict[bytes, float] = {}
         self._taken_since: dict[int, float] = {}
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
         """Look, send, wait, until told to stop. Whatever goes wrong is said, waited out and tried again.
 
         Raises:
-            DeploymentMismatch: waiting does not help; an operator has to give another record or node.
+            DeploymentMismatch: at the first step; an operator has to give another record or node.
         """
+        heart = heartbeat or Heartbeat("relayer")
         try:
-            keep_on(self.step, stop, poll_seconds=self._poll_seconds, report=self._report)
+            keep_on(self.step, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
             self._resign()
 
@@ -285,10 +286,6 @@ class Relayer:
             alarm = f"the hot key {lead.sender} holds {now.balance_wei} wei, less than {self._policy.low_balance_wei}"
         with self._database.transaction() as connection:
             ledger.note(connection, lead, now.balance_wei, alarm)
-
-    def _report(self, fault: BaseException | None) -> None:
-        quiet = isinstance(fault, (LeaseLost, NodeUnavailable))
-        log.log(logging.INFO if quiet else logging.WARNING, "relayer: %s: %s", type(fault).__name__, fault)
 
     def _resign(self) -> None:
         try:

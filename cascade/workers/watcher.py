@@ -21,6 +21,7 @@ from cascade.rails.transfers import transfers, with_times
 from cascade.store import cursors, deposits, relay
 from cascade.store.cursors import Cursor
 from cascade.store.database import Database
+from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.indexer import Router
 from cascade.workers.patience import keep_on
 
@@ -74,14 +75,15 @@ class Watcher:
         self._name = secrets.token_hex(8)
         self._stream = router.deposits_stream
 
-    def run(self, stop: Event) -> None:
+    def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
         """Look, store, wait, until told to stop.
 
         Raises:
-            DeploymentMismatch: waiting does not help; an operator has to give another record or node.
+            DeploymentMismatch: at the first step; an operator has to give another record or node.
         """
+        heart = heartbeat or Heartbeat("watcher")
         try:
-            keep_on(self.step, stop, poll_seconds=self._poll_seconds, report=self._report)
+            keep_on(self.step, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
             self._resign()
 
@@ -153,9 +155,6 @@ class Watcher:
                         on_chain_order_id=one.on_chain_order_id,
                         token_address=one.token_address,
                     )
-
-    def _report(self, fault: BaseException | None) -> None:
-        log.warning("%s: %s: %s", self._stream, type(fault).__name__, fault)
 
     def _resign(self) -> None:
         try:
