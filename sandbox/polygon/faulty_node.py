@@ -19,6 +19,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -43,12 +44,14 @@ class _Answer:
 class FaultyNode:
     """The proxy, on a free port of 127.0.0.1. `faults` holds its switches, `calls` counts requests by method."""
 
-    def __init__(self, upstream_url: str, seed: int = 0) -> None:
+    def __init__(self, upstream_url: str, seed: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
         self.faults = Faults()
         self.calls: Counter[str] = Counter()
         self._upstream: Final = httpx.Client(base_url=upstream_url, timeout=60, trust_env=False)
         self._random = random.Random(seed)
         self._requests = 0
+        self._clock = clock
+        self._second = (0, 0)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
@@ -85,17 +88,28 @@ class FaultyNode:
             turn = self._requests
             self.calls.update(request["method"] for request in requests)
             struck = self._random.random() < faults.http_error_rate
+            over_limit = self._is_over_limit(faults)
         if faults.answers_after_seconds:
             self._dawdle(faults.answers_after_seconds)
         if faults.hangs_up:
             return None
         if struck:
             return _Answer(faults.http_error_status, b"the endpoint is having a bad day")
+        if over_limit:
+            return _Answer(429, b"too many requests in this second")
         behind = faults.backends_behind if turn % 2 == 0 else 0
         answers = self._answer_all(requests, faults, behind)
         if isinstance(document, list):
             return _Answer(200, json.dumps(self._disturb_batch(answers, faults)).encode())
         return _Answer(200, json.dumps(answers[0]).encode())
+
+    def _is_over_limit(self, faults: Faults) -> bool:
+        """Count one request in the second of the clock that it came in."""
+        second, count = int(self._clock()), 0
+        if self._second[0] == second:
+            count = self._second[1]
+        self._second = (second, count + 1)
+        return faults.requests_per_second is not None and count >= faults.requests_per_second
 
     def _answer_all(self, requests: list[Json], faults: Faults, behind: int) -> list[Json]:
         backend = Backend(self._ask, behind)
@@ -103,7 +117,7 @@ class FaultyNode:
         for request in requests:
             with self._lock:
                 struck = self._random.random() < faults.rpc_error_rate
-            error = {"code": -32603, "message": "internal error"} if struck else refusal(request, faults, backend)
+            error = faults.rpc_error if struck else refusal(request, faults, backend)
             answer: Json = {"jsonrpc": "2.0", "id": request.get("id")}
             if error is not None:
                 answers.append(answer | {"error": error})

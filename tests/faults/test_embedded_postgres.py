@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from sandbox import postgres
+from sandbox.ports import free_port
 from sandbox.postgres import DatabaseFailed, DatabaseInUse, EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
@@ -137,3 +138,19 @@ def test_damaged_data_is_refused_with_the_servers_words(tmp_path: Path) -> None:
     with pytest.raises(DatabaseFailed, match="pg_control"):
         EmbeddedPostgres.start(tmp_path)
     assert not any(psutil.pid_exists(pid) for pid in server_pids(tmp_path))
+
+
+def test_listens_on_tcp_when_a_port_is_named(tmp_path: Path) -> None:
+    port = free_port()
+    server = EmbeddedPostgres.start(tmp_path, port)
+    try:
+        assert server.url == f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        commit(server.url, 1)
+        assert psutil.Process(server.pid).cwd() == str(tmp_path / "data")
+    finally:
+        server.stop()
+    again = EmbeddedPostgres.start(tmp_path, port)
+    try:
+        assert kept(again.url) == [1]
+    finally:
+        again.stop()

@@ -107,6 +107,18 @@ def test_log_range_limit(node: FaultyNode, rpc: Rpc) -> None:
         rpc("eth_getLogs", EVERYTHING)
 
 
+def test_requests_in_a_second_are_limited(chain: LocalPolygon) -> None:
+    now = [100.0]
+    with FaultyNode(chain.rpc_url, clock=lambda: now[0]) as node:
+        node.faults.requests_per_second = 3
+        statuses = [post(node, BATCH).status_code for _ in range(5)]
+        assert statuses == [200, 200, 200, 429, 429]
+        now[0] = 100.9
+        assert post(node, BATCH[0]).headers["Retry-After"] == "1"
+        now[0] = 101.0
+        assert post(node, BATCH[0]).status_code == 200
+
+
 def test_errors_of_transport(node: FaultyNode, rpc: Rpc) -> None:
     node.faults.http_error_rate = 1
     limited = post(node, BATCH[0])
@@ -118,6 +130,8 @@ def test_errors_of_transport(node: FaultyNode, rpc: Rpc) -> None:
     node.faults = Faults(rpc_error_rate=1)
     with pytest.raises(NodeError, match="internal error"):
         rpc("eth_chainId")
+    node.faults.rpc_error = {"code": -32005, "message": "limit exceeded"}
+    assert post(node, BATCH[0]).json()["error"] == {"code": -32005, "message": "limit exceeded"}
     node.faults = Faults(hangs_up=True)
     with pytest.raises(httpx.RemoteProtocolError):
         post(node, BATCH[0])
