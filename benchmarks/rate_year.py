@@ -144,7 +144,7 @@ def follow(formula: Formula, world: World, on_day: Callable[[], None]) -> Result
 
 def worlds() -> list[World]:
     """The five years."""
-    chance = random.Random(2026)  # noqa: S311 - no secret hangs on it
+    chance = random.Random(2026)
     return [_calm(chance), _rising(chance), _crash(chance), _silent(chance), _adversarial(chance)]
 
 
