@@ -9,9 +9,9 @@ from pydantic import Field
 
 from api.schemas import Body, OrderId, Plain
 from cascade.card_checkout import CardPayment
-from cascade.checkout import OrderView
 from cascade.domain.card import CardIntent, IntentStatus
 from cascade.domain.orders import OrderStatus
+from cascade.order_view import OrderView
 
 
 class CardPaymentOut(Body):

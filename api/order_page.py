@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 from api.order_schemas import OrderOut
 from cascade.bootstrap import Cascade
-from cascade.checkout import OrderView
 from cascade.domain.card import IntentStatus
 from cascade.domain.events import EventType
 from cascade.domain.links import in_metamask
 from cascade.domain.money import DUCAT, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.relay import RelayKind, RelayState
+from cascade.order_view import OrderView
 
 
 class Phase(StrEnum):
@@ -23,7 +23,7 @@ class Phase(StrEnum):
 
     OPEN = "open"
     PART = "part"
-    """A part of the price has come: the rest can be transferred, or the whole price be paid, which brings more."""
+    """A part of the price has come: the rest can be transferred."""
     RETURNED = "returned"
     """Stripe has sent the payer back. That says nothing by itself: only Stripe's word counts."""
     SENDING = "sending"

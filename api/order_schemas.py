@@ -9,7 +9,6 @@ from pydantic import Field
 
 from api.schemas import Address, Body, Hash, OrderId, Plain, Signed, Units, hexadecimal
 from cascade.chains import Chain
-from cascade.checkout import OrderView
 from cascade.delivery.texts import amount as exact
 from cascade.domain.card import CaseKind, IntentStatus
 from cascade.domain.deliveries import CreditState
@@ -18,6 +17,7 @@ from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason
 from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
 from cascade.domain.reversals import ReversalKind
+from cascade.order_view import OrderView
 from cascade.rails.chain import deposit_address, transfer_uri
 from cascade.store.deposits import Arrival
 from cascade.store.reversals import BookedReversal

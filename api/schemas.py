@@ -10,10 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from api.amounts import amount_schema, plain_amount
 from cascade.card_checkout import CardCheckout
-from cascade.checkout import Checkout, OrderView, Wish
+from cascade.checkout import Checkout, Wish
 from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.rates import Rate
+from cascade.order_view import OrderView
 from cascade.rails.chain import deposit_address, payment_calls, transfer_uri
 
 Units = Annotated[str, Field(pattern=r"^\d+$", description="Smallest units of the asset", examples=["250000000"])]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from cascade.domain.card import CardAttempt, Flow
 from cascade.domain.orders import Order, OrderStatus, check_payable
 from cascade.errors import NotPayable, StripeFailed, StripeRefused
+from cascade.order_view import check_beginning
 from cascade.rails.stripe import Begun, Stripe
 from cascade.store import card, orders
 from cascade.store.database import Conn, Database
@@ -58,6 +59,7 @@ class CardCheckout:
         with self.database.transaction() as connection:
             order = orders.lock(connection, order_id)
             assert order is not None  # noqa: S101 - its status was looked up
+            check_beginning(connection, order)
             attempt = self._usable(connection, order, flow) or self._attempt(connection, order, flow)
         begun = self._ask(order, attempt)
         if begun.is_paid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import b32encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -12,45 +12,21 @@ from cascade.chains import Deployment
 from cascade.delivery.email import check_email
 from cascade.delivery.venice import CitizenRegister
 from cascade.domain.amounts import NoAmount, read_plain
-from cascade.domain.card import CardCase, CardIntent, IntentStatus
+from cascade.domain.card import CardIntent, IntentStatus
 from cascade.domain.catalogue import Catalogue
-from cascade.domain.deliveries import CreditState, credit_state
 from cascade.domain.events import EventType
-from cascade.domain.money import DUCAT, USD, USDC, Asset, Money
-from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id, check_payable, status_of
-from cascade.domain.parts import Part, missing_of
+from cascade.domain.money import USD, USDC, Asset
+from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id
+from cascade.domain.parts import missing_of
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
 from cascade.domain.rates import START, Rate
-from cascade.domain.relay import RelayItem
 from cascade.errors import InvalidInput
 from cascade.events import record
+from cascade.order_view import OrderView, lock_payable, view_of
 from cascade.rails.chain import deposit_address, on_chain_order_id
-from cascade.store import card, contacts, cursors, deposits, orders, outbox, payments, rates, relay, reversals
-from cascade.store.cursors import Sighting
+from cascade.store import card, contacts, cursors, orders, payments, rates
 from cascade.store.database import Conn
-from cascade.store.deposits import Arrival
-from cascade.store.payments import BookedPayment
-from cascade.store.reversals import BookedReversal
-
-
-@dataclass(frozen=True, slots=True)
-class OrderView:
-    """An order with everything that a payer may see of it."""
-
-    order: Order
-    terms: Sequence[ChainTerms]
-    status: OrderStatus
-    payments: Sequence[BookedPayment] = ()
-    reversals: Sequence[BookedReversal] = ()
-    cases: Sequence[CardCase] = ()
-    sightings: Sequence[Sighting] = ()
-    intents: Sequence[CardIntent] = ()
-    credit: CreditState | None = None
-    relay: Sequence[RelayItem] = ()
-    deposits: Sequence[Arrival] = ()
-    missing: Money | None = None
-    """Of the price, once something has come by transfer; zero: all is there, and being collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +116,7 @@ class Checkout:
         if wish.order_id is not None:
             if wish != Wish(wish.order_id):
                 raise InvalidInput("order_id", "Give either an order_id, or what a citizen wants to buy, not both.")
-            view = self.view(connection, orders.by_id(connection, wish.order_id))
-            check_payable(view.status)
-            return view
+            return lock_payable(connection, wish.order_id, in_parts=True)
         if wish.citizen_id is None:
             raise InvalidInput("citizen_id", "Say which citizen gets the ducats, or give an order_id.")
         view = self.open_order(
@@ -247,56 +221,8 @@ class Checkout:
         return made
 
     def view(self, connection: Conn, order: Order) -> OrderView:
-        """How an order stands now."""
-        booked = payments.of_order(connection, order.id)
-        references = [payment.reference for payment in booked]
-        sightings = cursors.sightings_of_order(connection, order.id)
-        intents = card.intents_of_order(connection, order.id)
-        fulfilment = payments.fulfilment(booked)
-        is_credited = any(payment.grant for payment in booked)
-        credit = credit_state(outbox.credit_states(connection, order.id)) if is_credited else None
-        status = status_of(
-            order,
-            orders.clock(connection),
-            fulfilment=fulfilment,
-            # Where our ledger is the purse, the booking itself is the credit.
-            credited=self.keeps_purses or credit is CreditState.CREDITED,
-            seen=bool(sightings) or any(intent.status is IntentStatus.PROCESSING for intent in intents),
-            final=any(sighting.final for sighting in sightings),
-        )
-        terms = orders.chain_terms(connection, order.id)
-        return OrderView(
-            order,
-            terms,
-            status,
-            booked,
-            reversals.of_payments(connection, references) if references else [],
-            card.cases_of_payments(connection, references) if references else [],
-            sightings,
-            intents,
-            CreditState.CREDITED if credit and self.keeps_purses else credit,
-            relay.of_order(connection, order.id),
-            deposits.of_order(connection, order.id),
-            self._missing(connection, order, status, booked),
-        )
-
-    def _missing(
-        self, connection: Conn, order: Order, status: OrderStatus, booked: Sequence[BookedPayment]
-    ) -> Money | None:
-        """What of the price is still to come, in the stablecoin that came first; None: nothing came, or no more can.
-
-        What lies at a deposit address counts: its payer has done that much, whenever we collect it.
-        """
-        assets = self.deployment.stablecoins
-        lying = [
-            Part(Money(assets[token], units), Money(DUCAT, 0))
-            for token, units in deposits.lying_of_order(connection, order.id)
-            if token in assets
-        ]
-        come = [*payments.parts_of(booked), *lying]
-        if not come or status is OrderStatus.EXPIRED or payments.fulfilment(booked):
-            return None
-        return missing_of(order.quote, come[0].left.asset, come)
+        """Return how an order stands now."""
+        return view_of(connection, order, keeps_purses=self.keeps_purses)
 
 
 def tell_seen(connection: Conn) -> None:

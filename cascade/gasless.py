@@ -12,16 +12,16 @@ from typing import Any, Final
 from eth_utils.address import is_address, is_checksum_address, is_checksum_formatted_address, to_checksum_address
 
 from cascade.chains import Deployment
-from cascade.domain.card import IntentStatus
-from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_payable, status_of
+from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
-from cascade.errors import AuthorizationRefused, InvalidInput, NotFound
+from cascade.errors import InvalidInput
+from cascade.order_view import lock_signable, refused
 from cascade.rails import signatures
 from cascade.rails.node import Node, Reverted
 from cascade.rails.payers import UNSIGNED, Account, Look, look_at
 from cascade.rails.reverts import refusal_of
 from cascade.rails.signatures import PERMIT2
-from cascade.store import card, cursors, orders, payments, relay
+from cascade.store import orders, relay
 from cascade.store.database import Conn
 
 MAX_SIGNATURE_BYTES: Final = 2048
@@ -118,16 +118,15 @@ class Gasless:
         """Queue a payment that was checked. The same again is the one that is there.
 
         Raises:
-            AuthorizationRefused: the order is paid or expired, or the payer has had its share of the day.
+            NotFound: there is no such order.
+            AuthorizationRefused: the order is paid, also in part, or expired, or the payer has had its share today.
             NotPayable: another payment of the order is on its way.
         """
-        order = orders.lock(connection, order_id)
-        if order is None:
-            raise NotFound("There is no such order.")
+        orders.lock(connection, order_id)
         there = queued(connection, order_id, payer, signature)
         if there is not None:
             return there
-        check_open(_status(connection, order))
+        lock_signable(connection, order_id)
         relay.lock_payer(connection, payer)
         if not self.has_share(connection, payer):
             raise refused(Refusal.LIMIT)
@@ -161,44 +160,12 @@ def payer_of(deployment: Deployment, text: str) -> str:
     return str(payer)
 
 
-def refused(refusal: Refusal) -> AuthorizationRefused:
-    """The error for a reason."""
-    return AuthorizationRefused(refusal, refusal.next_step)
-
-
-def check_open(status: OrderStatus) -> None:
-    """Refuse to take a signed payment of an order that is not open.
-
-    Raises:
-        AuthorizationRefused: it is paid or expired.
-        NotPayable: a payment of it is on its way, or went back.
-    """
-    if status is OrderStatus.EXPIRED:
-        raise refused(Refusal.EXPIRED)
-    if status in _PAID:
-        raise refused(Refusal.ALREADY_PAID)
-    check_payable(status)
-
-
 def queued(connection: Conn, order_id: str, payer: str, signature: bytes) -> RelayItem | None:
     """The very payment that is asked for, if it was taken before and not refused since."""
     for item in relay.of_order(connection, order_id):
         if (item.payer, item.signature) == (payer, signature) and item.state is not RelayState.REFUSED:
             return item
     return None
-
-
-def _status(connection: Conn, order: Order) -> OrderStatus:
-    booked = payments.of_order(connection, order.id)
-    sightings = cursors.sightings_of_order(connection, order.id)
-    intents = card.intents_of_order(connection, order.id)
-    return status_of(
-        order,
-        orders.clock(connection),
-        fulfilment=next((payment.outcome for payment in booked if payment.reason is None), None),
-        seen=bool(sightings) or any(intent.status is IntentStatus.PROCESSING for intent in intents),
-        final=any(sighting.final for sighting in sightings),
-    )
 
 
 def _obstacle(look: Look) -> Refusal | None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.domain.links import MOST_MINUTES, LinkState, PaymentLink, check_opens, state_of
 from cascade.domain.orders import Order, OrderStatus, check_citizen_id
 from cascade.domain.relay import RelayState
 from cascade.errors import InvalidInput
+from cascade.order_view import OrderView
 from cascade.store import card, contacts, links, orders
 from cascade.store.database import Conn
 from cascade.store.links import LinkUse

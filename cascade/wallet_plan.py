@@ -12,17 +12,15 @@ from cascade.chains import Deployment
 from cascade.domain.fees import least_wei
 from cascade.domain.money import Asset, Money
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
-from cascade.errors import NotPayable
-from cascade.gasless import payer_of, refused
+from cascade.domain.relay import Refusal, RelayKind
+from cascade.gasless import payer_of
+from cascade.order_view import refused
 from cascade.rails import permits, signatures
 from cascade.rails.chain import Call, payment_calls
 from cascade.rails.node import Node, Reverted
 from cascade.rails.payers import Account, Look, Payer, look_at
 from cascade.rails.reverts import refusal_of
 from cascade.rails.router_calls import pay_with_permit
-
-_ALIVE: Final = (RelayState.QUEUED, RelayState.SENT)
 
 
 class Method(StrEnum):
@@ -158,16 +156,6 @@ class Wallets:
         terms = look.terms
         label = f"Pay {terms.amount.display()} {terms.token.code}"
         return Call(label, terms.router, "0x" + pay_with_permit(terms, signature).hex())
-
-
-def check_unsent(items: Sequence[RelayItem]) -> None:
-    """Refuse to begin another payment of an order while one that its payer signed is on its way.
-
-    Raises:
-        NotPayable: one is; in another stablecoin the router would take the second as well.
-    """
-    if any(item.state in _ALIVE and item.kind is not RelayKind.COLLECT for item in items):
-        raise NotPayable("A payment of this order is being sent. Wait for it instead of paying twice.")
 
 
 def best_plan(payer: Payer, *, relays: bool, token: Asset | None = None) -> Plan:

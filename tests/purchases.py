@@ -10,12 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from cascade.chains import POLYGON, Deployment
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.money import Asset, Money
 from cascade.domain.orders import ChainTerms
 from cascade.domain.payments import ConfirmedPayment, Rail
 from cascade.domain.reversals import Reversal, ReversalKind
+from cascade.order_view import OrderView
 from cascade.rails.chain import payment_calls
 from cascade.store.database import Database
 from sandbox.polygon import LocalPolygon

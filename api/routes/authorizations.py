@@ -13,8 +13,8 @@ from api.schemas import Address
 from cascade.bootstrap import Cascade
 from cascade.domain.money import USDC
 from cascade.domain.orders import ChainTerms
-from cascade.gasless import check_open, queued
-from cascade.store import orders
+from cascade.gasless import queued
+from cascade.order_view import lock_signable
 from cascade.store.database import Conn
 
 router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"])
@@ -51,6 +51,5 @@ def send_authorization(order_id: str, signed: AuthorizationIn, cascade: System, 
 
 
 def _open_terms(cascade: Cascade, connection: Conn, order_id: str, token: str) -> ChainTerms:
-    view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
-    check_open(view.status)
+    view = lock_signable(connection, order_id)
     return cascade.checkout.terms(connection, view.order, token)

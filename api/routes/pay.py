@@ -16,10 +16,11 @@ from api.order_page import Moment, context_of
 from api.pages import page
 from api.routes.shop import ask_who
 from cascade.bootstrap import Cascade
-from cascade.checkout import OrderView, Wish
+from cascade.checkout import Wish
 from cascade.domain.links import LinkState
 from cascade.domain.orders import OrderStatus
 from cascade.errors import InvalidInput, NotFound, NotPayable
+from cascade.order_view import OrderView
 from cascade.store import events, links, orders
 
 router = APIRouter(include_in_schema=False)

@@ -14,8 +14,8 @@ from api.order_schemas import OrderOut
 from api.problems import documented
 from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
 from cascade.domain.money import USDC
-from cascade.domain.orders import check_payable
 from cascade.errors import NotPayable
+from cascade.order_view import lock_payable
 from cascade.rails.chain import transfer_uri
 from cascade.store import orders
 
@@ -56,11 +56,8 @@ def transfer_picture(
     if not cascade.settings.has_relayer:
         raise NotPayable("Plain transfers are not looked for here. The operator takes them by setting a relayer's key.")
     with cascade.database.transaction() as connection:
-        view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
-        check_payable(view.status)
+        view = lock_payable(connection, order_id, in_parts=True)
         terms = cascade.checkout.terms(connection, view.order, token)
-    if view.missing is not None and not view.missing.units:
-        raise NotPayable("All of the price has come to the order's address. It is being collected.")
     uri = transfer_uri(terms, None if view.missing is None else view.missing.units)
     drawn = BytesIO()
     segno.make(uri, error="m").save(drawn, kind="svg", scale=4, light="#fff")  # dark on light, whatever is around it

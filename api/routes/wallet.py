@@ -13,10 +13,8 @@ from api.schemas import Address, CallOut
 from api.wallet_schemas import PermitIn, WalletPlanOut, call_of
 from cascade.bootstrap import Cascade
 from cascade.domain.orders import ChainTerms
-from cascade.gasless import check_open
-from cascade.store import orders
+from cascade.order_view import lock_signable
 from cascade.store.database import Conn
-from cascade.wallet_plan import check_unsent
 
 router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"])
 
@@ -49,8 +47,6 @@ def permit(order_id: str, signed: PermitIn, cascade: System) -> CallOut:
 
 def _open_terms(cascade: Cascade, connection: Conn, order_id: str) -> list[ChainTerms]:
     """What an open order asks for, in every stablecoin."""
-    view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
-    check_open(view.status)
-    check_unsent(view.relay)
+    view = lock_signable(connection, order_id)
     stablecoins = cascade.deployment.chain.stablecoins
     return [cascade.checkout.terms(connection, view.order, asset.code) for asset in stablecoins]

@@ -84,7 +84,7 @@ def weigh(
     fulfils = paid >= price
     worth = divide(quote.ducats.units * (paid if fulfils else received.units), price, Rounding.CREDIT)
     ducats = worth - sum(part.ducats.units for part in parts) if fulfils else worth
-    if ducats <= 0 or not (fulfils or _is_a_cent(received)):
+    if ducats <= 0 or not (fulfils or is_a_cent(received)):
         return SuspenseReason.SHORT
     return Grant(Money(DUCAT, ducats), quote.bonus if fulfils else Money(DUCAT, 0), fulfils)
 
@@ -107,6 +107,6 @@ def _paid_in(asset: Asset, parts: Sequence[Part]) -> int:
     return sum(part.left.units * asset.one // part.left.asset.one for part in parts)
 
 
-def _is_a_cent(received: Money) -> bool:
-    """Less is dust: it would cost a delivery and a message for next to nothing."""
+def is_a_cent(received: Money) -> bool:
+    """Whether money is worth a delivery and a message: less than a cent is dust."""
     return received.units * USD.one >= received.asset.one

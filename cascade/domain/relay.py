@@ -36,6 +36,7 @@ class Refusal(StrEnum):
     BLOCKED = "blocked"
     EXPIRED = "expired"
     ALREADY_PAID = "already_paid"
+    PART_PAID = "part_paid"
     PAUSED = "paused"
     TOKEN_CHANGED = "token_changed"
     LIMIT = "limit"
@@ -65,6 +66,7 @@ _NEXT_STEPS = {
     Refusal.BLOCKED: "The token's issuer has blocked this account. Pay from another account, or by card.",
     Refusal.EXPIRED: "The order's time is over. Open a new order.",
     Refusal.ALREADY_PAID: "The order is paid. Nothing more is to be done.",
+    Refusal.PART_PAID: "A part of the price has come by transfer. Send the rest to the order's deposit address.",
     Refusal.PAUSED: "Payments in stablecoins are paused. Pay by card, or try again later.",
     Refusal.TOKEN_CHANGED: (
         "The token signs under another name than this release knows, so a signature would be void. Approve and pay from"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cascade.chains import Deployment
-from cascade.checkout import OrderView
+from cascade.order_view import OrderView
 from cascade.rails.chain import deposit_address
 from cascade.rails.node import Node
 from cascade.store import balances, payments, reversals

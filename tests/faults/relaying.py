@@ -10,8 +10,8 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from cascade.chains import Deployment
-from cascade.checkout import OrderView
 from cascade.domain.relay import RelayItem
+from cascade.order_view import OrderView
 from cascade.rails import signatures
 from cascade.rails.hot_key import LocalKey
 from cascade.rails.node import Node

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from cascade.chains import Deployment
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.domain.orders import OrderStatus
 from cascade.errors import NodeUnavailable, ReorgBelowFinality, SequenceGap
+from cascade.order_view import OrderView
 from cascade.rails.chain import PAID_TOPIC, REFUNDED_TOPIC
 from cascade.store import cursors
 from cascade.store.database import Database

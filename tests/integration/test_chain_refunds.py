@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from psycopg.errors import IntegrityError
 
 from cascade.chains import Deployment
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.cli import cli
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
@@ -21,6 +21,7 @@ from cascade.domain.reversals import Refund
 from cascade.errors import LedgerConflict
 from cascade.fulfillment import fulfill
 from cascade.fulfillment import refund as book_refund
+from cascade.order_view import OrderView
 from cascade.rails.chain import payment_calls
 from cascade.store import balances, cursors, ledger, payments, reversals
 from cascade.store.database import Database

@@ -11,11 +11,12 @@ from click.testing import CliRunner
 
 from cascade import bootstrap
 from cascade.chains import Deployment
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.cli import cli
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, SuspenseReason
 from cascade.errors import DeploymentMismatch, NodeUnavailable
+from cascade.order_view import OrderView
 from cascade.rails import chain
 from cascade.rails.chain import deposit_address
 from cascade.rails.node import Node

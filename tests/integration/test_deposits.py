@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from cascade.chains import Deployment
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.errors import LeaseLost, NodeUnavailable
+from cascade.order_view import OrderView
 from cascade.rails.chain import deposit_address, transfer_uri
 from cascade.rails.node import Node
 from cascade.store import deposits, relay

@@ -13,8 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.checkout import OrderView
 from cascade.fulfillment import fulfill
+from cascade.order_view import OrderView
 from cascade.store.database import Database
 from tests.purchases import collected, confirmed, open_order
 

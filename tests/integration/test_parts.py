@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.checkout import Checkout, OrderView, tell_expired
+from cascade.checkout import Checkout, tell_expired
 from cascade.domain.ledger import STRIPE, Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USD, USDC, USDT, Money
 from cascade.domain.orders import OrderStatus
@@ -20,6 +20,7 @@ from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseRea
 from cascade.domain.reversals import Refund, Reversal, ReversalKind
 from cascade.errors import LedgerConflict
 from cascade.fulfillment import fulfill, refund, reverse
+from cascade.order_view import OrderView
 from cascade.store import balances, ledger, orders, payments, reversals
 from cascade.store.database import Database
 from tests.post_office import Wishes, deliver_all, rows, told

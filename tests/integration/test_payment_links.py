@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from psycopg import errors
 
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.domain.card import CardAttempt, Flow
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.links import LinkState, PaymentLink
@@ -18,6 +18,7 @@ from cascade.domain.orders import Order, OrderStatus
 from cascade.domain.payments import Outcome
 from cascade.errors import InvalidInput, NotFound, NotPayable
 from cascade.fulfillment import fulfill
+from cascade.order_view import OrderView
 from cascade.payment_links import PaymentLinks
 from cascade.store import card, links, orders
 from cascade.store.database import Database

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cascade.chains import Deployment
-from cascade.checkout import OrderView
 from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.relay import Refusal, RelayState
+from cascade.order_view import OrderView
 from cascade.rails.chain import deposit_address
 from cascade.store import relay
 from cascade.store.database import Database

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from psycopg import errors
 
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.domain.card import CardAttempt, Flow
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
@@ -17,6 +17,7 @@ from cascade.domain.payments import Outcome, Rail
 from cascade.domain.rates import Rate
 from cascade.errors import NotFound, NotPayable
 from cascade.fulfillment import fulfill
+from cascade.order_view import OrderView
 from cascade.payment_links import PaymentLinks
 from cascade.store import card, contacts, links, orders, relay
 from cascade.store.database import Database

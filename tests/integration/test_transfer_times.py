@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cascade.chains import Deployment
-from cascade.checkout import OrderView
 from cascade.domain.payments import Outcome, SuspenseReason
 from cascade.errors import NodeUnavailable
+from cascade.order_view import OrderView
 from cascade.rails.node import Node
 from cascade.rails.transfers import TRANSFER_TOPIC, last_block_before
 from cascade.store import balances, payments

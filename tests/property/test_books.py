@@ -20,11 +20,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cascade.checkout import OrderView
 from cascade.domain.money import USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
 from cascade.fulfillment import fulfill, reverse
+from cascade.order_view import OrderView
 from cascade.store import balances
 from cascade.store.database import Database
 from tests.purchases import came_again, confirmed, open_order, refund

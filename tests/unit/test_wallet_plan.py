@@ -13,12 +13,11 @@ from eth_utils.crypto import keccak
 
 from cascade.domain.fees import GWEI
 from cascade.domain.money import USDC, USDT, Asset
-from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
-from cascade.errors import NotPayable
+from cascade.domain.relay import Refusal
 from cascade.rails import permits, signatures
 from cascade.rails.node import Reverted
 from cascade.rails.payers import Account, Look, Payer
-from cascade.wallet_plan import EFFORTS, Method, Plan, best_plan, check_unsent
+from cascade.wallet_plan import EFFORTS, Method, Plan, best_plan
 from tests.unit.test_signatures import PAYER, terms_in
 
 PRICE = terms_in(USDC).units
@@ -248,25 +247,3 @@ def test_no_way_is_better_than_the_best(account: dict[str, Any], relays: bool, w
             assert both.method not in (Method.AUTHORIZATION, Method.PERMIT2)
         if account:
             assert both.method is not Method.PERMIT
-
-
-ITEM = RelayItem(1, "ord_x", b"", RelayKind.PERMIT2, "", PAYER, b"", False, RelayState.QUEUED, None, None, 0)
-
-
-@pytest.mark.parametrize("state", [RelayState.QUEUED, RelayState.SENT])
-def test_nobody_pays_beside_what_is_being_sent(state: RelayState) -> None:
-    with pytest.raises(NotPayable, match="being sent"):
-        check_unsent([replace(ITEM, state=state)])
-
-
-@pytest.mark.parametrize(
-    "item",
-    [
-        replace(ITEM, state=RelayState.REFUSED, reason=Refusal.REVERTED),
-        replace(ITEM, state=RelayState.SETTLED),
-        replace(ITEM, kind=RelayKind.COLLECT, payer=None, signature=None),
-    ],
-    ids=["refused", "settled", "a transfer"],
-)
-def test_what_is_not_being_sent_stops_nobody(item: RelayItem) -> None:
-    check_unsent([item])
