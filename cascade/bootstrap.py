@@ -171,11 +171,8 @@ def relayer(cascade: Cascade, chain: Node) -> Relayer | None:
         SettingsError: the key cannot be used.
     """
     settings, deployment = cascade.settings, cascade.deployment
-    if settings.relayer_key is not None:
-        signer = LocalKey.from_hex(settings.relayer_key.get_secret_value())
-    elif settings.relayer_keystore is not None and settings.relayer_password is not None:
-        signer = LocalKey.from_keystore(settings.relayer_keystore, settings.relayer_password.get_secret_value())
-    else:
+    signer = hot_key(settings)
+    if signer is None:
         return None
     policy = RelayPolicy(
         per_minute_wei=_wei(settings.relayer_minute_pol),
@@ -195,6 +192,19 @@ def relayer(cascade: Cascade, chain: Node) -> Relayer | None:
         poll_seconds=settings.poll_seconds,
         lease_seconds=settings.lease_seconds,
     )
+
+
+def hot_key(settings: Settings) -> LocalKey | None:
+    """Return the key that sends what payers signed; None when there is none.
+
+    Raises:
+        SettingsError: it cannot be used.
+    """
+    if settings.relayer_key is not None:
+        return LocalKey.from_hex(settings.relayer_key.get_secret_value())
+    if settings.relayer_keystore is not None and settings.relayer_password is not None:
+        return LocalKey.from_keystore(settings.relayer_keystore, settings.relayer_password.get_secret_value())
+    return None
 
 
 def rate_keeper(cascade: Cascade) -> RateKeeper:

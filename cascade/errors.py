@@ -71,6 +71,10 @@ class AuthorizationRefused(NotPayable):
         self.next_step = next_step
 
 
+class DatabaseUnreachable(CascadeError):
+    """The database does not let us in; the message says why."""
+
+
 class MigrationError(CascadeError):
     """The database holds another history of migrations than this release."""
 

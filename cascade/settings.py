@@ -14,6 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Self
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -26,6 +28,7 @@ _NAMED_BY_OTHERS = {
     "stripe_secret_key": "STRIPE_SECRET_KEY",
     "stripe_webhook_secret": "STRIPE_WEBHOOK_SECRET",
 }
+_HOSTS = re.compile(r"([^:,@]*|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?(,([^:,@]*|\[[0-9A-Fa-f:.%]+\])(:[0-9]*)?)*", re.ASCII)
 _SANDBOX_PREFIX = "CASCADE_SANDBOX_"  # not ours: they are for `make run`
 
 
@@ -156,8 +159,18 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: SecretStr) -> SecretStr:
-        if parts_of(value.get_secret_value(), many_hosts=True).scheme not in ("postgresql", "postgres"):
+        parts = parts_of(value.get_secret_value(), many_hosts=True)
+        if parts.scheme not in ("postgresql", "postgres"):
             raise ValueError("must be a PostgreSQL URL such as postgresql://user:password@host/name")
+        try:
+            conninfo_to_dict(value.get_secret_value())
+        except psycopg.Error:
+            is_readable = False
+        else:
+            # libpq takes what follows the first @ for the host: the rest of a password would be told as one.
+            is_readable = parts.netloc.count("@") < 2 and _HOSTS.fullmatch(parts.netloc.rpartition("@")[2]) is not None
+        if not is_readable:
+            raise ValueError("cannot be read: write @ : / ? # and % of the password as %40 %3A %2F %3F %23 %25")
         return value
 
     @field_validator("rpc_url")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import NoReturn
 
 import click
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from cascade import __version__
+from cascade import __version__, settings
 from cascade.cli import books, deliveries, keys, links, rates, running, streams
 from cascade.errors import CascadeError
+from cascade.store.connecting import await_database
 
 
 @click.group()
@@ -43,7 +45,7 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line; what can be expected to go wrong ends with one sentence and exit code 1."""
+    """Run the command line; what can be expected to go wrong ends with its cause as the last line, and exit code 1."""
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
@@ -52,10 +54,22 @@ def main() -> None:
         fault.show()
         sys.exit(fault.exit_code)
     except CascadeError as fault:
-        click.echo(f"cascade: {fault}", err=True)
-        sys.exit(1)
-    except (psycopg.OperationalError, PoolTimeout):
-        click.echo(
-            "cascade: DATABASE_URL: the database does not answer: is it running, and is the URL right?", err=True
-        )
-        sys.exit(1)
+        _end(str(fault))
+    except (psycopg.OperationalError, PoolTimeout) as fault:
+        _end(_why_not(fault))
+    except psycopg.errors.UndefinedTable:
+        _end("the database has not the schema of this release: run `cascade migrate`")
+
+
+def _end(cause: str) -> NoReturn:
+    click.echo(f"cascade: {cause}", err=True)
+    sys.exit(1)
+
+
+def _why_not(fault: psycopg.Error) -> str:
+    """Return why the database did not answer; ask it once more, since its pool of connections does not tell."""
+    try:
+        await_database(settings.load().database_url.get_secret_value(), 0)
+    except CascadeError as cause:
+        return str(cause)
+    return f"the database did not answer ({type(fault).__name__}), and does again: start once more"

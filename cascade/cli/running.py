@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
 import signal
-import socket
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 import click
-import uvicorn
 
-from cascade import bootstrap
+from cascade import bootstrap, readiness
 from cascade.bootstrap import Cascade
+from cascade.cli.server import Server, listen, server_config
 from cascade.cli.terminal import console, opened
 from cascade.errors import CascadeError, SettingsError
 from cascade.store.database import migrate as apply_migrations
@@ -30,9 +27,11 @@ from cascade.workers.patience import supervise
 def up() -> None:
     """Migrate, then run the API and the workers until Ctrl-C."""
     with opened() as cascade:
+        sockets = listen(cascade.settings)
         _migrate(cascade)
+        readiness.require(cascade)
         endpoints = cascade.settings.home / "endpoints.json"
-        server = _Server(_server_config(cascade), lambda: _write_endpoints(cascade, endpoints))
+        server = Server(server_config(cascade.settings), sockets, lambda: _write_endpoints(cascade, endpoints))
         crew = _Crew(cascade, server.end)  # the API must not go on selling alone
         _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the workers
         crew.start("indexer", _index)
@@ -50,18 +49,20 @@ def up() -> None:
         finally:
             endpoints.unlink(missing_ok=True)
             crew.stop()
-        if crew.failed or not server.started:
-            sys.exit(1)
+        if crew.fault is not None:
+            raise crew.fault  # told again, so that it is the last line
+        if not server.started:
+            raise CascadeError("the API did not start; its last message above says why")
 
 
 @click.command()
 def api() -> None:
     """Run only the API; many may run side by side."""
     with opened() as cascade:
-        server = uvicorn.Server(_server_config(cascade))
+        server = Server(server_config(cascade.settings), listen(cascade.settings))
         server.run()
         if not server.started:
-            sys.exit(1)
+            raise CascadeError("the API did not start; its last message above says why")
 
 
 @click.command()
@@ -128,8 +129,8 @@ def rate_keeper() -> None:
         _start_rate(cascade, crew)
         stop.wait()
         crew.stop()
-        if crew.failed:
-            sys.exit(1)
+        if crew.fault is not None:
+            raise crew.fault
 
 
 @click.command()
@@ -230,7 +231,7 @@ class _Crew:
         self._on_end = on_end
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.failed = False
+        self.fault: CascadeError | None = None
 
     def start(self, name: str, run: _Work) -> None:
         """Run until told to stop."""
@@ -241,7 +242,7 @@ class _Crew:
                 supervise(lambda stop, heart: run(self._cascade, stop, heart), self._stop, heartbeat)
             except CascadeError as fault:
                 logging.getLogger(__name__).error("%s", fault)
-                self.failed = True
+                self.fault = self.fault or fault
                 self._on_end()
 
         thread = threading.Thread(target=work, name=name)
@@ -253,41 +254,6 @@ class _Crew:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-
-
-class _Server(uvicorn.Server):
-    """A server that says when it is up."""
-
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    def end(self) -> None:
-        """Stop, at whatever moment of its life. The signal tells open streams, for which it would wait in vain."""
-        self.should_exit = True
-        signal.raise_signal(signal.SIGTERM)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen."""
-        await super().startup(sockets)
-        if self.started:
-            self._announce()
-
-
-def _server_config(cascade: Cascade) -> uvicorn.Config:
-    sys.path.insert(0, os.getcwd())  # `api` is an application beside the library, not an installed package
-    if importlib.util.find_spec("api") is None:
-        raise SettingsError(f"there is no api/ in {os.getcwd()}: start cascade in the folder of its repository")
-    return uvicorn.Config(
-        "api.main:app",
-        host=cascade.settings.host,
-        port=cascade.settings.port,
-        proxy_headers=True,
-        forwarded_allow_ips=cascade.settings.forwarded_allow_ips,
-        access_log=False,  # paths hold payment links
-        log_config=None,
-        timeout_graceful_shutdown=5,
-    )
 
 
 def _write_endpoints(cascade: Cascade, path: Path) -> None:

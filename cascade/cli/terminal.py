@@ -20,6 +20,7 @@ from rich.text import Text
 from cascade import bootstrap, settings
 from cascade.bootstrap import Cascade
 from cascade.domain.money import Money
+from cascade.store.connecting import await_database
 
 console = Console(soft_wrap=True, markup=False, highlight=False)
 """Breaks no line by itself, so that what is copied is whole, and takes no value for markup."""
@@ -41,6 +42,7 @@ _BETWEEN: Final = 3
 def opened() -> Iterator[Cascade]:
     """The system as its settings say, connected to its database."""
     cascade = bootstrap.assemble(settings.load())
+    await_database(cascade.settings.database_url.get_secret_value())
     try:
         cascade.database.open()
         yield cascade

@@ -165,6 +165,12 @@ def test_the_example_shows_the_defaults() -> None:
         ("CASCADE_VENICE_URL", "https://user:hunter2/@venice.example.org"),
         ("CASCADE_RPC_URL", "https://user:hunter2/@node.example.org"),
         ("CASCADE_SMTP_URL", "smtp://user:hunter2/@mail.example.org:587"),
+        ("DATABASE_URL", "postgresql://user:1@hunter2@localhost/x"),
+        ("DATABASE_URL", "postgresql://user:hunter2/@localhost/x"),
+        ("DATABASE_URL", "postgresql://user:hunter2%zz@localhost/x"),
+        ("DATABASE_URL", "postgresql://user:hunter2#@localhost/x"),
+        ("DATABASE_URL", "postgresql://user:hunter2?@localhost/x"),
+        ("DATABASE_URL", "postgresql://user@localhost/x?hunter2=1"),
         ("DATABASE_URL", "postgresql://user:hunter2\N{FULLWIDTH COMMERCIAL AT}localhost/x"),
     ],
 )
@@ -178,3 +184,18 @@ def test_a_refused_url_is_not_repeated(monkeypatch: pytest.MonkeyPatch, variable
 def test_an_ipv6_host_is_in_brackets_in_every_url(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     loaded = load(monkeypatch, **GOOD, CASCADE_HOST=host)
     assert (loaded.host, loaded.base_url) == ("::1", "http://[::1]:8000")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://localhost/x",
+        "postgres://user:pass@localhost:5432/x?sslmode=require",
+        "postgresql://user:p%40ss%2F@[::1]:5432/x",
+        "postgresql://a:5432,b:5433,[::1]:5434/x?target_session_attrs=read-write",
+        "postgresql://postgres@/cascade?host=%2Ftmp%2Fpg&port=5432",
+        "postgresql:///x",
+    ],
+)
+def test_what_libpq_takes_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert load(monkeypatch, **{**GOOD, "DATABASE_URL": url}).database_url.get_secret_value() == url
