@@ -124,7 +124,7 @@ def test_a_keystore(start: Start, tmp_path: Path) -> None:
     missing = tmp_path / "nothing.json"
     keystore = {"CASCADE_RELAYER_KEYSTORE": str(missing), "CASCADE_RELAYER_PASSWORD": SECRET}
     assert f"CASCADE_RELAYER_KEYSTORE: {missing}: No such file or directory" in start(**keystore)
-    missing.write_text(json.dumps(Account.encrypt("0x" + "11" * 32, "right", iterations=2)))
+    missing.write_text(json.dumps(Account.encrypt(b"\x11" * 32, "right", iterations=2)))
     assert "CASCADE_RELAYER_PASSWORD" in start(**keystore)
 
 
