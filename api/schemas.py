@@ -11,8 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from api.amounts import amount_schema, plain_amount
 from cascade.card_checkout import CardCheckout
 from cascade.checkout import Checkout, Wish
+from cascade.domain.catalogue import Catalogue
 from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.orders import ChainTerms, OrderStatus
+from cascade.domain.quotes import tiers
 from cascade.domain.rates import Rate
 from cascade.order_view import OrderView
 from cascade.rails.chain import deposit_address, payment_calls, transfer_uri
@@ -66,6 +68,13 @@ class CustomOut(Body):
     maximum_usd: Plain
 
 
+class CustomBonusOut(Body):
+    """A bonus of a custom purchase: that of a package, from its price on."""
+
+    from_usd: Plain
+    percent: Annotated[Plain, Field(description="Of the ducats bought", examples=["7.5"])]
+
+
 class PricingOut(Body):
     """Everything for sale, at the rate of the moment."""
 
@@ -73,6 +82,9 @@ class PricingOut(Body):
     tick: Annotated[datetime | None, Field(description="Of the rate; null before the first one")]
     packages: list[PackageOut]
     custom: CustomOut
+    custom_bonuses: Annotated[
+        list[CustomBonusOut], Field(description="Of custom purchases; the last one that is reached holds. Empty: none")
+    ]
     tokens: list[str]
     card: Annotated[Literal["off", "test", "live"], Field(description="test: Stripe's test mode, no money moves")]
     quote_minutes: Annotated[int, Field(description="How long an order keeps its price")]
@@ -96,6 +108,7 @@ class PricingOut(Body):
             tick=tick,
             packages=packages,
             custom=custom,
+            custom_bonuses=_custom_bonuses(checkout.catalogue, rate),
             tokens=[asset.code for asset in checkout.deployment.chain.stablecoins],
             card="off" if card is None else "test" if card.stripe.test_mode else "live",
             quote_minutes=checkout.order_minutes,
@@ -238,6 +251,14 @@ class BalanceOut(Body):
             in_venice=in_venice.plain,
             in_venice_units=str(in_venice.units),
         )
+
+
+def _custom_bonuses(catalogue: Catalogue, rate: Rate) -> list[CustomBonusOut]:
+    if not catalogue.custom_bonus:
+        return []
+    return [
+        CustomBonusOut(from_usd=Money(USD, tier.cents).plain, percent=tier.percent) for tier in tiers(catalogue, rate)
+    ]
 
 
 def calls_of(terms: ChainTerms) -> list[CallOut]:

@@ -14,9 +14,10 @@ from cascade.bootstrap import Cascade
 from cascade.checkout import Wish
 from cascade.delivery.email import check_email
 from cascade.domain.amounts import NoAmount, examples, read_typed
+from cascade.domain.catalogue import Catalogue
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import check_citizen_id
-from cascade.domain.quotes import Quote, quote_custom
+from cascade.domain.quotes import Quote, better_package, quote_custom
 from cascade.errors import InvalidInput
 
 router = APIRouter(include_in_schema=False)
@@ -113,6 +114,8 @@ def _shop(
         "maximum": catalogue.maximum,
         "examples": examples(separators(language_of(request))),
         "custom": custom,
+        "custom_bonus": catalogue.custom_bonus,
+        **_better(catalogue, custom),
         "given": _given(given),
         "problem": problem,
         "rate": str(rate),
@@ -134,8 +137,19 @@ def _show_back(request: Request, cascade: Cascade, given: Wish, wish: Wish) -> R
     check_citizen_id(wish.citizen_id or "")
     if wish.email is not None:
         check_email(wish.email)
-    context = {"quote": quote, "given": _given(given), "minutes": checkout.order_minutes}
+    context = {
+        "quote": quote,
+        **_better(checkout.catalogue, quote),
+        "given": _given(given),
+        "minutes": checkout.order_minutes,
+    }
     return page(request, "confirm.html", context)
+
+
+def _better(catalogue: Catalogue, custom: Quote | None) -> dict[str, object]:
+    """Return the package that gives more than a custom purchase, and its price."""
+    package = custom and better_package(catalogue, custom)
+    return {"better": package, "better_price": package and custom and custom.rate.price_of(package.ducats)}
 
 
 def _given(given: Wish) -> dict[str, str]:

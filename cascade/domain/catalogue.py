@@ -31,11 +31,13 @@ class Catalogue:
         packages: by id, in the order of the file.
         minimum: least custom purchase, in US dollars.
         maximum: largest custom purchase, in US dollars.
+        custom_bonus: a custom purchase gets the bonus rate of the best package that its amount would pay for.
     """
 
     packages: Mapping[str, Package]
     minimum: Money
     maximum: Money
+    custom_bonus: bool = False
 
     @classmethod
     def from_toml(cls, text: str) -> Catalogue:
@@ -49,6 +51,7 @@ class Catalogue:
             packages = [_package(entry) for entry in data["packages"]]
             minimum = _amount(data["custom"], "minimum_usd", USD)
             maximum = _amount(data["custom"], "maximum_usd", USD)
+            custom_bonus = data["custom"].get("bonus", False)
         except KeyError as missing:
             raise SettingsError(f"catalogue: {missing} is missing") from None
         except (ValueError, TypeError) as fault:  # tomllib's own error is a ValueError
@@ -58,7 +61,9 @@ class Catalogue:
             raise SettingsError("catalogue: two packages have the same id")
         if not Money(USD, 0) < minimum or maximum < minimum:
             raise SettingsError(f"catalogue: custom purchases from {minimum} to {maximum} USD make no range")
-        return cls(by_id, minimum, maximum)
+        if not isinstance(custom_bonus, bool):
+            raise SettingsError(f"catalogue: bonus = {custom_bonus!r} of custom purchases must be true or false")
+        return cls(by_id, minimum, maximum, custom_bonus)
 
     def package(self, package_id: str) -> Package:
         """The package with this id; upper and lower case are the same.

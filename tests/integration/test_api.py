@@ -83,7 +83,7 @@ def test_an_intent_holds_all_that_a_wallet_needs(client: TestClient) -> None:
         ({"usd_amount": "25.01", "token": "USDT"}, "25010000", "250.1"),
         ({"usd_amount": 25.01}, "25010000", "250.1"),  # a JSON number is read as it is written
         ({"usd_amount": 19.99}, "19990000", "199.9"),
-        ({"usd_amount": 10000}, "10000000000", "100000"),
+        ({"usd_amount": 10000}, "10000000000", "100000"),  # and 15,000 of bonus
         ({"package": "Starter", "token": "usdc"}, "10000000", "100"),
     ],
 )

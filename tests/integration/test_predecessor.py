@@ -58,8 +58,10 @@ def test_errors_were_swallowed_with_a_200_so_stripe_never_repeated(card_shop: Ca
     assert card_shop.ducats() == 525_000_000
 
 
-@pytest.mark.parametrize(("usd", "cents"), [("19.99", 1999), ("1000.10", 100010), ("4096.07", 409607)])
-def test_cents_were_lost_to_floats(card_shop: CardShop, usd: str, cents: int) -> None:
+@pytest.mark.parametrize(
+    ("usd", "cents", "bonus"), [("19.99", 1999, 0), ("1000.10", 100010, 15), ("4096.07", 409607, 15)]
+)
+def test_cents_were_lost_to_floats(card_shop: CardShop, usd: str, cents: int, bonus: int) -> None:
     assert int(19.99 * 100) == 1998  # what it did
     for amount in (usd, float(usd)):
         session = card_shop.session(usd_amount=amount)
@@ -67,7 +69,7 @@ def test_cents_were_lost_to_floats(card_shop: CardShop, usd: str, cents: int) ->
     card_shop.double.control.pay_session(session["session_id"])
     card_shop.work()
     assert card_shop.dollars() == cents
-    assert card_shop.ducats() == cents * 100_000  # ten ducats a dollar
+    assert card_shop.ducats() == cents * 1_000 * (100 + bonus)  # ten ducats a dollar, and the bonus in percent
 
 
 def test_a_repeated_webhook_credited_twice(card_shop: CardShop) -> None:

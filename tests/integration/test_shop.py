@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -118,3 +119,36 @@ def test_nothing_is_shown_back_for_nobody(client: TestClient) -> None:
 def test_a_package_has_a_price_and_is_bought_at_once(client: TestClient, database: Database) -> None:
     bought = client.post("/pay", data={"package": "noble", "citizen_id": "Marco_Polo", "usd_amount": "10.000"})
     assert (bought.status_code, prices(database)) == (303, [50_000])
+
+
+def test_an_amount_of_ones_own_gets_the_bonus_of_the_package_that_it_reaches(client: TestClient) -> None:
+    assert "with the bonus of the best package that it would pay for" in text_of(client.get("/pay"))
+    back = text_of(client.post("/pay", data={**OWN, "usd_amount": "9,999.99"}))
+    assert "You pay $9,999.99 and get 114,999.88 ducats" in back
+    assert "That is including 14,999.98 bonus." in back
+    pricing = client.get("/api/payments/pricing").json()
+    assert pricing["custom_bonuses"] == [
+        {"from_usd": "50", "percent": "5"},
+        {"from_usd": "100", "percent": "7.5"},
+        {"from_usd": "250", "percent": "10"},
+        {"from_usd": "500", "percent": "15"},
+    ]
+
+
+def test_where_it_gets_none_the_page_says_which_package_gives_more(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = (files("cascade") / "catalogue.toml").read_text()
+    own = tmp_path / "catalogue.toml"
+    own.write_text(shipped.replace("bonus = true", "bonus = false"))
+    monkeypatch.setenv("CASCADE_CATALOGUE", str(own))
+    noble = "The package Noble gives more for your money: 5,750 ducats for $500."
+    with TestClient(create_app()) as client:
+        assert "An amount of your own gets no bonus" in text_of(client.get("/pay"))
+        assert noble in text_of(client.get("/pay", params={"usd": "9,999.99"}))
+        back = text_of(client.post("/pay", data={**OWN, "usd_amount": "9,999.99"}))
+        assert "You pay $9,999.99 and get 99,999.90 ducats" in back
+        assert noble in back
+        assert client.get("/api/payments/pricing").json()["custom_bonuses"] == []
+        italian = text_of(client.get("/pay", params={"usd": "9.999,99"}, headers=ITALIAN))
+        assert "Il pacchetto Noble dà di più per i tuoi soldi: 5.750 ducati per 500 $." in italian
