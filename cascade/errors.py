@@ -13,8 +13,10 @@
     ├── StripeError              what Stripe said, or did not say
     │   ├── InvalidSignature     a webhook that Stripe did not sign, or signed too long ago
     │   ├── StripeUnavailable    no answer: the same request may be sent again
-    │   ├── StripeFailed         an answer that settles nothing, and that Stripe would repeat: ask with a new key
+    │   │   └── StripeBusy       the first request with this idempotency key is still running
+    │   ├── StripeFailed         an answer that settles nothing, and that Stripe would repeat: look, then use a new key
     │   └── StripeRefused        a person has to change something: the message says what
+    │       └── StripeDenied     Stripe does not take the key: nothing is said of what was asked
     ├── DeliveryError            something that was to leave the house is not there
     │   ├── NotDelivered         not now: it is tried again by itself
     │   └── DeliveryRefused      an operator has to act: the problem says how
@@ -103,12 +105,20 @@ class StripeUnavailable(StripeError):
     """Stripe gave no answer. What was asked may have happened; the same request with the same key may be sent again."""
 
 
+class StripeBusy(StripeUnavailable):
+    """Stripe is still working on the first request with this idempotency key: wait, and ask again with the same key."""
+
+
 class StripeFailed(StripeError):
     """Stripe gave an answer that settles nothing and that it would repeat for this idempotency key for a day."""
 
 
 class StripeRefused(StripeError):
     """Stripe will not do what was asked, or says what cannot be booked. A person has to change something."""
+
+
+class StripeDenied(StripeRefused):
+    """Stripe does not take the secret key, or not for this. What was asked for before may have happened."""
 
 
 class DeliveryError(CascadeError):

@@ -16,7 +16,7 @@ from api.main import create_app
 from cascade import settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
-from cascade.store import balances, inbox
+from cascade.store import balances, inbox, orders
 from cascade.store.database import Database
 from cascade.workers.card import CardWorker
 from sandbox.ports import free_port
@@ -79,6 +79,14 @@ class CardShop:
         self.stripe.v1.payment_intents.confirm(
             intent["payment_intent_id"], {"payment_method": method, "return_url": "https://platform.example"}
         )
+
+    def stray_intent(self, order_id: str) -> dict[str, Any]:
+        """A second way to pay for an order, which somebody made in Stripe by hand: ours are never open side by side."""
+        with self.database.transaction() as connection:
+            cents = orders.by_id(connection, order_id).quote.price.units
+        wish: Any = {"amount": cents, "currency": "usd", "metadata": {"order_id": order_id}}
+        made = self.stripe.v1.payment_intents.create(wish | {"allowed_payment_method_types": ["card"]})
+        return {"payment_intent_id": made.id, "order_id": order_id}
 
     def paid(self, **wish: Any) -> dict[str, Any]:
         """An order that a payer has paid on Stripe's page; nothing is booked yet."""

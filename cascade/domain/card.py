@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cascade.domain.money import Money
@@ -42,6 +42,9 @@ class CardAttempt:
         number: 1, 2, ... for an order and a flow.
         payable_until: UTC; what is paid by this moment is paid at the order's price.
         stripe_id: the session's or intent's id; None while Stripe's answer is not known.
+        begun_at: UTC; None before it is stored.
+        stripe_ahead_seconds: Stripe's clock less ours when it was begun.
+        key_spent: Stripe repeats a failure for its idempotency key.
     """
 
     order_id: str
@@ -49,6 +52,20 @@ class CardAttempt:
     number: int
     payable_until: datetime
     stripe_id: str | None = None
+    begun_at: datetime | None = None
+    stripe_ahead_seconds: int = 0
+    key_spent: bool = False
+
+    @property
+    def expires_at(self) -> datetime:
+        """Return ``payable_until`` by Stripe's clock."""
+        return self.payable_until + timedelta(seconds=self.stripe_ahead_seconds)
+
+    @property
+    def begun_at_stripe(self) -> datetime:
+        """Return when it was begun by Stripe's clock."""
+        begun_at = self.begun_at or self.payable_until - timedelta(days=1)
+        return begun_at + timedelta(seconds=self.stripe_ahead_seconds)
 
     @property
     def idempotency_key(self) -> str:

@@ -2,63 +2,59 @@
 
 An event is only a hint that something happened to an intent. What is booked is read from Stripe's API afterwards, so
 that it does not matter in which order events arrive, how often, how late, or what they say.
+
+Answers are judged by their HTTP status, never by the class of the SDK's exception: SDK 16 raises a plain APIError for a
+409, which says that the first request with this idempotency key is still running.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
 import stripe
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cascade.domain.card import (
-    EVENT_TYPES,
-    CardAttempt,
-    CardCase,
-    CardEvidence,
-    CardIntent,
-    CaseKind,
-    IntentStatus,
-    StripeEvent,
-)
-from cascade.domain.ledger import STRIPE
-from cascade.domain.money import USD, Money
+from cascade.domain.card import EVENT_TYPES, CardAttempt, CardEvidence, Flow, StripeEvent
 from cascade.domain.orders import Order
-from cascade.domain.payments import ConfirmedPayment, Rail
-from cascade.domain.reversals import Reversal, ReversalKind
-from cascade.errors import InvalidSignature, StripeFailed, StripeRefused, StripeUnavailable
+from cascade.errors import (
+    InvalidSignature,
+    StripeBusy,
+    StripeDenied,
+    StripeError,
+    StripeFailed,
+    StripeRefused,
+    StripeUnavailable,
+)
+from cascade.rails.stripe_objects import (
+    ATTEMPT,
+    ORDER_ID,
+    UNREADABLE,
+    Begun,
+    BegunState,
+    event_of,
+    intent_of,
+    read_evidence,
+    session_of,
+)
+
+__all__ = ["TOLERANCE_SECONDS", "Begun", "BegunState", "Stripe", "read_evidence"]
+
+log = logging.getLogger(__name__)
 
 TOLERANCE_SECONDS: Final = 300
 """A signature is good for this long; Stripe signs every retry anew."""
-_ORDER_ID: Final = "order_id"
+BUSY_SECONDS: Final = 8.0
+"""How long a request waits for the first one with its idempotency key."""
+_BUSY_PAUSE_SECONDS: Final = 0.5
+_LOOK_BACK: Final = timedelta(minutes=10)
+"""How much earlier than an attempt its session is looked for: the clocks may differ a little."""
 _CHECKOUT_ORIGIN: Final = "https://checkout.stripe.com"
-_CAME_BACK: Final = ("failed", "canceled")
-_PAID: Final = (IntentStatus.PROCESSING, IntentStatus.SUCCEEDED)
-_CONFLICT: Final = 409
-
-Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A payment that a payer can go on with.
-
-    Attributes:
-        stripe_id: of the session or the intent.
-        handle: what the payer needs: the page's URL, or the intent's client secret.
-        is_open: whether it can still be paid.
-        is_paid: whether it was paid, or the bank is at it.
-    """
-
-    stripe_id: str
-    handle: str
-    is_open: bool
-    is_paid: bool
 
 
 class Stripe:
@@ -94,70 +90,92 @@ class Stripe:
 
         Raises:
             StripeUnavailable: whether there is a page is not known; ask again with the same attempt.
-            StripeFailed: this attempt leads nowhere; make another one.
-            StripeRefused: the operator has to change something.
+            StripeFailed: Stripe would repeat this for the attempt; look for what it made, and make another attempt.
+            StripeRefused: nothing was made, and the operator has to change something.
         """
-        metadata = {_ORDER_ID: order.id}
-        price: Any = {
-            "currency": "usd",
-            "unit_amount": order.quote.price.units,
-            "product_data": {"name": f"{order.quote.total_ducats.display()} ducats for {order.citizen_id}"},
-        }
-        with _speaking():
+        metadata = {ORDER_ID: order.id}
+
+        def create() -> Begun:
             session = self._client.v1.checkout.sessions.create(
                 {
                     "mode": "payment",
                     "allowed_payment_method_types": ["card"],
-                    "line_items": [{"price_data": price, "quantity": 1}],
+                    "line_items": [{"price_data": _price(order), "quantity": 1}],
+                    "client_reference_id": attempt.idempotency_key,
                     "metadata": metadata,
                     "payment_intent_data": {"metadata": metadata, "description": f"Order {order.id}"},
                     "success_url": f"{page_url}?card=paid",
                     "cancel_url": page_url,
-                    "expires_at": int(attempt.payable_until.timestamp()),
+                    "expires_at": int(attempt.expires_at.timestamp()),
                 },
                 {"idempotency_key": attempt.idempotency_key},
             )
-        return _session(session.to_dict())
+            return session_of(session.to_dict(), order)
+
+        return _unless_busy(create)
 
     def begin_intent(self, order: Order, attempt: CardAttempt) -> Begun:
         """An intent for an order, at its locked price, for a form of the platform's. Raises as `begin_session`."""
-        with _speaking():
+
+        def create() -> Begun:
             intent = self._client.v1.payment_intents.create(
                 {
                     "amount": order.quote.price.units,
                     "currency": "usd",
                     "allowed_payment_method_types": ["card"],
                     "description": f"Order {order.id}",
-                    "metadata": {_ORDER_ID: order.id},
+                    "metadata": {ORDER_ID: order.id, ATTEMPT: attempt.idempotency_key},
                 },
                 {"idempotency_key": attempt.idempotency_key},
             )
-        return _intent(intent.to_dict())
+            return intent_of(intent.to_dict(), order)
 
-    def session(self, session_id: str) -> Begun:
-        """How a page stands. Raises StripeError."""
+        return _unless_busy(create)
+
+    def begun(self, flow: Flow, stripe_id: str, order: Order | None = None) -> Begun:
+        """Return how a session or an intent stands, held against its order. Raises StripeError."""
         with _speaking():
-            found = self._client.v1.checkout.sessions.retrieve(session_id, {"expand": ["payment_intent"]})
-            return _session(found.to_dict())
+            if flow is Flow.PAYMENT_INTENT:
+                return intent_of(self._client.v1.payment_intents.retrieve(stripe_id).to_dict(), order)
+            found = self._client.v1.checkout.sessions.retrieve(stripe_id, {"expand": ["payment_intent"]})
+            return session_of(found.to_dict(), order)
 
-    def intent(self, intent_id: str) -> Begun:
-        """How an intent stands. Raises StripeError."""
+    def find(self, attempt: CardAttempt) -> Begun | None:
+        """Return what Stripe made of an attempt whose answer is not known, from its own list; None: nothing is there.
+
+        Raises:
+            StripeError: the list could not be read to its end.
+        """
+        since: Any = {"gte": int((attempt.begun_at_stripe - _LOOK_BACK).timestamp())}
+        key = attempt.idempotency_key
         with _speaking():
-            return _intent(self._client.v1.payment_intents.retrieve(intent_id).to_dict())
+            if attempt.flow is Flow.PAYMENT_INTENT:
+                intents = self._client.v1.payment_intents.list({"created": since, "limit": 100}).auto_paging_iter()
+                made = (intent.to_dict() for intent in intents)
+                return next((intent_of(each) for each in made if each["metadata"].get(ATTEMPT) == key), None)
+            sessions = self._client.v1.checkout.sessions.list({"created": since, "limit": 100}).auto_paging_iter()
+            pages = (session.to_dict() for session in sessions)
+            return next((session_of(each) for each in pages if each["client_reference_id"] == key), None)
 
-    def expire_session(self, session_id: str) -> None:
-        """Let nobody pay on a page any more; one that is paid or over stays as it is.
+    def end(self, flow: Flow, stripe_id: str) -> BegunState:
+        """Let nobody pay a session or an intent any more, and return how it stands then.
 
         Raises:
             StripeUnavailable, StripeFailed: it may still be payable.
         """
-        with _speaking(), _unless_over():
-            self._client.v1.checkout.sessions.expire(session_id)
-
-    def cancel_intent(self, intent_id: str) -> None:
-        """Let nobody pay an intent any more; one that is paid or over stays as it is. Raises as `expire_session`."""
-        with _speaking(), _unless_over():
-            self._client.v1.payment_intents.cancel(intent_id)
+        v1 = self._client.v1
+        try:
+            with _speaking():
+                if flow is Flow.PAYMENT_INTENT:
+                    return intent_of(v1.payment_intents.cancel(stripe_id).to_dict()).state
+                return session_of(v1.checkout.sessions.expire(stripe_id).to_dict()).state
+        except StripeDenied:
+            raise
+        except StripeRefused:  # its state forbids it: which one is that?
+            state = self.begun(flow, stripe_id).state
+        if state is BegunState.OPEN:
+            raise StripeFailed(f"Stripe does not end {stripe_id}, although it can still be paid")
+        return state
 
     # What became of it
 
@@ -169,14 +187,18 @@ class Stripe:
         """
         try:
             stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret, TOLERANCE_SECONDS)
-            return _event(orjson.loads(body))
+            event = orjson.loads(body)
         except stripe.SignatureVerificationError:
             raise InvalidSignature(
                 "The Stripe-Signature does not fit this body and STRIPE_WEBHOOK_SECRET, or is older than"
                 f" {TOLERANCE_SECONDS} seconds."
             ) from None
-        except (KeyError, TypeError, ValueError):  # not text, or text that Stripe cannot have sent
-            raise InvalidSignature("The body is no event of Stripe's.") from None
+        except ValueError:  # neither text nor JSON
+            raise InvalidSignature("The body is no event of Stripe's: it is no JSON.") from None
+        try:
+            return event_of(event)
+        except UNREADABLE as fault:
+            raise InvalidSignature(f"The body is no event of Stripe's that can be kept: {_plain(fault)}.") from None
 
     def events_since(self, since: datetime) -> Iterator[StripeEvent]:
         """Every event since a moment (by Stripe's clock, which keeps 30 days) that may concern money; youngest first.
@@ -189,7 +211,10 @@ class Stripe:
         with _speaking():
             pages = self._client.v1.events.list({"created": created, "types": types, "limit": 100})
             for event in pages.auto_paging_iter():
-                yield _event(event.to_dict())
+                try:
+                    yield event_of(event.to_dict())
+                except UNREADABLE as fault:  # one of them must not hide all others
+                    log.warning("an event in Stripe's list cannot be kept: %s", _plain(fault))
 
     def evidence(self, intent_id: str) -> CardEvidence:
         """Everything that Stripe says of an intent now.
@@ -208,146 +233,68 @@ class Stripe:
             return read_evidence(intent, refunds, disputes, warnings)
 
 
+def _price(order: Order) -> Any:
+    name = f"{order.quote.total_ducats.display()} ducats for {order.citizen_id}"
+    return {"currency": "usd", "unit_amount": order.quote.price.units, "product_data": {"name": name}}
+
+
+def _unless_busy(create: Callable[[], Begun]) -> Begun:
+    """Send a request with an idempotency key; while the first one with this key runs, wait and ask again."""
+    patient = Retrying(
+        retry=retry_if_exception_type(StripeBusy),
+        wait=wait_fixed(_BUSY_PAUSE_SECONDS),
+        stop=stop_after_delay(BUSY_SECONDS),
+        reraise=True,
+    )
+
+    def ask() -> Begun:
+        with _speaking():
+            try:
+                return create()
+            except UNREADABLE as fault:  # but it was made
+                raise StripeFailed(f"Stripe's answer cannot be read: {_plain(fault)}") from None
+
+    return patient(ask)
+
+
 @contextmanager
 def _speaking() -> Iterator[None]:
     """Turns the SDK's errors into ours. Their texts hold neither keys nor card data; bodies and headers stay out."""
     try:
         yield
-    except stripe.AuthenticationError:
-        raise StripeRefused("Stripe does not know the key: check STRIPE_SECRET_KEY") from None
-    except stripe.PermissionError:
-        raise StripeRefused("the key may not do this: check the permissions of STRIPE_SECRET_KEY") from None
-    except (stripe.APIConnectionError, stripe.RateLimitError) as fault:
-        raise StripeUnavailable(f"Stripe did not answer: {type(fault).__name__}") from None
-    except stripe.IdempotencyError as fault:
-        if fault.http_status == _CONFLICT:
-            raise StripeUnavailable("Stripe is still at the same request") from None
-        raise StripeFailed("the settings changed between two tries of one attempt") from None
-    except stripe.InvalidRequestError as fault:
-        raise StripeRefused(f"Stripe refused: {fault.user_message}") from None
-    except (KeyError, TypeError, ValueError) as fault:  # ours, while reading the answer
-        raise StripeRefused(f"Stripe's answer is not one that Cascade knows how to read: {fault!r}") from None
     except stripe.StripeError as fault:
-        raise StripeFailed(f"Stripe answered with HTTP {fault.http_status}: {type(fault).__name__}") from None
+        raise _judged(fault) from None
+    except UNREADABLE as fault:  # ours, while reading the answer
+        raise StripeRefused(f"Stripe's answer is not one that Cascade knows how to read: {_plain(fault)}") from None
 
 
-@contextmanager
-def _unless_over() -> Iterator[None]:
-    try:
-        yield
-    except stripe.InvalidRequestError:
-        return
+def _judged(fault: stripe.StripeError) -> StripeError:
+    """Return our error for an answer of Stripe's, by its HTTP status and the words in its body."""
+    status = fault.http_status
+    body = fault.json_body if isinstance(fault.json_body, dict) else {}
+    error = body.get("error")
+    told = (error.get("type"), error.get("code")) if isinstance(error, dict) else ()
+    name = type(fault).__name__
+    if status is None:
+        return StripeUnavailable(f"Stripe did not answer: {name}")
+    if status == 409:
+        return StripeBusy("Stripe is still working on the same request: ask again with the same key")
+    if status == 429 or "rate_limit" in told:
+        return StripeUnavailable(f"Stripe did not answer: HTTP {status}, {name}")
+    if status == 401:
+        return StripeDenied("Stripe does not know the key: check STRIPE_SECRET_KEY")
+    if status == 403:
+        return StripeDenied("the key may not do this: check the permissions of STRIPE_SECRET_KEY")
+    if "idempotency_error" in told:
+        return StripeFailed("the settings changed between two tries of one attempt")
+    if status in (400, 402, 404):
+        return StripeRefused(f"Stripe refused: {fault.user_message}")
+    return StripeFailed(f"Stripe answered with HTTP {status}: {name}")
 
 
-def _session(session: Json) -> Begun:
-    intent = session["payment_intent"]  # null until the payer first tries
-    is_paid = isinstance(intent, Mapping) and IntentStatus(intent["status"]) in _PAID
-    return Begun(session["id"], session["url"] or "", session["status"] == "open", is_paid)
-
-
-def _intent(intent: Json) -> Begun:
-    status = IntentStatus(intent["status"])
-    is_open = status not in (*_PAID, IntentStatus.CANCELED)
-    return Begun(intent["id"], intent["client_secret"], is_open, status in _PAID)
-
-
-def _event(event: Json) -> StripeEvent:
-    subject = event["data"]["object"]
-    intent = subject["id"] if subject["object"] == "payment_intent" else subject.get("payment_intent")
-    if isinstance(intent, Mapping):
-        intent = intent["id"]
-    # An object without an id (a balance, say) is none that is ever looked for.
-    return StripeEvent(event["id"], event["type"], _time(event["created"]), subject.get("id", ""), intent)
-
-
-def read_evidence(
-    intent: Json, refunds: Sequence[Json], disputes: Sequence[Json], warnings: Sequence[Json]
-) -> CardEvidence:
-    """What Stripe's objects say of an intent, its latest charge expanded.
-
-    Raises:
-        StripeRefused: it was not paid in dollars.
-        KeyError, TypeError, ValueError: something is missing, or in words that are not known.
-    """
-    failure = intent["last_payment_error"]
-    status = IntentStatus(intent["status"])
-    state = CardIntent(intent["id"], _order_id(intent) or None, status, failure and failure.get("code"))
-    object_ids = frozenset(found["id"] for found in (intent, *refunds, *disputes, *warnings))
-    if state.status is not IntentStatus.SUCCEEDED:
-        return CardEvidence(state, None, (), (), object_ids)
-    if intent["currency"] != "usd":
-        raise StripeRefused(
-            f"{intent['id']} was paid in {intent['currency'].upper()}, but Cascade books USD only: refund it in"
-            " Stripe's Dashboard and `cascade inbox --ignore` its events; give Cascade a Stripe account of its own"
-        )
-    payment = _payment(intent)
-    reversals = (
-        *(movement for refund in refunds for movement in _refund(refund, payment.reference)),
-        *(movement for dispute in disputes for movement in _dispute(dispute, payment.reference)),
-    )
-    cases = (
-        *(_dispute_case(dispute, payment.reference) for dispute in disputes),
-        *(_warning_case(warning, payment.reference) for warning in warnings),
-    )
-    return CardEvidence(state, payment, reversals, cases, object_ids)
-
-
-def _payment(intent: Json) -> ConfirmedPayment:
-    cents, charge = int(intent["amount_received"]), intent["latest_charge"]
-    return ConfirmedPayment(
-        reference=f"stripe:{intent['id']}",
-        rail=Rail.CARD,
-        order_key=_order_id(intent).encode(),
-        received=Money(USD, cents),
-        landed={STRIPE: cents},
-        payer=intent["payment_method"] or "unknown",
-        transaction=intent["id"],
-        # When the payer gave the order to pay: a bank may take days to carry it out.
-        paid_at=_time(charge["created"]),
-    )
-
-
-def _order_id(intent: Json) -> str:
-    """The order that an intent names; empty for one that names none, or one that cannot be ours."""
-    named = str(intent["metadata"].get(_ORDER_ID, ""))
-    return named if named.isascii() and named.isprintable() else ""
-
-
-def _refund(refund: Json, payment: str) -> Iterator[Reversal]:
-    """A refund leaves when it is made, also while it is pending; one that failed or was canceled came back."""
-    amount, reference = Money(USD, int(refund["amount"])), f"stripe:{refund['id']}"
-    landed = {STRIPE: amount.units}
-    yield Reversal(reference, payment, ReversalKind.REFUND, amount, landed)
-    if refund["status"] in _CAME_BACK:
-        yield Reversal(f"{reference}:failed", payment, ReversalKind.REFUND_FAILED, amount, landed)
-
-
-def _dispute(dispute: Json, payment: str) -> Iterator[Reversal]:
-    """What a dispute moved, however often: an inquiry moves nothing."""
-    for movement in dispute["balance_transactions"]:
-        # In the account's own currency, which need not be the payment's.
-        units = abs(int(movement["amount"])) if movement["currency"] == "usd" else int(dispute["amount"])
-        kind = ReversalKind.DISPUTE if movement["amount"] < 0 else ReversalKind.DISPUTE_REINSTATED
-        if units:
-            reference = f"stripe:{dispute['id']}:{movement['id']}"
-            yield Reversal(reference, payment, kind, Money(USD, units), {STRIPE: units})
-
-
-def _dispute_case(dispute: Json, payment: str) -> CardCase:
-    kind = CaseKind.INQUIRY if dispute["status"].startswith("warning_") else CaseKind.DISPUTE
-    due = dispute["evidence_details"]["due_by"]
-    amount = Money(USD, int(dispute["amount"]))
-    respond_by = _time(due) if due else None
-    return CardCase(dispute["id"], payment, kind, dispute["status"], dispute["reason"], amount, respond_by)
-
-
-def _warning_case(warning: Json, payment: str) -> CardCase:
-    status = "actionable" if warning["actionable"] else "not_actionable"
-    return CardCase(warning["id"], payment, CaseKind.EARLY_FRAUD_WARNING, status, warning["fraud_type"], None, None)
-
-
-def _time(unix_seconds: int) -> datetime:
-    return datetime.fromtimestamp(unix_seconds, UTC)
+def _plain(fault: BaseException) -> str:
+    """Return what is wrong with an object, without quoting what it holds."""
+    return f"{fault.args[0]} is missing" if isinstance(fault, KeyError) else str(fault) or type(fault).__name__
 
 
 def _origin(url: str) -> str:

@@ -9,14 +9,33 @@ from cascade.domain.card import CardAttempt, CardCase, CardEvidence, CardIntent,
 from cascade.domain.money import USD, Money
 from cascade.store.database import Conn, Row
 
-_ATTEMPT = "order_id, flow, number, payable_until, stripe_id"
+_ATTEMPT = "order_id, flow, number, payable_until, stripe_id, begun_at, stripe_ahead_seconds, key_spent"
+_OPEN = "closed_at IS NULL AND given_up_at IS NULL"
+_KEY = "(order_id, flow, number) = (%(order)s, %(flow)s, %(number)s)"
+_LONGEST_PAUSE_SECONDS = 300
 
 
-def open_attempt(connection: Conn, order_id: str, flow: Flow) -> CardAttempt | None:
-    """The attempt that can still be paid, or whose answer is not known; None when there is none."""
-    query = f"SELECT {_ATTEMPT} FROM card_attempts WHERE order_id = %s AND flow = %s AND closed_at IS NULL"  # noqa: S608
-    row = connection.execute(query, (order_id, flow)).fetchone()
+def open_attempt(connection: Conn, order_id: str, flow: Flow | None = None) -> CardAttempt | None:
+    """The order's attempt that can still be paid, or whose answer is not known; None when there is none.
+
+    Args:
+        connection: read in its transaction.
+        order_id: of a stored order, which has one such attempt at most.
+        flow: only an attempt of this flow; None: of any.
+    """
+    query = f"SELECT {_ATTEMPT} FROM card_attempts WHERE order_id = %s AND flow = ANY(%s) AND {_OPEN}"  # noqa: S608
+    row = connection.execute(query, (order_id, [flow] if flow else list(Flow))).fetchone()
     return _attempt(row) if row else None
+
+
+def given_up_attempts(connection: Conn, order_id: str) -> list[CardAttempt]:
+    """Return an order's attempts that no payer gets any more, but which may still be payable at Stripe."""
+    rows = connection.execute(
+        f"SELECT {_ATTEMPT} FROM card_attempts"  # noqa: S608
+        " WHERE order_id = %s AND closed_at IS NULL AND given_up_at IS NOT NULL ORDER BY begun_at",
+        (order_id,),
+    ).fetchall()
+    return [_attempt(row) for row in rows]
 
 
 def last_number(connection: Conn, order_id: str, flow: Flow) -> int:
@@ -27,38 +46,73 @@ def last_number(connection: Conn, order_id: str, flow: Flow) -> int:
     return int(row["last"]) if row else 0
 
 
+def handed_attempts(connection: Conn, order_id: str, flow: Flow) -> int:
+    """Return how many attempts of this flow payers of an order have got."""
+    row = connection.execute(
+        "SELECT count(handed_at) AS handed FROM card_attempts WHERE order_id = %s AND flow = %s", (order_id, flow)
+    ).fetchone()
+    return int(row["handed"]) if row else 0
+
+
 def insert_attempt(connection: Conn, attempt: CardAttempt) -> None:
     """Store an attempt, before Stripe is asked.
 
     Raises:
-        psycopg.errors.UniqueViolation: the order has an open attempt of this flow.
+        psycopg.errors.UniqueViolation: the order has an open attempt.
     """
     connection.execute(
-        "INSERT INTO card_attempts (order_id, flow, number, payable_until) VALUES (%s, %s, %s, %s)",
-        (attempt.order_id, attempt.flow, attempt.number, attempt.payable_until),
-    )
+        "INSERT INTO card_attempts (order_id, flow, number, payable_until, begun_at, stripe_ahead_seconds)"
+        " VALUES (%s, %s, %s, %s, coalesce(%s, now()), %s)",
+        (attempt.order_id, attempt.flow, attempt.number, attempt.payable_until, attempt.begun_at,
+         attempt.stripe_ahead_seconds),
+    )  # fmt: skip
 
 
-def name_attempt(connection: Conn, attempt: CardAttempt, stripe_id: str) -> None:
-    """Store what Stripe called an attempt."""
-    connection.execute(
-        "UPDATE card_attempts SET stripe_id = %s WHERE (order_id, flow, number) = (%s, %s, %s) AND stripe_id IS NULL",
-        (stripe_id, attempt.order_id, attempt.flow, attempt.number),
-    )
+def name_attempt(connection: Conn, attempt: CardAttempt, stripe_id: str) -> bool:
+    """Store what Stripe called an attempt.
+
+    Returns:
+        Whether a payer may get it. False: it was given up meanwhile, and has to be ended now.
+    """
+    row = connection.execute(
+        "UPDATE card_attempts SET stripe_id = %(id)s, due_at = 'epoch',"  # noqa: S608
+        # Closed while the answer was under way: what Stripe made is still to be ended.
+        " given_up_at = CASE WHEN closed_at IS NULL THEN given_up_at ELSE now() END,"
+        " closed_at = CASE WHEN stripe_id IS NULL THEN NULL ELSE closed_at END,"
+        " handed_at = CASE WHEN closed_at IS NULL AND given_up_at IS NULL THEN coalesce(handed_at, now())"
+        " ELSE handed_at END"
+        f" WHERE {_KEY} AND coalesce(stripe_id, %(id)s) = %(id)s RETURNING {_OPEN} AS usable",
+        _key(attempt) | {"id": stripe_id},
+    ).fetchone()
     if attempt.flow is Flow.PAYMENT_INTENT:  # until Stripe tells more
         connection.execute(
             "INSERT INTO card_intents (intent_id, order_id, status, evidence) VALUES (%s, %s, %s, 0)"
             " ON CONFLICT (intent_id) DO NOTHING",
             (stripe_id, attempt.order_id, IntentStatus.REQUIRES_PAYMENT_METHOD),
         )
+    return row is not None and bool(row["usable"])
+
+
+def give_up(connection: Conn, attempt: CardAttempt, *, key_spent: bool = False) -> None:
+    """Let no payer get an attempt any more; until it is closed, the worker ends what Stripe made of it.
+
+    Args:
+        connection: written in its transaction.
+        attempt: the attempt.
+        key_spent: Stripe repeats a failure for its idempotency key, so that only a look into its list tells more.
+    """
+    connection.execute(
+        "UPDATE card_attempts SET given_up_at = coalesce(given_up_at, now()), key_spent = key_spent OR %(spent)s"  # noqa: S608
+        f" WHERE {_KEY} AND closed_at IS NULL",
+        _key(attempt) | {"spent": key_spent},
+    )
 
 
 def close_attempt(connection: Conn, attempt: CardAttempt) -> None:
     """Note that nobody can pay an attempt any more."""
     connection.execute(
-        "UPDATE card_attempts SET closed_at = clock_timestamp()"
-        " WHERE (order_id, flow, number) = (%s, %s, %s) AND closed_at IS NULL",
-        (attempt.order_id, attempt.flow, attempt.number),
+        f"UPDATE card_attempts SET closed_at = clock_timestamp() WHERE {_KEY} AND closed_at IS NULL",  # noqa: S608
+        _key(attempt),
     )
 
 
@@ -70,21 +124,34 @@ def close_named(connection: Conn, stripe_ids: Sequence[str]) -> None:
     )
 
 
+def postpone_ending(connection: Conn, attempt: CardAttempt) -> None:
+    """Let an attempt that could not be ended be tried again: the older it is, the later, but within minutes."""
+    connection.execute(
+        "UPDATE card_attempts SET due_at = clock_timestamp()"  # noqa: S608
+        " + interval '1 second' * least(%(most)s, greatest(1,"
+        f" extract(epoch FROM clock_timestamp() - coalesce(given_up_at, payable_until)) / 2)) WHERE {_KEY}",
+        _key(attempt) | {"most": _LONGEST_PAUSE_SECONDS},
+    )
+
+
 def attempts_to_close(connection: Conn, *, limit: int) -> list[CardAttempt]:
-    """Open attempts that nobody should pay any more: their time is over, or the order is paid."""
+    """Attempts that nobody should pay any more: given up, their time is over, or the order is paid."""
     rows = connection.execute(
-        f"SELECT {_ATTEMPT} FROM card_attempts a WHERE closed_at IS NULL AND (payable_until <= now() OR EXISTS"  # noqa: S608
+        f"SELECT {_ATTEMPT} FROM card_attempts a WHERE closed_at IS NULL AND due_at <= clock_timestamp()"  # noqa: S608
+        " AND (given_up_at IS NOT NULL OR payable_until <= now() OR EXISTS"
         " (SELECT FROM payments p WHERE p.order_id = a.order_id AND p.outcome = 'fulfilled'))"
-        " ORDER BY payable_until LIMIT %s",
+        " ORDER BY due_at, payable_until LIMIT %s",
         (limit,),
     ).fetchall()
     return [_attempt(row) for row in rows]
 
 
 def payable_until(connection: Conn, order_id: str) -> datetime | None:
-    """The moment until which a card may pay an order at its price; None when no such payment was begun."""
+    """The moment, by Stripe's clock, until which a card may pay an order at its price; None: none was begun."""
     row = connection.execute(
-        "SELECT max(payable_until) AS until FROM card_attempts WHERE order_id = %s", (order_id,)
+        "SELECT max(payable_until + stripe_ahead_seconds * interval '1 second') AS until"
+        " FROM card_attempts WHERE order_id = %s",
+        (order_id,),
     ).fetchone()
     until: datetime | None = row["until"] if row else None
     return until
@@ -93,7 +160,8 @@ def payable_until(connection: Conn, order_id: str) -> datetime | None:
 def can_be_paid(connection: Conn, order_id: str) -> bool:
     """Whether a page or a form of Stripe's may still take the price of an order."""
     row = connection.execute(
-        "SELECT FROM card_attempts WHERE order_id = %s AND closed_at IS NULL AND payable_until > now() LIMIT 1",
+        "SELECT FROM card_attempts WHERE order_id = %s AND closed_at IS NULL AND payable_until > now()"
+        " AND (given_up_at IS NULL OR handed_at IS NOT NULL) LIMIT 1",
         (order_id,),
     ).fetchone()
     return row is not None
@@ -171,8 +239,12 @@ def open_cases(connection: Conn, *, limit: int = 100) -> list[CardCase]:
     return [_case(row) for row in rows]
 
 
+def _key(attempt: CardAttempt) -> dict[str, object]:
+    return {"order": attempt.order_id, "flow": attempt.flow, "number": attempt.number}
+
+
 def _attempt(row: Row) -> CardAttempt:
-    return CardAttempt(row["order_id"], Flow(row["flow"]), row["number"], row["payable_until"], row["stripe_id"])
+    return CardAttempt(**(row | {"flow": Flow(row["flow"])}))
 
 
 def _intent(row: Row) -> CardIntent:

@@ -153,9 +153,11 @@ class CardWorker:
     def _close(self, attempt: CardAttempt) -> None:
         """Nobody should pay by card what is paid already, or whose price no longer holds."""
         try:
-            self._checkout.close(attempt)
-        except StripeError as fault:  # the next step tries again; a payment that slips through goes to suspense
-            log.warning("closing %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)
+            self._checkout.end(attempt)
+        except StripeError as fault:  # tried again later; a payment that slips through goes to suspense
+            log.warning("ending %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)
+            with self._database.transaction() as connection:
+                card.postpone_ending(connection, attempt)
 
 
 def _finish(looks: Sequence[Future[None]]) -> None:

@@ -97,17 +97,20 @@ class Api:
     def _execute(self, call: Call, parameters: Json, cause: Cause, key: str | None) -> tuple[int, Json]:
         """The effect and the memory of its answer, in one transaction. A refusal that is kept keeps its effect: the
         attempt of a declined card is on record."""
-        broken = Broken("An unknown error occurred. (The double was told to fail.)")
+        broken = Broken("An unknown error occurred. (The double was told to fail.)", code=self._chaos.fail_code or None)
+        broken.status, broken.type = self._chaos.fail_status, self._chaos.fail_type
         with self._account.doing(cause):
-            if self._strikes(self._chaos.fail_before_effect, call):
+            fails = self._strikes(self._chaos.fail_before_effect, call)
+            remembers = broken.status == Broken.status  # anything else is an answer of what stands before Stripe's API
+            if fails and not remembers:
+                return broken.status, broken.body
+            status, body = (broken.status, broken.body) if fails else self._effect(call, parameters)
+            fails_late = not fails and self._strikes(self._chaos.fail_after_effect, call)
+            if fails_late and remembers:
                 status, body = broken.status, broken.body
-            else:
-                status, body = self._effect(call, parameters)
-                if self._strikes(self._chaos.fail_after_effect, call):
-                    status, body = broken.status, broken.body
             if key is not None:
                 self._keys.keep(key, call.path, parameters, Kept(status, body, cause.request_id or ""))
-        return status, body
+        return (broken.status, broken.body) if fails_late else (status, body)
 
     def _effect(self, call: Call, parameters: Json) -> tuple[int, Json]:
         endpoint, ids = self._world.find(call.method, call.path)

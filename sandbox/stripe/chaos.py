@@ -32,6 +32,10 @@ class Chaos:
     """The share of requests that are answered with 500 and did nothing. An idempotency key remembers the 500."""
     fail_after_effect: float = 0.0
     """The share of requests that are answered with 500 although they did everything. The key remembers the 500."""
+    fail_status: int = 500
+    """What those two are answered with. A key remembers a 500; anything else came from before Stripe's API."""
+    fail_type: str = "api_error"
+    fail_code: str = ""
     hang_after_effect: float = 0.0
     """The share of requests that do everything and are then left without an answer for `hang_seconds`."""
     hang_seconds: float = 30.0

@@ -107,7 +107,7 @@ class TestRefunds:
 
     def test_of_a_payment_in_suspense_ends_the_waiting(self, card_shop: CardShop) -> None:
         twice = card_shop.session()
-        intent = card_shop.intent(order_id=twice["order_id"])
+        intent = card_shop.stray_intent(twice["order_id"])
         card_shop.double.control.pay_session(twice["session_id"])
         card_shop.confirm(intent)
         card_shop.work()

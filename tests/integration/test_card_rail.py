@@ -146,8 +146,8 @@ class TestOneOrderOneQuote:
         assert card_shop.order(session)["status"] == "fulfilled"
 
     def test_a_second_payment_is_not_lost_but_waits_with_its_reason(self, card_shop: CardShop) -> None:
-        session, intent = card_shop.session(), None
-        intent = card_shop.intent(order_id=session["order_id"])
+        session = card_shop.session()
+        intent = card_shop.stray_intent(session["order_id"])
         card_shop.double.control.pay_session(session["session_id"])
         card_shop.confirm(intent)  # at the same moment, on another device
         card_shop.work()

@@ -50,7 +50,7 @@ def test_receivables_lists_what_was_spent(card_shop: CardShop) -> None:
 
 def test_suspense_says_how_to_refund_a_card(card_shop: CardShop) -> None:
     session = card_shop.session()
-    intent = card_shop.intent(order_id=session["order_id"])
+    intent = card_shop.stray_intent(session["order_id"])
     card_shop.double.control.pay_session(session["session_id"])
     card_shop.confirm(intent)
     card_shop.work()

@@ -76,7 +76,10 @@ class CardRail(RuleBasedStateMachine):
         wish = {"citizen_id": citizen, "package": package}
         order = self.shop.client.post("/api/payments/crypto-payment-intent", json=wish).json()
         session = self.shop.session(order_id=order["order_id"]) if "s" in ways else None
-        intent = self.shop.intent(order_id=order["order_id"]) if "i" in ways else None
+        intent = None
+        if "i" in ways:
+            make = self.shop.stray_intent if "s" in ways else lambda name: self.shop.intent(order_id=name)
+            intent = make(order["order_id"])
         sale = Sale(order["order_id"], citizen, session, intent)
         self.made.append(sale)
         if paid and session is not None:

@@ -1,0 +1,237 @@
+"""Read Stripe's objects. Every field that reaches the database or a clock is checked here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final
+
+from cascade.domain.card import CardCase, CardEvidence, CardIntent, CaseKind, IntentStatus, StripeEvent
+from cascade.domain.ledger import STRIPE
+from cascade.domain.money import USD, Money
+from cascade.domain.orders import Order
+from cascade.domain.payments import ConfirmedPayment, Rail
+from cascade.domain.reversals import Reversal, ReversalKind
+from cascade.errors import StripeRefused
+
+ORDER_ID: Final = "order_id"
+ATTEMPT: Final = "attempt"
+LONGEST_TEXT: Final = 255
+"""Characters of an id or a word of Stripe's: its own ids have up to 255."""
+LATEST_SECOND: Final = 4_102_444_800
+"""2100-01-01 UTC: no event, charge or deadline of Stripe's is later."""
+MOST_UNITS: Final = 10**15
+UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
+"""What reading an object raises that is not in the shape that this module knows."""
+_CAME_BACK: Final = ("failed", "canceled")
+
+Json = Mapping[str, Any]
+
+
+class BegunState(Enum):
+    """How far the payment of a session or an intent is."""
+
+    OPEN = "open"
+    """A payer can pay it."""
+    PROCESSING = "processing"
+    """A bank carries it out. An intent can be paid again when the bank fails it."""
+    PAID = "paid"
+    OVER = "over"
+    """Nobody can pay it any more, and nobody has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session or an intent of one of our attempts.
+
+    Attributes:
+        stripe_id: of the session or the intent.
+        handle: what the payer needs: the page's URL, or the intent's client secret.
+        state: how far it is.
+        fault: why no payer may get it, when it is not what was asked for.
+    """
+
+    stripe_id: str
+    handle: str
+    state: BegunState
+    fault: str | None = None
+
+
+def text(value: object, name: str) -> str:
+    """Return a text of Stripe's that the database can hold.
+
+    Raises:
+        ValueError: it is none, is too long, or holds control characters.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
+        raise ValueError(f"{name} is no text of at most {LONGEST_TEXT} printable characters")
+    return value
+
+
+def moment(value: object, name: str) -> datetime:
+    """Return a time of Stripe's, in whole seconds since 1970. Raises ValueError for anything else."""
+    if type(value) is not int or not 0 <= value <= LATEST_SECOND:
+        raise ValueError(f"{name} is no time in whole seconds between 1970 and 2100")
+    return datetime.fromtimestamp(value, UTC)
+
+
+def units(value: object, name: str) -> int:
+    """Return an amount in a currency's smallest unit, of either sign. Raises ValueError for anything else."""
+    if type(value) is not int or abs(value) > MOST_UNITS:
+        raise ValueError(f"{name} is no whole amount of at most {MOST_UNITS}")
+    return value
+
+
+def session_of(session: Json, order: Order | None = None) -> Begun:
+    """Read a Checkout Session, its intent expanded or not, and hold it against the order that it is for."""
+    intent = session["payment_intent"]  # null until the payer first tries
+    states = {"open": BegunState.OPEN, "expired": BegunState.OVER, "complete": BegunState.PAID}
+    state = states[session["status"]]
+    if isinstance(intent, Mapping) and state is not BegunState.OVER:
+        status = IntentStatus(intent["status"])
+        if status is IntentStatus.SUCCEEDED:
+            state = BegunState.PAID
+        elif status is IntentStatus.PROCESSING:
+            state = BegunState.PROCESSING
+        elif state is BegunState.PAID:  # the bank has failed it; a complete session is not paid again
+            state = BegunState.OVER
+    fault = _session_fault(session, order) if order is not None else None
+    return Begun(text(session["id"], "id"), str(session["url"] or ""), state, fault)
+
+
+def intent_of(intent: Json, order: Order | None = None) -> Begun:
+    """Read a payment intent, and hold it against the order that it is for."""
+    status = IntentStatus(intent["status"])
+    states = {
+        IntentStatus.SUCCEEDED: BegunState.PAID,
+        IntentStatus.PROCESSING: BegunState.PROCESSING,
+        IntentStatus.CANCELED: BegunState.OVER,
+    }
+    fault = None if order is None else _difference(intent, order, intent["amount"])
+    return Begun(text(intent["id"], "id"), intent["client_secret"], states.get(status, BegunState.OPEN), fault)
+
+
+def _session_fault(session: Json, order: Order) -> str | None:
+    pricing = session.get("adaptive_pricing") or {}
+    if pricing.get("enabled"):
+        return "Adaptive Pricing is on for this page: switch it off in Stripe's Dashboard"
+    return _difference(session, order, session["amount_total"])
+
+
+def _difference(made: Json, order: Order, cents: object) -> str | None:
+    """Return how what Stripe made differs from what was asked for; None when it does not."""
+    asked = ("usd", order.quote.price.units, ["card"], order.id)
+    types = list(made["payment_method_types"])
+    came = (made["currency"], cents, types, (made.get("metadata") or {}).get(ORDER_ID))
+    if asked == came:
+        return None
+    return f"Stripe made a payment of {came} where {asked} was asked for: compare the account's settings"
+
+
+def event_of(event: Json) -> StripeEvent:
+    """Read an event's envelope. Raises one of UNREADABLE when a field is not what Stripe can have sent."""
+    subject = event["data"]["object"]
+    intent = subject["id"] if subject["object"] == "payment_intent" else subject.get("payment_intent")
+    if isinstance(intent, Mapping):
+        intent = intent["id"]
+    return StripeEvent(
+        text(event["id"], "id"),
+        text(event["type"], "type"),
+        moment(event["created"], "created"),
+        # An object without an id (a balance, say) is none that is ever looked for.
+        text(subject.get("id", ""), "data.object.id"),
+        None if intent is None else text(intent, "data.object.payment_intent"),
+    )
+
+
+def read_evidence(
+    intent: Json, refunds: Sequence[Json], disputes: Sequence[Json], warnings: Sequence[Json]
+) -> CardEvidence:
+    """What Stripe's objects say of an intent, its latest charge expanded.
+
+    Raises:
+        StripeRefused: it was not paid in dollars.
+        KeyError, TypeError, ValueError: something is missing, or in words that are not known.
+    """
+    failure = intent["last_payment_error"]
+    status = IntentStatus(intent["status"])
+    code = failure and failure.get("code")
+    state = CardIntent(
+        text(intent["id"], "id"), _order_id(intent) or None, status, code and text(code, "last_payment_error.code")
+    )
+    object_ids = frozenset(text(found["id"], "id") for found in (intent, *refunds, *disputes, *warnings))
+    if state.status is not IntentStatus.SUCCEEDED:
+        return CardEvidence(state, None, (), (), object_ids)
+    if intent["currency"] != "usd":
+        raise StripeRefused(
+            f"{intent['id']} was paid in {intent['currency'].upper()}, but Cascade books USD only: refund it in"
+            " Stripe's Dashboard and `cascade inbox --ignore` its events; give Cascade a Stripe account of its own"
+        )
+    payment = _payment(intent)
+    reversals = (
+        *(movement for refund in refunds for movement in _refund(refund, payment.reference)),
+        *(movement for dispute in disputes for movement in _dispute(dispute, payment.reference)),
+    )
+    cases = (
+        *(_dispute_case(dispute, payment.reference) for dispute in disputes),
+        *(_warning_case(warning, payment.reference) for warning in warnings),
+    )
+    return CardEvidence(state, payment, reversals, cases, object_ids)
+
+
+def _payment(intent: Json) -> ConfirmedPayment:
+    cents, charge = units(intent["amount_received"], "amount_received"), intent["latest_charge"]
+    return ConfirmedPayment(
+        reference=f"stripe:{intent['id']}",
+        rail=Rail.CARD,
+        order_key=_order_id(intent).encode(),
+        received=Money(USD, cents),
+        landed={STRIPE: cents},
+        payer=text(intent["payment_method"] or "unknown", "payment_method"),
+        transaction=intent["id"],
+        # When the payer gave the order to pay: a bank may take days to carry it out.
+        paid_at=moment(charge["created"], "latest_charge.created"),
+    )
+
+
+def _order_id(intent: Json) -> str:
+    """The order that an intent names; empty for one that names none, or one that cannot be ours."""
+    named = str(intent["metadata"].get(ORDER_ID, ""))
+    return named if named.isascii() and named.isprintable() else ""
+
+
+def _refund(refund: Json, payment: str) -> Iterator[Reversal]:
+    """A refund leaves when it is made, also while it is pending; one that failed or was canceled came back."""
+    amount, reference = Money(USD, units(refund["amount"], "amount")), f"stripe:{refund['id']}"
+    landed = {STRIPE: amount.units}
+    yield Reversal(reference, payment, ReversalKind.REFUND, amount, landed)
+    if refund["status"] in _CAME_BACK:
+        yield Reversal(f"{reference}:failed", payment, ReversalKind.REFUND_FAILED, amount, landed)
+
+
+def _dispute(dispute: Json, payment: str) -> Iterator[Reversal]:
+    """What a dispute moved, however often: an inquiry moves nothing."""
+    for movement in dispute["balance_transactions"]:
+        moved = units(movement["amount"], "balance_transactions.amount")
+        # In the account's own currency, which need not be the payment's.
+        cents = abs(moved) if movement["currency"] == "usd" else units(dispute["amount"], "amount")
+        kind = ReversalKind.DISPUTE if moved < 0 else ReversalKind.DISPUTE_REINSTATED
+        if cents:
+            reference = f"stripe:{dispute['id']}:{text(movement['id'], 'balance_transactions.id')}"
+            yield Reversal(reference, payment, kind, Money(USD, cents), {STRIPE: cents})
+
+
+def _dispute_case(dispute: Json, payment: str) -> CardCase:
+    status, reason = text(dispute["status"], "status"), text(dispute["reason"], "reason")
+    kind = CaseKind.INQUIRY if status.startswith("warning_") else CaseKind.DISPUTE
+    due = dispute["evidence_details"]["due_by"]
+    amount = Money(USD, units(dispute["amount"], "amount"))
+    return CardCase(dispute["id"], payment, kind, status, reason, amount, moment(due, "due_by") if due else None)
+
+
+def _warning_case(warning: Json, payment: str) -> CardCase:
+    status = "actionable" if warning["actionable"] else "not_actionable"
+    reason = text(warning["fraud_type"], "fraud_type")
+    return CardCase(warning["id"], payment, CaseKind.EARLY_FRAUD_WARNING, status, reason, None, None)
