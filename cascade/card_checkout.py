@@ -78,7 +78,7 @@ class CardCheckout:
             check_payable(OrderStatus.SEEN)
         return self._hand_over(order, attempt, begun)
 
-    def end(self, attempt: CardAttempt) -> BegunState:
+    def close(self, attempt: CardAttempt) -> BegunState:
         """Let nobody pay an attempt any more.
 
         Returns:
@@ -105,7 +105,7 @@ class CardCheckout:
         order, attempt, left = self._claim(order_id, flow, looked=False)
         if attempt is None:
             for each in left:
-                if self.end(each) in _HAS_MONEY:
+                if self.close(each) in _HAS_MONEY:
                     check_payable(OrderStatus.SEEN)
             order, attempt, _ = self._claim(order_id, flow, looked=True)
         if attempt is None:
@@ -180,7 +180,7 @@ class CardCheckout:
         if usable:
             return CardPayment(order, named, begun)
         try:
-            if self.end(named) in _HAS_MONEY:
+            if self.close(named) in _HAS_MONEY:
                 check_payable(OrderStatus.SEEN)
         except StripeError as fault:  # the worker goes on
             log.warning("ending %s: %s: %s", begun.stripe_id, type(fault).__name__, fault)

@@ -153,7 +153,7 @@ class CardWorker:
     def _close(self, attempt: CardAttempt) -> None:
         """Nobody should pay by card what is paid already, or whose price no longer holds."""
         try:
-            self._checkout.end(attempt)
+            self._checkout.close(attempt)
         except StripeError as fault:  # tried again later; a payment that slips through goes to suspense
             log.warning("ending %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)
             with self._database.transaction() as connection:
