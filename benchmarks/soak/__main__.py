@@ -29,6 +29,7 @@ from sandbox.deploy import ROOT
 
 _LAST_CALM_SECONDS = 45.0
 _WIDE = 150
+_TOLD_EVERY_SECONDS = 60.0
 
 
 class Soak:
@@ -51,7 +52,11 @@ class Soak:
         samples = parts.folder / "samples.jsonl"
         payers, wallets = Payers(parts, self._book, options.seed), Wallets(parts, self._book, options.seed)
         until = time.monotonic() + options.minutes * 60
-        with self._in_background(follow, parts, self._book, self._done), self._in_background(parts.tend, self._done):
+        with (
+            self._in_background(follow, parts, self._book, self._done),
+            self._in_background(parts.tend, self._done),
+            self._in_background(self._tell),
+        ):
             with _probing(parts, samples):
                 with self._disturbing(until), self._in_background(payers.run, options.rate, until, self._over):
                     if options.hostile_every > 0:
@@ -124,6 +129,23 @@ class Soak:
         )
         report.decide(result)
         return result
+
+    def _tell(self) -> None:
+        """A line now and then where nobody sees the live table."""
+        while not self._done.wait(_TOLD_EVERY_SECONDS):
+            if not self._console.is_terminal:
+                self._say(self._standing())
+
+    def _standing(self) -> str:
+        with self._book.lock:
+            payments = list(self._book.payments)
+        made = sum(payment.made_at is not None for payment in payments)
+        credited = sum(payment.credited_at is not None for payment in payments)
+        refused = sum(bool(payment.refused) for payment in payments)
+        deaths = len(self._parts.deaths)
+        return (
+            f"{len(payments)} begun, {made} made, {credited} credited, {refused} refused; {deaths} deaths"
+        )
 
     def _say(self, words: str) -> None:
         self._words = words

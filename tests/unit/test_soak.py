@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.soak.judge import Facts, Payment, Sample, Verdict, covered, judge, merged, outages_of
+from benchmarks.soak import probe
+from benchmarks.soak.judge import Facts, Judged, Payment, Sample, Verdict, covered, judge, merged, outages_of
+from benchmarks.soak.report import Limits, Result, decide
 
 PAID = Payment("transfer", "Soak_1", "ord_1", "0xab", price=250, ducats=100, made_at=1000.0, credited_at=1020.0)
 ALL_RIGHT = Facts(on_chain={"0xab": 250}, ledger={"Soak_1": 100}, venice={"Soak_1": 100})
@@ -101,3 +103,57 @@ def test_routes_fail_by_themselves_and_a_health_page_that_tells_is_up() -> None:
     told = [replace(one, degraded=True) for one in samples(503, 503, route="health")]
     mixed = [*samples(503, 200), *samples(200, 200, route="POST order"), *told]
     assert [outage.route for outage in outages_of(mixed, [])] == ["GET order"]
+
+
+def failures(*requests: Sample, deaths: int = 0, verdicts: tuple[Verdict, ...] = (Verdict.CREDITED,)) -> list[str]:
+    database = [("freeze", 10.0, 20.0)]
+    result = Result(
+        minutes=1,
+        seed=1,
+        limits=Limits(late_seconds=60, beyond_seconds=3, refusal_seconds=3),
+        database=database,
+        judged=[Judged(PAID, one) for one in verdicts],
+        outages=outages_of(requests, [(start, end) for _, start, end in database]),
+        samples=list(requests),
+        hostile={},
+        relayer={},
+        faults={},
+        deaths=["ended"] * deaths,
+        tracebacks=0,
+        most_bytes=0,
+    )
+    decide(result)
+    return result.failures
+
+
+def test_soak_passes_when_nothing_is_wrong() -> None:
+    refused = Sample(probe.READ, 12.0, 2.1, 503, retry_after=True)
+    assert failures(refused, Sample(probe.READ, 21.0, 0.1, 200), Sample(probe.READ, 30.0, 9.0, 200)) == []
+    assert failures(verdicts=(Verdict.CREDITED, Verdict.WITHDRAWN)) == []
+
+
+@pytest.mark.parametrize("verdict", [Verdict.LOST, Verdict.DOUBLED, Verdict.LATE, Verdict.TURNED_AWAY])
+def test_soak_fails_by_one_payment(verdict: Verdict) -> None:
+    assert failures(verdicts=(Verdict.CREDITED, verdict)) == [f"1 honest payments {verdict}"]
+
+
+def test_soak_in_which_nobody_paid_fails() -> None:
+    assert failures(verdicts=()) == ["no honest payment was credited"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (Sample(probe.READ, 12.0, 3.1, 503, retry_after=True), "waited up to 3.1 s"),
+        (Sample(probe.READ, 8.0, 3.1, 200), "waited up to 3.1 s"),
+        (Sample(probe.READ, 12.0, 0.1, 500), "another 5xx"),
+        (Sample(probe.READ, 12.0, 0.1, 503), "no Retry-After"),
+        (Sample(probe.HEALTH, 17.0, 6.5, 0), "down for 3.5 s beyond"),
+    ],
+)
+def test_soak_fails_by_one_answer(request_: Sample, words: str) -> None:
+    assert words in "; ".join(failures(request_))
+
+
+def test_soak_fails_when_the_process_ended() -> None:
+    assert failures(deaths=2) == ["cascade up ended 2 times by itself"]
