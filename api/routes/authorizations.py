@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from api.authorization_schemas import AuthorizationIn, AuthorizationOut, RelayedOut, Token
 from api.dependencies import Relayed, System
+from api.idempotency import IdempotentRoute
 from api.problems import documented
 from api.schemas import Address
 from cascade.bootstrap import Cascade
@@ -17,7 +18,7 @@ from cascade.gasless import queued
 from cascade.order_view import lock_signable
 from cascade.store.database import Conn
 
-router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"])
+router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"], route_class=IdempotentRoute)
 
 
 @router.get("/authorization", responses=documented(404, 409, 422, 503))

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from api.bounds import WEBHOOK_PATH
 from api.card_schemas import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut, WebhookOut
 from api.dependencies import Cards, System
+from api.idempotency import IdempotentRoute
 from api.problems import documented
 from api.routes.pay import nothing, order_page
 from api.schemas import CardPaymentIn
@@ -25,7 +26,7 @@ from cascade.errors import NotFound, NotPayable, StripeError, StripeUnavailable
 from cascade.store import card as card_store
 from cascade.store import inbox, orders
 
-router = APIRouter(tags=["card"])
+router = APIRouter(tags=["card"], route_class=IdempotentRoute)
 
 _AT_ONCE = threading.BoundedSemaphore(8)
 """Requests that wait for Stripe at the same time: a slow Stripe must not take all threads of the API."""

@@ -7,13 +7,19 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query
 
 from api.dependencies import System, may_ask_for_citizens
+from api.idempotency import IdempotentRoute
 from api.notification_schemas import InboxQuery, NotificationOut, NotificationsOut, ReadIn, ReadOut
 from api.problems import documented
 from api.schemas import BalanceOut
 from cascade.domain.orders import check_citizen_id
 from cascade.store import balances, events
 
-router = APIRouter(prefix="/api/citizens", tags=["citizens"], dependencies=[Depends(may_ask_for_citizens)])
+router = APIRouter(
+    prefix="/api/citizens",
+    tags=["citizens"],
+    dependencies=[Depends(may_ask_for_citizens)],
+    route_class=IdempotentRoute,
+)
 
 
 @router.get("/{citizen_id}/balance", responses=documented(401, 403, 422, 503))

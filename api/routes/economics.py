@@ -18,6 +18,7 @@ from api.economics_schemas import (
     SignalsIn,
     SignalsOut,
 )
+from api.idempotency import IdempotentRoute
 from api.problems import documented
 from api.routes.feeds import STREAM, EventStream
 from cascade import exchange
@@ -29,7 +30,7 @@ from cascade.store import orders, rates, signals
 from cascade.store.feeds import CITY, Topic
 from cascade.store.rates import Interval
 
-router = APIRouter(prefix="/api/economics", tags=["economics"])
+router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=IdempotentRoute)
 
 
 @router.get("/exchange-rate", responses=documented(503))

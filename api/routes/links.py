@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from api.dependencies import System, may_make_links
+from api.idempotency import IdempotentRoute
 from api.link_schemas import LinkIn, LinkOut, LinkQuery, LinksOut
 from api.problems import documented
 from cascade.bootstrap import Cascade
@@ -19,7 +20,12 @@ from cascade.store import links
 from cascade.store.database import Conn
 from cascade.store.links import LinkUse
 
-router = APIRouter(prefix="/api/payments/links", tags=["links"], dependencies=[Depends(may_make_links)])
+router = APIRouter(
+    prefix="/api/payments/links",
+    tags=["links"],
+    dependencies=[Depends(may_make_links)],
+    route_class=IdempotentRoute,
+)
 
 
 @router.post("", status_code=201, responses=documented(400, 401, 413, 422, 503))

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from api.dependencies import System
+from api.idempotency import IdempotentRoute
 from api.order_page import Moment, context_of
 from api.pages import page
 from api.routes.shop import ask_who
@@ -23,7 +24,7 @@ from cascade.errors import InvalidInput, NotFound, NotPayable
 from cascade.order_view import OrderView
 from cascade.store import events, links, orders
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
 
 
 @router.get("/pay/{token}", response_class=HTMLResponse)

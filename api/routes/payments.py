@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api.dependencies import System
+from api.idempotency import IdempotentRoute
 from api.order_schemas import OrderOut
 from api.problems import documented
 from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
@@ -19,7 +20,7 @@ from cascade.order_view import lock_payable
 from cascade.rails.chain import transfer_uri
 from cascade.store import orders
 
-router = APIRouter(prefix="/api/payments", tags=["payments"])
+router = APIRouter(prefix="/api/payments", tags=["payments"], route_class=IdempotentRoute)
 
 
 @router.get("/pricing", responses=documented(503))

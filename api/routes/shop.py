@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
 from api.dependencies import System
+from api.idempotency import IdempotentRoute
 from api.pages import language_of, page, separators
 from cascade.bootstrap import Cascade
 from cascade.checkout import Wish
@@ -20,7 +21,7 @@ from cascade.domain.orders import check_citizen_id
 from cascade.domain.quotes import Quote, better_package, quote_custom
 from cascade.errors import InvalidInput
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
 
 _MOST_CHARACTERS = 254
 Text = Annotated[str, Form(max_length=_MOST_CHARACTERS)]

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from api.authorization_schemas import Token
 from api.dependencies import System
+from api.idempotency import IdempotentRoute
 from api.problems import documented
 from api.schemas import Address, CallOut
 from api.wallet_schemas import PermitIn, WalletPlanOut, call_of
@@ -16,7 +17,7 @@ from cascade.domain.orders import ChainTerms
 from cascade.order_view import lock_signable
 from cascade.store.database import Conn
 
-router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"])
+router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"], route_class=IdempotentRoute)
 
 
 @router.get("/wallet", responses=documented(404, 409, 422, 503))

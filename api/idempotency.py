@@ -1,0 +1,175 @@
+"""`Idempotency-Key`: the same request again, with the same key, gets the same answer and makes nothing twice.
+
+An answer is kept for 24 hours when the request made something (a status below 400). Of eight requests at once one is
+answered, and the others wait for its answer. A request that made nothing, and a server that crashed, free the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import re
+import secrets
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import psycopg
+from Crypto.Cipher import AES
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+
+from api.bounds import WEBHOOK_PATH, address_of
+from api.problems import documented, problem
+from cascade.errors import InvalidInput
+from cascade.store import idempotency
+from cascade.store.database import Database
+from cascade.store.idempotency import MOST_ANSWER_BYTES, Claim
+
+log = logging.getLogger(__name__)
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "idempotency-replayed"
+WAIT_SECONDS: Final = 5.0
+"""How long a request waits for the answer of the same request."""
+_LOOK_SECONDS: Final = 0.1
+_KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
+_KEPT: Final = ("content-type", "location")
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+_PARAMETER: Final = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": (
+        "Any text of your own, such as a UUID. The same request again with the same key gets the same answer for 24"
+        " hours, and makes nothing twice; another request with that key is refused (422). While the first one is still"
+        " being answered: 409, with Retry-After."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]+$"},
+}
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class IdempotentRoute(APIRoute):
+    """A route whose POST requests may carry a key; Stripe's webhook has ids of its own."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self._takes_keys = "POST" in (options.get("methods") or ()) and not path.endswith(WEBHOOK_PATH)
+        if self._takes_keys:
+            extra = options.get("openapi_extra") or {}
+            options["openapi_extra"] = {**extra, "parameters": [*extra.get("parameters", ()), _PARAMETER]}
+            options["responses"] = {**documented(409, 422), **(options.get("responses") or {})}
+        super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Handler:
+        """Return the handler of a request, around which keys are looked after."""
+        handler = super().get_route_handler()
+        return partial(_handle, handler) if self._takes_keys else handler
+
+
+async def _handle(handler: Handler, request: Request) -> Response:
+    keys = request.headers.getlist(HEADER)
+    if not keys:
+        return await handler(request)
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise InvalidInput(HEADER, "An Idempotency-Key is one text of 1 to 255 printable ASCII characters.")
+    database: Database = request.app.state.cascade.database
+    asked = await _asked(request, keys[0])
+    seal = _Seal(asked.caller, keys[0])
+    claim, answer = await _claim(database, asked)
+    if claim is Claim.REVOKED:
+        return await handler(request)
+    if claim is Claim.OTHER:
+        raise InvalidInput(HEADER, "This Idempotency-Key was used for another request. Send this one with a new key.")
+    if claim is Claim.RUNNING:
+        detail = "The same request is being answered at this moment. Send it again, with the same key, in a second."
+        return problem(409, detail, headers={"retry-after": "1"})
+    if answer is not None:
+        return seal.open(answer)
+    return await _answer(database, asked, seal, partial(handler, request))
+
+
+async def _asked(request: Request, key: str) -> idempotency.Request:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    is_known = scheme.lower() == "bearer" and credentials
+    # A key's hash is the one that the list of keys holds, so that one which was revoked is found.
+    caller = credentials.strip() if is_known else f"address {address_of(request)}"
+    target = request.url.path + "?" + request.url.query
+    digest = hashlib.sha256(f"{request.method} {target}\n".encode() + await request.body())
+    return idempotency.Request(_sha256(caller), _sha256(key), digest.digest(), secrets.token_bytes(16))
+
+
+async def _claim(database: Database, asked: idempotency.Request) -> tuple[Claim, bytes | None]:
+    """Ask for a key, and wait a little for the answer of a request that holds it."""
+
+    def claim() -> tuple[Claim, bytes | None]:
+        with database.transaction() as connection:
+            return idempotency.claim(connection, asked)
+
+    found = await run_in_threadpool(claim)
+    with anyio.move_on_after(WAIT_SECONDS):
+        while found[0] is Claim.RUNNING:
+            await anyio.sleep(_LOOK_SECONDS)
+            found = await run_in_threadpool(claim)
+    return found
+
+
+async def _answer(
+    database: Database, asked: idempotency.Request, seal: _Seal, handle: Callable[[], Coroutine[Any, Any, Response]]
+) -> Response:
+    """Answer a request that holds its key, and store the answer before it is sent."""
+    sealed = None
+    try:
+        response = await handle()
+        sealed = seal.close(response) if response.status_code < 400 else None
+    finally:
+        with anyio.CancelScope(shield=True):
+            await run_in_threadpool(_settle, database, asked, sealed)
+    return response
+
+
+def _settle(database: Database, asked: idempotency.Request, sealed: bytes | None) -> None:
+    try:
+        with database.transaction() as connection:
+            if sealed is None:
+                idempotency.release(connection, asked)
+            else:
+                idempotency.store(connection, asked, sealed)
+    except psycopg.OperationalError as fault:  # what was made stays made; the key frees itself
+        log.error("an answer to a request with a key could not be stored: %s", type(fault).__name__)
+
+
+class _Seal:
+    """Encrypts answers with the caller's own key, which is not stored: they hold client secrets and private links."""
+
+    def __init__(self, caller: bytes, key: str) -> None:
+        self._secret = hashlib.sha256(b"cascade idempotency answer\n" + caller + key.encode()).digest()
+
+    def close(self, response: Response) -> bytes | None:
+        """Return an answer sealed; None when it is too large to be stored."""
+        headers = {name: response.headers[name] for name in _KEPT if name in response.headers}
+        body = base64.b64encode(bytes(response.body)).decode()
+        plain = json.dumps({"status": response.status_code, "headers": headers, "body": body}).encode()
+        if len(plain) + _NONCE_BYTES + _TAG_BYTES > MOST_ANSWER_BYTES:
+            return None
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed, tag = AES.new(self._secret, AES.MODE_GCM, nonce=nonce).encrypt_and_digest(plain)
+        return nonce + tag + sealed
+
+    def open(self, answer: bytes) -> Response:
+        """Return an answer as it was given."""
+        nonce, tag = answer[:_NONCE_BYTES], answer[_NONCE_BYTES : _NONCE_BYTES + _TAG_BYTES]
+        cipher = AES.new(self._secret, AES.MODE_GCM, nonce=nonce)
+        kept = json.loads(cipher.decrypt_and_verify(answer[_NONCE_BYTES + _TAG_BYTES :], tag))
+        headers = Headers(kept["headers"] | {REPLAYED: "true"})
+        return Response(base64.b64decode(kept["body"]), kept["status"], headers)
+
+
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
