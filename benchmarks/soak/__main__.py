@@ -143,9 +143,7 @@ class Soak:
         credited = sum(payment.credited_at is not None for payment in payments)
         refused = sum(bool(payment.refused) for payment in payments)
         deaths = len(self._parts.deaths)
-        return (
-            f"{len(payments)} begun, {made} made, {credited} credited, {refused} refused; {deaths} deaths"
-        )
+        return f"{len(payments)} begun, {made} made, {credited} credited, {refused} refused; {deaths} deaths"
 
     def _say(self, words: str) -> None:
         self._words = words

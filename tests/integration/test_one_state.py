@@ -153,6 +153,25 @@ def test_what_begins_waits_for_what_is_being_booked(gasless: Gasless, card_shop:
         assert carded.result(20) == PART
 
 
+@pytest.mark.parametrize("look", [lock_signable, lock_payable])
+def test_the_check_itself_is_made_under_the_lock(database: Database, look: Callable[[Conn, str], OrderView]) -> None:
+    view = open_order(database)
+
+    def begin() -> OrderView:
+        with database.transaction() as connection:
+            return look(connection, view.order.id)
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as connection:
+            orders.lock(connection, view.order.id)
+            book_half(connection, view)
+            begun = pool.submit(begin)
+            with pytest.raises(TimeoutError):
+                begun.result(0.5)
+        with pytest.raises(NotPayable):
+            begun.result(20)
+
+
 ACTS = ("usdc", "usdt", "other payer", "part", "price", "lock")
 
 
