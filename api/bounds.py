@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import resource
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.counting import Counts, Shares
 from api.problems import problem
 
 log = logging.getLogger(__name__)
@@ -32,6 +29,8 @@ AUTHORIZATION = re.compile(r"/api/payments/orders/[^/]+/(authorization|wallet|pe
 MAX_SIGNALS_BYTES = 256 * 1024
 MAX_WEBHOOK_BYTES = 1024 * 1024
 """Stripe names no limit; its largest events have tens of kilobytes."""
+PICTURE_COST = 10
+"""A picture counts for so many reads: it takes that much longer to draw."""
 _OTHER_FILES = 256
 """Open files that everything but streams may need."""
 
@@ -47,7 +46,7 @@ class Bounds:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._counts = Counts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -60,10 +59,10 @@ class Bounds:
             await problem(404, "There is nothing at this address.")(scope, receive, send)
             return
         kind, most_bytes = _kind_of(request.method, scope["path"])
-        limit = RateLimitItemPerMinute(getattr(settings, f"{kind}s_per_minute"))
-        address = address_of(request)
-        if not self._limiter.hit(limit, kind, address):
-            detail = f"More than {limit.amount} such requests in a minute from your address. Wait a little."
+        most = getattr(settings, f"{kind}s_per_minute")
+        cost = PICTURE_COST if scope["path"].endswith(".svg") else 1
+        if not self._counts.take(kind, address_of(request), most, cost):
+            detail = f"More than {most} such requests in a minute from your address. Wait a little."
             await problem(429, detail, headers={"retry-after": "60"})(scope, receive, send)
             return
         await self._app(scope, _bounded(receive, most_bytes), send)
@@ -86,13 +85,13 @@ class Room:
 
     Args:
         streams: most at once. Each is an open file: where the system allows this process fewer, there are fewer.
-        per_address: most from one address.
+        per_address: most from one IPv4 address or one /64 of IPv6.
     """
 
     def __init__(self, streams: int, per_address: int) -> None:
         self._most = _allowed_by_system(streams)
         self._most_each = per_address
-        self._open: Counter[str] = Counter()
+        self._shares = Shares(per_address)
         self._all = 0
 
     @contextmanager
@@ -107,18 +106,16 @@ class Room:
             raise HTTPException(
                 503, f"All {self._most} streams of this server are taken. Try again in a moment.", again
             )
-        if self._open[address] >= self._most_each:
+        if self._shares.is_full(address):
             detail = f"Your address has {self._most_each} streams open, which is the most. Close one first."
             raise HTTPException(429, detail, again)
         self._all += 1
-        self._open[address] += 1
+        self._shares.take(address)
         try:
             yield
         finally:
             self._all -= 1
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]
+            self._shares.give_back(address)
 
 
 def address_of(request: Request) -> str:

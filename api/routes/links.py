@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Annotated
 
-import segno
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
@@ -13,6 +11,7 @@ from api.dependencies import System, may_make_links
 from api.idempotency import IdempotentRoute
 from api.link_schemas import LinkIn, LinkOut, LinkQuery, LinksOut
 from api.problems import documented
+from api.qr import qr
 from cascade.bootstrap import Cascade
 from cascade.checkout import Wish
 from cascade.domain.links import address
@@ -71,10 +70,7 @@ def link_picture(link_id: str, cascade: System) -> Response:
     """The link's address as a QR code."""
     with cascade.database.transaction() as connection:
         use = links.by_id(connection, link_id)
-    drawn = BytesIO()
-    url = address(cascade.settings.base_url, use.link.token)
-    segno.make(url, error="m").save(drawn, kind="svg", scale=4, light="#fff")  # dark on light, whatever is around it
-    return Response(drawn.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})
+    return qr(address(cascade.settings.base_url, use.link.token))
 
 
 def _out(cascade: Cascade, connection: Conn, use: LinkUse) -> LinkOut:

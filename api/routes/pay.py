@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Annotated
 from urllib.parse import quote
 
-import segno
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
@@ -15,6 +13,7 @@ from api.dependencies import System
 from api.idempotency import IdempotentRoute
 from api.order_page import Moment, context_of
 from api.pages import page
+from api.qr import qr
 from api.routes.shop import ask_who
 from cascade.bootstrap import Cascade
 from cascade.checkout import Wish
@@ -64,10 +63,7 @@ def address_picture(token: str, cascade: System) -> Response:
     """The page's address for the camera of a phone."""
     with cascade.database.transaction() as connection:
         order = orders.by_link_token(connection, token)
-    drawn = BytesIO()
-    address = f"{cascade.settings.base_url}/pay/{order.link_token}"
-    segno.make(address, error="m").save(drawn, kind="svg", scale=4, light="#fff")
-    return Response(drawn.getvalue(), media_type="image/svg+xml")
+    return qr(f"{cascade.settings.base_url}/pay/{order.link_token}")
 
 
 def order_page(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Annotated
 
-import segno
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
@@ -13,6 +11,7 @@ from api.dependencies import System
 from api.idempotency import IdempotentRoute
 from api.order_schemas import OrderOut
 from api.problems import documented
+from api.qr import qr
 from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
 from cascade.domain.money import USDC
 from cascade.errors import NotPayable
@@ -60,6 +59,4 @@ def transfer_picture(
         view = lock_payable(connection, order_id, in_parts=True)
         terms = cascade.checkout.terms(connection, view.order, token)
     uri = transfer_uri(terms, None if view.missing is None else view.missing.units)
-    drawn = BytesIO()
-    segno.make(uri, error="m").save(drawn, kind="svg", scale=4, light="#fff")  # dark on light, whatever is around it
-    return Response(drawn.getvalue(), media_type="image/svg+xml", headers={"cache-control": "no-store"})
+    return qr(uri)

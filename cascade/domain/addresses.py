@@ -77,6 +77,6 @@ def networks_of(host: str) -> tuple[str, ...]:
         if address in _NAT64:
             return (str(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)),)
         if address.ipv4_mapped is None:
-            return tuple(str(ipaddress.IPv6Network((int(address), length), strict=False)) for length in (64, 48))
+            return tuple(f"{ipaddress.IPv6Address(int(address) >> left << left)}/{128 - left}" for left in (64, 80))
         address = address.ipv4_mapped
     return (str(address),)
