@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import uvicorn
 
+from cascade.cli.connections import bounded, most_connections
 from cascade.errors import SettingsError
 from cascade.settings import Settings
 
@@ -96,6 +97,8 @@ def server_config(settings: Settings) -> uvicorn.Config:
         raise SettingsError(f"there is no api/ in {os.getcwd()}: start cascade in the folder of its repository")
     return uvicorn.Config(
         "api.main:app",
+        http=bounded(most_connections(settings.streams), settings.forwarded_allow_ips),
+        ws="none",  # there are none here, and an upgrade would leave the bounds
         proxy_headers=True,
         forwarded_allow_ips=settings.forwarded_allow_ips,
         access_log=False,  # paths hold payment links
