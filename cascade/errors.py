@@ -10,6 +10,7 @@
     ├── LedgerConflict           a reference is used again with other contents
     ├── DeploymentMismatch       the deployment record and the chain disagree
     ├── LeaseLost                another indexer leads this stream now
+    ├── BookingTooLong           a booking would hold the ledger for too long: it is tried again in parts
     ├── StripeError              what Stripe said, or did not say
     │   ├── InvalidSignature     a webhook that Stripe did not sign, or signed too long ago
     │   ├── StripeUnavailable    no answer: the same request may be sent again
@@ -91,6 +92,10 @@ class DeploymentMismatch(CascadeError):
 
 class LeaseLost(CascadeError):
     """Another indexer leads this stream now; nothing of this step was written."""
+
+
+class BookingTooLong(CascadeError):
+    """A booking holds the ledger for too long; nothing of it was written. It is tried again with fewer events."""
 
 
 class StripeError(CascadeError):

@@ -7,6 +7,7 @@ sums say whether something is missing; what is missing is read from the chain be
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from threading import Event
 
 from cascade.domain.deposits import divide_by_deadline
 from cascade.domain.money import Asset
@@ -52,14 +53,15 @@ class Deadlines:
         self._first_block = first_block
         self._range = range_blocks
 
-    def prepare(self, events: Sequence[RouterEvent]) -> None:
+    def prepare(self, events: Sequence[RouterEvent], stop: Event) -> None:
         """Read and store the transfers that are missing for late collects, outside of any booking.
 
         Args:
             events: those of one stretch of blocks, in order.
+            stop: once it is set, no further address is read.
 
         Raises:
-            NodeUnavailable: the chain could not be read; nothing of the stretch may be booked yet.
+            NodeUnavailable: the chain could not be read, or only in part; nothing of the stretch may be booked yet.
         """
         collects = _last_collects(events)
         if not collects:
@@ -76,6 +78,8 @@ class Deadlines:
                 if event.block_time >= deadline.expires_at and known < taken:
                     unread[event.on_chain_order_id] = (event, deadline)
         for event, deadline in unread.values():
+            if stop.is_set():
+                raise NodeUnavailable("told to stop before all transfers of late collects were read")
             self._read(event, deadline)
 
     def payments(self, connection: Conn, event: PaidEvent) -> list[ConfirmedPayment]:

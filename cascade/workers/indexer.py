@@ -18,7 +18,7 @@ from cascade.checkout import tell_seen
 from cascade.domain.money import Asset, Money
 from cascade.domain.payments import ConfirmedPayment, RefundedEvent, RouterEvent
 from cascade.domain.reversals import Refund
-from cascade.errors import LeaseLost, NodeUnavailable
+from cascade.errors import BookingTooLong, LeaseLost, NodeUnavailable
 from cascade.fulfillment import fulfill, refund
 from cascade.rails import chain
 from cascade.rails.chain import check_sequence
@@ -29,6 +29,13 @@ from cascade.store.database import Conn, Database
 from cascade.workers.deadlines import Deadlines
 from cascade.workers.heartbeat import Heartbeat, describe
 from cascade.workers.patience import keep_on
+from cascade.workers.pieces import (
+    FIRST_RANGE_BLOCKS,
+    Pieces,
+    checkpoint_after,
+    next_range,
+    piece_end,
+)
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +98,9 @@ class Indexer:
         self._poll_seconds = poll_seconds
         self._lease_seconds = lease_seconds
         self._longest_range = log_range_blocks
-        self._range = log_range_blocks
+        self._range = min(log_range_blocks, FIRST_RANGE_BLOCKS)
+        self._pieces = Pieces()
+        self._stop = Event()
         self._name = secrets.token_hex(8)
         self._deadlines = Deadlines(
             database,
@@ -108,7 +117,11 @@ class Indexer:
         Raises:
             DeploymentMismatch: at the first step; an operator has to give another record or node.
         """
+<<<<<<< HEAD
         heart = heartbeat or Heartbeat("indexer")
+=======
+        self._stop = stop
+>>>>>>> 6294ea9 (indexer: bound a booking transaction by events and by time)
         try:
             keep_on(self._step_or_report, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
@@ -122,7 +135,8 @@ class Indexer:
 
         Raises:
             NodeError: nothing was booked; the checkpoint stands where it stood.
-            LeaseLost: another indexer leads; nothing was booked.
+            LeaseLost: another indexer leads; it goes on where this one stopped.
+            BookingTooLong: the database is slow; nothing was booked, and the next try is a smaller one.
         """
         if self._check is not None:
             self._check()
@@ -169,15 +183,23 @@ class Indexer:
                 if self._range == 1:
                     raise
                 continue  # in a shorter range
-            self._deadlines.prepare(stretch.events)
-            with self._database.transaction() as connection:
-                new = cursors.insert_logs(connection, self._router.chain_id, self._router.address, stretch.events)
-                movements = [movement for event in new for movement in self._movements(connection, event)]
-                for movement in movements:
-                    _settle(connection, movement)
-            found += [movement.reference for movement in movements]
+            self._deadlines.prepare(stretch.events, self._stop)
+            done = 0
+            while done < len(stretch.events):
+                upto = piece_end(stretch.events, done, self._pieces.size)
+                found += self._book_again(stretch.events[done:upto])
+                done = upto
             block = stretch.end
         return found
+
+    def _book_again(self, events: Sequence[RouterEvent]) -> list[str]:
+        """Book what of some events was not booked, in one transaction. Returns the references of what was not."""
+        with self._pieces.measured(len(events)), self._database.transaction() as connection:
+            new = cursors.insert_logs(connection, self._router.chain_id, self._router.address, events)
+            movements = [movement for event in new for movement in self._movements(connection, event)]
+            for movement in movements:
+                self._settle(connection, movement)
+        return [movement.reference for movement in movements]
 
     def _lead(self, final: Block) -> Cursor | None:
         """Take or keep the lead; None while somebody else has it, or the router's own block is not final yet."""
@@ -197,19 +219,52 @@ class Indexer:
         return cursor
 
     def _book(self, cursor: Cursor, final: Block) -> Cursor:
-        """Read the next range of final blocks and book it: evidence, credits and checkpoint in one transaction."""
+        """Read the next range of final blocks and book it, in one transaction or, where it is dense, in several."""
         stretch = self._read(cursor, min(final.number, cursor.height + self._range))
-        last_seq = check_sequence(stretch.payments, cursor.last_seq)
-        self._deadlines.prepare(stretch.events)
-        with self._database.transaction() as connection:
+        check_sequence(stretch.payments, cursor.last_seq)
+        self._deadlines.prepare(stretch.events, self._stop)
+        done = 0
+        while True:
+            cursor, done = self._book_piece(cursor, stretch, done)
+            if done == len(stretch.events) or self._stop.is_set():
+                return cursor
+            self._keep_lead(cursor)
+
+    def _book_piece(self, cursor: Cursor, stretch: Stretch, done: int) -> tuple[Cursor, int]:
+        """Book some events of a stretch, all from the one with this place: evidence, credits and checkpoint in one
+        transaction. Returns the checkpoint, and how many of the stretch's events are booked."""
+        upto = piece_end(stretch.events, done, self._pieces.size)
+        to = checkpoint_after(cursor, stretch, upto)
+        events = stretch.events[done:upto]
+        with self._pieces.measured(len(events)), self._database.transaction() as connection:
             # First, so that an indexer which was replaced stops here and not after it took locks.
-            cursors.advance(connection, cursor, stretch.end.number, stretch.end.hash, last_seq)
-            cursors.insert_logs(connection, self._router.chain_id, self._router.address, stretch.events)
-            movements = [movement for event in stretch.events for movement in self._movements(connection, event)]
-            outcomes = [_settle(connection, movement) for movement in movements]
+            cursors.advance(connection, cursor, to.height, to.hash, to.last_seq)
+            cursors.insert_logs(connection, self._router.chain_id, self._router.address, events)
+            movements = [movement for event in events for movement in self._movements(connection, event)]
+            outcomes = [self._settle(connection, movement) for movement in movements]
         for movement, (amount, outcome) in zip(movements, outcomes, strict=True):
             log.info("%s: %s %s %s", movement.reference, amount, amount.asset.code, outcome)
-        return Cursor(cursor.stream, stretch.end.number, stretch.end.hash, last_seq, cursor.epoch)
+        return to, upto
+
+    def _keep_lead(self, cursor: Cursor) -> None:
+        """Keep the lease between two transactions of one stretch.
+
+        Raises:
+            LeaseLost: another indexer leads.
+        """
+        with self._database.transaction() as connection:
+            held = cursors.lease(connection, cursor.stream, self._name, self._lease_seconds)
+        if held != cursor:
+            raise LeaseLost(f"{cursor.stream}: another indexer leads; it books from here on")
+
+    def _settle(self, connection: Conn, movement: ConfirmedPayment | Refund) -> tuple[Money, str]:
+        """Book one movement; returns its amount and what became of it."""
+        self._pieces.check()
+        if isinstance(movement, ConfirmedPayment):
+            return movement.received, fulfill(connection, movement)
+        unmatched = refund(connection, movement)
+        fits = f"refunded; {unmatched} of it fits no payment, see `cascade suspense`" if unmatched.units else "refunded"
+        return movement.amount, fits
 
     def _movements(self, connection: Conn, event: RouterEvent) -> Sequence[ConfirmedPayment | Refund]:
         """What the waist takes of an event whose evidence is stored: two payments of a collect that is late in part."""
@@ -224,12 +279,14 @@ class Indexer:
         except NodeUnavailable:
             self._range = max(1, self._range // 2)
             raise
-        self._range = min(self._longest_range, self._range * 2)
+        self._range = next_range(
+            self._range, self._longest_range, blocks=to - cursor.height, events=len(stretch.events)
+        )
         return stretch
 
     def _sight(self, cursor: Cursor, latest: Block) -> None:
         """Remember which payments lie above the checkpoint, in blocks that may still be replaced."""
-        to = min(latest.number, cursor.height + self._longest_range)
+        to = min(latest.number, cursor.height + self._range)
         payments = self._read(cursor, to).payments if to > cursor.height else ()
         with self._database.transaction() as connection:
             if payments or cursors.has_sightings(connection, cursor.stream):
@@ -247,6 +304,12 @@ class Indexer:
 
     def _report(self, fault: Exception) -> None:
         """Say what went wrong. What time alone does not mend stays visible as the stream's alarm."""
+<<<<<<< HEAD
+=======
+        log.warning("%s: %s: %s", self._router.stream, type(fault).__name__, fault)
+        if isinstance(fault, (LeaseLost, BookingTooLong, NodeUnavailable, psycopg.OperationalError)):
+            return  # ordinary weather; when it lasts, the age of the last final block tells
+>>>>>>> 6294ea9 (indexer: bound a booking transaction by events and by time)
         try:
             with self._database.transaction() as connection:
                 cursors.set_alarm(connection, self._router.stream, describe(fault))
@@ -259,12 +322,3 @@ class Indexer:
                 cursors.release(connection, self._router.stream, self._name)
         except psycopg.Error:  # the lease then runs out by itself
             log.info("the lease of %s was not given up; it runs out by itself", self._router.stream)
-
-
-def _settle(connection: Conn, movement: ConfirmedPayment | Refund) -> tuple[Money, str]:
-    """Book one movement; returns its amount and what became of it."""
-    if isinstance(movement, ConfirmedPayment):
-        return movement.received, fulfill(connection, movement)
-    unmatched = refund(connection, movement)
-    fits = f"refunded; {unmatched} of it fits no payment, see `cascade suspense`" if unmatched.units else "refunded"
-    return movement.amount, fits

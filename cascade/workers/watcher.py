@@ -24,6 +24,7 @@ from cascade.store.database import Database
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.indexer import Router
 from cascade.workers.patience import keep_on
+from cascade.workers.pieces import FIRST_RANGE_BLOCKS, next_range
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Watcher:
         self._poll_seconds = poll_seconds
         self._lease_seconds = lease_seconds
         self._longest_range = log_range_blocks
-        self._range = log_range_blocks
+        self._range = min(log_range_blocks, FIRST_RANGE_BLOCKS)
         self._name = secrets.token_hex(8)
         self._stream = router.deposits_stream
 
@@ -129,13 +130,14 @@ class Watcher:
             start, end, found = transfers(
                 self._node, list(self._router.stablecoins), (cursor.height, cursor.hash), to, watched if few else None
             )
+            told = len(found)
             with self._database.transaction() as connection:
                 ours = deposits.ours(connection, found)
             found = with_times(self._node, [each for each in found if each.recipient in ours], start, end)
         except NodeUnavailable:
             self._range = max(1, self._range // 2)
             raise
-        self._range = min(self._longest_range, self._range * 2)
+        self._range = next_range(self._range, self._longest_range, blocks=to - cursor.height, events=told)
         with self._database.transaction() as connection:
             cursors.advance(connection, cursor, end.number, end.hash, 0)
             new = deposits.insert(connection, self._router.chain_id, found, ours)
