@@ -62,7 +62,8 @@ def fulfill(connection: Conn, payment: ConfirmedPayment) -> Outcome:
     else:
         ledger.post(connection, books.sale(payment, order.citizen_id, verdict))
     outcome = payments.insert(connection, payment, order.id if order else None, verdict)
-    if order is not None:
+    # Anybody may send a stranger dust and collect it, as often as he likes: nobody is told of what only waits.
+    if order is not None and not (payment.is_dust and isinstance(verdict, SuspenseReason)):
         _tell(connection, order, payment, verdict, payments.parts_of(before))
     return outcome
 

@@ -19,7 +19,7 @@ from cascade.store import outbox as outbox_store
 from cascade.store.cursors import StreamHealth
 from cascade.store.heartbeats import WorkerHealth
 from cascade.store.inbox import InboxHealth
-from cascade.store.payments import BookedPayment
+from cascade.store.payments import BookedPayment, Dust
 from cascade.store.reversals import BookedRefund
 
 _NO_REFUNDS = "Nothing was refunded on chain."
@@ -33,7 +33,9 @@ def suspense(limit: int, as_json: bool) -> None:
     with opened() as cascade, cascade.database.transaction() as connection:
         waiting = payments.in_suspense(connection, limit=limit)
         unmatched = reversals.refunds(connection, unmatched=True, limit=limit)
+        dust = payments.dust_in_suspense(connection)
     records = [_waiting_payment(payment) for payment in waiting] + [_waiting_refund(refund) for refund in unmatched]
+    records += [_dust(each) for each in dust]
     show(records, "Nothing is in suspense.", as_json=as_json)
 
 
@@ -61,6 +63,22 @@ def _waiting_payment(payment: BookedPayment) -> Record:
         "reason": payment.reason,
         "next_step": payment.next_step,
         "recorded_at": payment.recorded_at,
+    }
+
+
+def _dust(dust: Dust) -> Record:
+    """All payments of an asset that are below a cent, as one."""
+    return {
+        "reference": f"{dust.payments} payments",
+        "kind": "dust",
+        "amount": dust.total,
+        "account": None,
+        "transaction": None,
+        "order_id": None,
+        "on_chain_order_id": None,
+        "reason": "below a cent each",
+        "next_step": "Nothing is to be done.",
+        "recorded_at": None,
     }
 
 

@@ -73,6 +73,21 @@ def is_due(lying: Lying, minimum: int) -> bool:
     return lying.arrived_in_all >= lying.price or lying.seconds_left < LAST_CALL_SECONDS
 
 
+LOOK_AGAIN_SECONDS = 5
+"""What is being collected is looked at so often."""
+
+
+def next_look(lying: Lying, *, collecting: bool) -> float | None:
+    """Return in how many seconds something can have changed without a message; None: never.
+
+    New transfers, and collects that the router tells of, are looked at in any case. So dust costs one look.
+    """
+    if collecting or lying.busy:
+        return LOOK_AGAIN_SECONDS
+    last_call = lying.seconds_left - LAST_CALL_SECONDS
+    return last_call + 1 if last_call > 0 else None
+
+
 @dataclass(frozen=True, slots=True)
 class InTime:
     """What came to a deposit address in one token before its order's deadline; ``last``: time of the last block."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cascade.domain.money import DUCAT, USD, Asset, Money, Rounding, divide
-from cascade.domain.payments import SuspenseReason
+from cascade.domain.money import DUCAT, Asset, Money, Rounding, divide
+from cascade.domain.payments import SuspenseReason, below_a_cent
 from cascade.domain.quotes import Quote
 
 MOST_TIMES_THE_PRICE = 2
@@ -109,4 +109,4 @@ def _paid_in(asset: Asset, parts: Sequence[Part]) -> int:
 
 def is_a_cent(received: Money) -> bool:
     """Whether money is worth a delivery and a message: less than a cent is dust."""
-    return received.units * USD.one >= received.asset.one
+    return not below_a_cent(received)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cascade.domain.money import Asset, Money
+from cascade.domain.money import USD, Asset, Money
 
 
 class Rail(StrEnum):
@@ -102,6 +102,11 @@ class RefundedEvent:
     units: int
 
 
+def below_a_cent(stablecoins: Money) -> bool:
+    """Whether an amount of a dollar stablecoin is dust."""
+    return stablecoins.units * USD.one < stablecoins.asset.one
+
+
 RouterEvent = PaidEvent | RefundedEvent
 
 
@@ -131,6 +136,11 @@ class ConfirmedPayment:
     transaction: str
     paid_at: datetime | None = None
     collected: bool = False
+
+    @property
+    def is_dust(self) -> bool:
+        """Whether it costs its payer less than telling anybody of it costs us."""
+        return self.rail is Rail.CHAIN and below_a_cent(self.received)
 
     def __post_init__(self) -> None:
         if sum(self.landed.values()) != self.received.units or any(u < 0 for u in self.landed.values()):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cascade.domain.deposits import InTime, Lying, Transfer
-from cascade.domain.payments import PaidEvent
+from cascade.domain.payments import PaidEvent, RouterEvent
 from cascade.store.database import Conn
 
 
@@ -158,30 +158,43 @@ def in_time(connection: Conn, chain_id: int, event: PaidEvent, expires_at: int) 
     return InTime(int(row["units"]), int(row["last"])) if row else InTime(0, 0)
 
 
-def lying(connection: Conn, chain_id: int) -> list[Lying]:
-    """What has come and was not all collected, by order and token.
+TO_LOOK_AT = (
+    "SELECT on_chain_order_id FROM deposit_transfers WHERE NOT collected AND (look_due <= now()"
+    # An order ends within a day, so a later time was written while the database's clock was ahead.
+    " OR (look_due > now() + interval '2 days' AND look_due < 'infinity')) ORDER BY look_due LIMIT %(most)s"
+)
+_LYING = (
+    f"WITH due AS MATERIALIZED ({TO_LOOK_AT}), ids AS MATERIALIZED (SELECT c.on_chain_order_id FROM chain_terms c WHERE c.order_id IN"
+    " (SELECT t.order_id FROM chain_terms t JOIN due USING (on_chain_order_id)))"
+    " SELECT t.order_id, t.on_chain_order_id, d.token_address, sum(d.units) AS arrived, t.units AS price,"
+    # Either stablecoin counts, each at an address of its own; both have six decimals.
+    " (SELECT sum(o.units) FROM deposit_transfers o JOIN chain_terms c USING (on_chain_order_id)"
+    " WHERE c.order_id = t.order_id) AS arrived_in_all,"
+    " t.expires_at - extract(epoch FROM now())::float AS seconds_left,"
+    " coalesce((SELECT sum(l.units) FROM chain_logs l WHERE l.on_chain_order_id = t.on_chain_order_id"
+    " AND l.token_address = d.token_address AND l.payer = t.deposit_address), 0) AS collected,"
+    " EXISTS (SELECT FROM relay_items i WHERE i.on_chain_order_id = t.on_chain_order_id"
+    " AND i.token_address = d.token_address AND i.kind = 'collect' AND (i.state IN ('queued', 'sent')"
+    " OR (i.state = 'settled' AND i.created_at > max(d.recorded_at))"
+    " OR i.created_at BETWEEN clock_timestamp() - interval '1 minute' AND clock_timestamp())) AS busy"
+    " FROM deposit_transfers d JOIN chain_terms t USING (on_chain_order_id) JOIN ids USING (on_chain_order_id)"
+    " WHERE d.chain_id = %(chain)s GROUP BY t.on_chain_order_id, d.token_address HAVING bool_or(NOT d.collected)"
+    " ORDER BY t.on_chain_order_id, d.token_address"
+)
+
+
+def lying(connection: Conn, chain_id: int, most: int = 500) -> list[Lying]:
+    """What has come and was not all collected, by order and token, of orders that it is time to look at.
 
     An item of the relayer that began after the last transfer has taken it along; one that failed is tried again after
     a minute.
+
+    Args:
+        connection: where it is read.
+        chain_id: EIP-155 chain id.
+        most: so many transfers are looked at at once; the others are as soon as these have been.
     """
-    rows = connection.execute(
-        "SELECT t.order_id, t.on_chain_order_id, d.token_address, sum(d.units) AS arrived, t.units AS price,"
-        # Either stablecoin counts, each at an address of its own; both have six decimals.
-        " (SELECT sum(o.units) FROM deposit_transfers o JOIN chain_terms c USING (on_chain_order_id)"
-        " WHERE c.order_id = t.order_id) AS arrived_in_all,"
-        " t.expires_at - extract(epoch FROM now())::float AS seconds_left,"
-        " coalesce((SELECT sum(l.units) FROM chain_logs l WHERE l.on_chain_order_id = t.on_chain_order_id"
-        " AND l.token_address = d.token_address AND l.payer = t.deposit_address), 0) AS collected,"
-        " EXISTS (SELECT FROM relay_items i WHERE i.on_chain_order_id = t.on_chain_order_id"
-        " AND i.token_address = d.token_address AND i.kind = 'collect' AND (i.state IN ('queued', 'sent')"
-        " OR (i.state = 'settled' AND i.created_at > max(d.recorded_at))"
-        " OR i.created_at > clock_timestamp() - interval '1 minute')) AS busy"
-        " FROM deposit_transfers d JOIN chain_terms t USING (on_chain_order_id)"
-        " WHERE d.chain_id = %s"
-        " AND d.on_chain_order_id IN (SELECT on_chain_order_id FROM deposit_transfers WHERE NOT collected)"
-        " GROUP BY t.on_chain_order_id, d.token_address",
-        (chain_id,),
-    ).fetchall()
+    rows = connection.execute(_LYING, {"chain": chain_id, "most": most}).fetchall()
     return [
         Lying(
             row["order_id"],
@@ -198,6 +211,34 @@ def lying(connection: Conn, chain_id: int) -> list[Lying]:
     ]
 
 
+def look_again(connection: Conn, one: Lying, seconds: float | None) -> None:
+    """Set when an order's transfers in a token are looked at again; None: when something happens to them."""
+    connection.execute(
+        "UPDATE deposit_transfers SET look_due = coalesce(clock_timestamp() + %(seconds)s * interval '1 second',"
+        " 'infinity') WHERE on_chain_order_id = %(id)s AND token_address = %(token)s AND NOT collected",
+        {"seconds": seconds, "id": one.on_chain_order_id, "token": one.token_address},
+    )
+
+
+def look_now(connection: Conn, events: Sequence[RouterEvent]) -> None:
+    """Have what lies at some addresses looked at: the router has told of collects there."""
+    collected = {e.on_chain_order_id for e in events if isinstance(e, PaidEvent) and e.block_time is not None}
+    if collected:
+        connection.execute(
+            "UPDATE deposit_transfers SET look_due = '-infinity' WHERE (chain_id, block_number, log_index) IN"
+            " (SELECT chain_id, block_number, log_index FROM deposit_transfers"
+            " WHERE on_chain_order_id = ANY(%s) AND NOT collected"
+            # In one order, as the watcher does: else two could wait for each other.
+            " ORDER BY on_chain_order_id, token_address FOR UPDATE)",
+            (sorted(collected),),
+        )
+
+
+def look_at_all(connection: Conn) -> None:
+    """Have everything that was not collected looked at once: what is worth it may have been set anew."""
+    connection.execute("UPDATE deposit_transfers SET look_due = '-infinity' WHERE NOT collected AND look_due > now()")
+
+
 def lying_of_order(connection: Conn, order_id: str) -> list[tuple[str, int]]:
     """What came to an order's deposit addresses and is not among its payments yet: token and units, in its order."""
     rows = connection.execute(
@@ -211,21 +252,23 @@ def lying_of_order(connection: Conn, order_id: str) -> list[tuple[str, int]]:
     return [(row["token_address"], int(row["units"])) for row in rows if row["units"] > 0]
 
 
-def mark_collected(connection: Conn, done: Iterable[Lying]) -> None:
+def mark_collected(connection: Conn, one: Lying) -> None:
     """Note that the router has told of all that came, so that it need not be looked at again."""
-    for one in done:
-        connection.execute(
-            "UPDATE deposit_transfers SET collected = true WHERE on_chain_order_id = %s AND token_address = %s"
-            " AND NOT collected",
-            (one.on_chain_order_id, one.token_address),
-        )
+    connection.execute(
+        "UPDATE deposit_transfers SET collected = true WHERE on_chain_order_id = %s AND token_address = %s"
+        " AND NOT collected",
+        (one.on_chain_order_id, one.token_address),
+    )
 
 
 def of_order(connection: Conn, order_id: str) -> list[Arrival]:
-    """All transfers that came for an order, oldest first."""
+    """All transfers that came for an order, oldest first; those below a cent as one of each token, by the last."""
     rows = connection.execute(
-        "SELECT d.token_address, d.units, d.transaction_hash, d.collected FROM deposit_transfers d"
-        " JOIN chain_terms t USING (on_chain_order_id) WHERE t.order_id = %s ORDER BY d.block_number, d.log_index",
+        "SELECT d.token_address, sum(d.units) AS units, bool_and(d.collected) AS collected,"
+        " (array_agg(d.transaction_hash ORDER BY d.block_number DESC, d.log_index DESC))[1] AS transaction_hash"
+        " FROM deposit_transfers d JOIN chain_terms t USING (on_chain_order_id) WHERE t.order_id = %s"
+        " GROUP BY d.token_address, CASE WHEN d.units < 10000 THEN NULL ELSE (d.block_number, d.log_index) END"
+        " ORDER BY max(d.block_number), max(d.log_index)",
         (order_id,),
     ).fetchall()
     return [

@@ -110,35 +110,54 @@ def insert(
 
 
 def of_order(connection: Conn, order_id: str) -> list[BookedPayment]:
-    """All payments booked for an order, oldest first."""
-    rows = connection.execute(f"{_SELECT} WHERE p.order_id = %s ORDER BY p.recorded_at, p.reference", (order_id,))
+    """All payments booked for an order, oldest first, but for dust: it brings nothing, and there may be any number."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE p.order_id = %s AND NOT p.dust ORDER BY p.recorded_at, p.reference", (order_id,)
+    )
     return [_payment(row) for row in rows.fetchall()]
 
 
 def on_chain(connection: Conn, order_key: bytes) -> list[BookedPayment]:
     """All payments on chain of the order that the router knows by this id, under whichever of its ids; newest first.
 
-    For an id of no order: what was paid under it.
+    For an id of no order: what was paid under it. Of dust, only what came last.
     """
     rows = connection.execute(
-        "SELECT p.reference FROM payments p JOIN ledger.transactions t USING (reference) WHERE p.rail = 'chain'"
+        f"{_SELECT} JOIN ledger.transactions t ON t.reference = p.reference WHERE p.rail = 'chain'"  # noqa: S608
+        " AND (NOT p.dust OR p.reference IN (SELECT reference FROM payments WHERE order_key = %(key)s AND dust"
+        " ORDER BY recorded_at DESC LIMIT 20))"
         " AND (p.order_key = %(key)s"
         " OR p.order_id = (SELECT order_id FROM chain_terms WHERE on_chain_order_id = %(key)s))"
         " ORDER BY t.id DESC",
         {"key": order_key},
     ).fetchall()
-    found = [by_reference(connection, row["reference"]) for row in rows]
-    return [payment for payment in found if payment is not None]
+    return [_payment(row) for row in rows]
 
 
 def in_suspense(connection: Conn, *, limit: int = 100) -> list[BookedPayment]:
-    """Payments that wait for an operator, oldest first; what has gone back as a whole waits no more."""
+    """Payments that wait for an operator, oldest first; what has gone back as a whole waits no more, and dust never."""
     rows = connection.execute(
-        f"{_SELECT} WHERE p.outcome = 'suspense' AND coalesce(r.units, 0) < p.units"
+        f"{_SELECT} WHERE p.outcome = 'suspense' AND NOT p.dust AND coalesce(r.units, 0) < p.units"
         " ORDER BY p.recorded_at, p.reference LIMIT %s",
         (limit,),
     )
     return [_payment(row) for row in rows.fetchall()]
+
+
+@dataclass(frozen=True, slots=True)
+class Dust:
+    """Payments below a cent that lie in suspense, summed up."""
+
+    payments: int
+    total: Money
+
+
+def dust_in_suspense(connection: Conn) -> list[Dust]:
+    """Sum up the payments below a cent, by asset; what went back of one is not taken off."""
+    rows = connection.execute(
+        "SELECT asset, count(*) AS payments, sum(units) AS units FROM payments WHERE dust GROUP BY asset ORDER BY asset"
+    ).fetchall()
+    return [Dust(row["payments"], Money(ASSETS[row["asset"]], int(row["units"]))) for row in rows]
 
 
 def _payment(row: Row) -> BookedPayment:

@@ -16,14 +16,14 @@ import psycopg
 
 from cascade.checkout import tell_seen
 from cascade.domain.money import Asset, Money
-from cascade.domain.payments import ConfirmedPayment, RefundedEvent, RouterEvent
+from cascade.domain.payments import ConfirmedPayment, PaidEvent, RefundedEvent, RouterEvent, below_a_cent
 from cascade.domain.reversals import Refund
 from cascade.errors import BookingTooLong, LeaseLost, NodeUnavailable
 from cascade.fulfillment import fulfill, refund
 from cascade.rails import chain
 from cascade.rails.chain import check_sequence
 from cascade.rails.node import Block, Node, Stretch
-from cascade.store import cursors
+from cascade.store import cursors, deposits
 from cascade.store.cursors import Cursor
 from cascade.store.database import Conn, Database
 from cascade.workers.deadlines import Deadlines
@@ -117,11 +117,8 @@ class Indexer:
         Raises:
             DeploymentMismatch: at the first step; an operator has to give another record or node.
         """
-<<<<<<< HEAD
         heart = heartbeat or Heartbeat("indexer")
-=======
         self._stop = stop
->>>>>>> 6294ea9 (indexer: bound a booking transaction by events and by time)
         try:
             keep_on(self._step_or_report, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
@@ -196,6 +193,7 @@ class Indexer:
         """Book what of some events was not booked, in one transaction. Returns the references of what was not."""
         with self._pieces.measured(len(events)), self._database.transaction() as connection:
             new = cursors.insert_logs(connection, self._router.chain_id, self._router.address, events)
+            deposits.look_now(connection, new)
             movements = [movement for event in new for movement in self._movements(connection, event)]
             for movement in movements:
                 self._settle(connection, movement)
@@ -240,6 +238,7 @@ class Indexer:
             # First, so that an indexer which was replaced stops here and not after it took locks.
             cursors.advance(connection, cursor, to.height, to.hash, to.last_seq)
             cursors.insert_logs(connection, self._router.chain_id, self._router.address, events)
+            deposits.look_now(connection, events)
             movements = [movement for event in events for movement in self._movements(connection, event)]
             outcomes = [self._settle(connection, movement) for movement in movements]
         for movement, (amount, outcome) in zip(movements, outcomes, strict=True):
@@ -288,15 +287,21 @@ class Indexer:
         """Remember which payments lie above the checkpoint, in blocks that may still be replaced."""
         to = min(latest.number, cursor.height + self._range)
         payments = self._read(cursor, to).payments if to > cursor.height else ()
+        # No order asks for less than a cent, so such a one is somebody's dust: it is not told of.
+        payments = tuple(one for one in payments if not self._is_dust(one))
         with self._database.transaction() as connection:
             if payments or cursors.has_sightings(connection, cursor.stream):
                 cursors.replace_sightings(connection, cursor.stream, payments)
                 tell_seen(connection)
 
+    def _is_dust(self, payment: PaidEvent) -> bool:
+        asset = self._router.stablecoins.get(payment.token_address)
+        return asset is not None and below_a_cent(Money(asset, payment.units))
+
     def _step_or_report(self) -> bool:
         try:
             return self.step()
-        except (LeaseLost, NodeUnavailable, psycopg.Error):
+        except (LeaseLost, BookingTooLong, NodeUnavailable, psycopg.Error):
             raise  # when it lasts, the age of the last final block tells
         except Exception as fault:
             self._report(fault)
@@ -304,12 +309,6 @@ class Indexer:
 
     def _report(self, fault: Exception) -> None:
         """Say what went wrong. What time alone does not mend stays visible as the stream's alarm."""
-<<<<<<< HEAD
-=======
-        log.warning("%s: %s: %s", self._router.stream, type(fault).__name__, fault)
-        if isinstance(fault, (LeaseLost, BookingTooLong, NodeUnavailable, psycopg.OperationalError)):
-            return  # ordinary weather; when it lasts, the age of the last final block tells
->>>>>>> 6294ea9 (indexer: bound a booking transaction by events and by time)
         try:
             with self._database.transaction() as connection:
                 cursors.set_alarm(connection, self._router.stream, describe(fault))

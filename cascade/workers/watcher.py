@@ -13,7 +13,7 @@ from threading import Event
 
 import psycopg
 
-from cascade.domain.deposits import is_due
+from cascade.domain.deposits import is_due, next_look
 from cascade.errors import NodeUnavailable
 from cascade.rails.chain import deposit_address
 from cascade.rails.node import Node
@@ -73,6 +73,7 @@ class Watcher:
         self._lease_seconds = lease_seconds
         self._longest_range = log_range_blocks
         self._range = min(log_range_blocks, FIRST_RANGE_BLOCKS)
+        self._looked = False
         self._name = secrets.token_hex(8)
         self._stream = router.deposits_stream
 
@@ -146,17 +147,24 @@ class Watcher:
         return Cursor(cursor.stream, end.number, end.hash, 0, cursor.epoch)
 
     def _collect(self) -> None:
+        """Look at what it is time to look at, and have collected what is worth it."""
         with self._database.transaction() as connection:
-            there = deposits.lying(connection, self._router.chain_id)
-            deposits.mark_collected(connection, [one for one in there if one.collected >= one.arrived])
-            for one in there:
-                if is_due(one, self._minimum):
+            if not self._looked:  # this watcher may have been given another minimum
+                deposits.look_at_all(connection)
+            for one in deposits.lying(connection, self._router.chain_id):
+                if one.collected >= one.arrived:
+                    deposits.mark_collected(connection, one)
+                    continue
+                collecting = is_due(one, self._minimum)
+                if collecting:
                     relay.enqueue_collect(
                         connection,
                         order_id=one.order_id,
                         on_chain_order_id=one.on_chain_order_id,
                         token_address=one.token_address,
                     )
+                deposits.look_again(connection, one, next_look(one, collecting=collecting))
+        self._looked = True
 
     def _resign(self) -> None:
         try:

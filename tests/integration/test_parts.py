@@ -114,7 +114,6 @@ def test_an_excess_brings_its_share_without_bonus(database: Database, view: Orde
         (2 * PRICE, False, DOLLAR, SuspenseReason.OVER),
         (PRICE, True, None, SuspenseReason.LATE),
         (PRICE - DOLLAR, True, DOLLAR, SuspenseReason.LATE),
-        (9_999, False, None, SuspenseReason.SHORT),
         (DOLLAR, False, PRICE, SuspenseReason.DUPLICATE),
     ],
 )
