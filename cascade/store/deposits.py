@@ -164,7 +164,8 @@ TO_LOOK_AT = (
     " OR (look_due > now() + interval '2 days' AND look_due < 'infinity')) ORDER BY look_due LIMIT %(most)s"
 )
 _LYING = (
-    f"WITH due AS MATERIALIZED ({TO_LOOK_AT}), ids AS MATERIALIZED (SELECT c.on_chain_order_id FROM chain_terms c WHERE c.order_id IN"
+    f"WITH due AS MATERIALIZED ({TO_LOOK_AT}),"  # noqa: S608 - constants
+    " ids AS MATERIALIZED (SELECT c.on_chain_order_id FROM chain_terms c WHERE c.order_id IN"
     " (SELECT t.order_id FROM chain_terms t JOIN due USING (on_chain_order_id)))"
     " SELECT t.order_id, t.on_chain_order_id, d.token_address, sum(d.units) AS arrived, t.units AS price,"
     # Either stablecoin counts, each at an address of its own; both have six decimals.
