@@ -11,13 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from cascade.chains import Deployment
-from cascade.checkout import Checkout, OrderView
+from cascade.checkout import Checkout
 from cascade.cli import cli
 from cascade.domain.deliveries import EMAIL
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, SuspenseReason
 from cascade.fulfillment import fulfill
+from cascade.order_view import OrderView
 from cascade.rails.chain import deposit_address
 from cascade.rails.node import Node
 from cascade.store import balances, contacts, deposits, endpoints
