@@ -28,6 +28,7 @@ from tests.faults.chain_rail import indexer
 from tests.purchases import balance_of
 
 PAYER = 3
+UNITS = 20_000
 SMALL = 6
 """Events that a transaction books in most of these tests; the real bound would need thousands of payments."""
 DENSITIES = (4, 4, 1, 17, 3, 0, 6, 6)
@@ -54,12 +55,12 @@ def dense(polygon: LocalPolygon, router: Deployment) -> None:
     usdc = TOKENS["USDC"].address
     rpc = Rpc(polygon.rpc_url)
     payer = polygon.accounts[PAYER]
-    polygon.mint("USDC", payer, 1000 * ALL)
+    polygon.mint("USDC", payer, UNITS * ALL)
     rpc.receipt(rpc.submit(payer, usdc, calldata("approve(address,uint256)", router.router, 2**256 - 1)))
     polygon.rpc("evm_setAutomine", False)
     for density in DENSITIES:
         for _ in range(density):
-            order = (usdc, 1000, 2**40, next(_salts).to_bytes(32))
+            order = (usdc, UNITS, 2**40, next(_salts).to_bytes(32))
             data = PAY_SELECTOR + encode(["(address,uint256,uint64,bytes32)"], [order]).hex()
             polygon.rpc("eth_sendTransaction", {"from": payer, "to": router.router, "data": data, "gas": hex(200_000)})
         polygon.mine(1)
@@ -106,7 +107,7 @@ def test_no_transaction_books_more_than_its_bound(
     assert_all_booked(database)
     # At block borders where one is within reach; the block of 17 in parts.
     assert events_a_transaction(database) == [4, 5, 6, 6, 5, 3, 6, 6]
-    assert balance_of(database, "suspense", "USDC") == 1000 * ALL
+    assert balance_of(database, "suspense", "USDC") == UNITS * ALL
 
 
 @pytest.mark.usefixtures("small", "dense")
