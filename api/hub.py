@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 15.0
 """How often everything is read again, in case the database's word was lost."""
-_OPEN_SECONDS = 5.0
-_READ_SECONDS = 20.0
+_OPEN_SECONDS = 2.0
+_READ_SECONDS = 5.0
 _SHORTEST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 10.0
+_LONGEST_PAUSE_SECONDS = 3.0
 _TOPICS_AT_ONCE = 500
 
 

@@ -40,6 +40,7 @@ from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.card_checkout import CardCheckout
 from cascade.settings import Settings
+from cascade.store.database import REQUESTS, check_schema
 
 STATIC = Path(__file__).parent / "checkout" / "static"
 
@@ -100,8 +101,13 @@ class Headers:
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Assemble the parts, and connect to the database for as long as the application runs."""
-    cascade = assemble(settings.load())
-    cascade.database.open()
+    cascade = assemble(settings.load(), REQUESTS)
+    try:
+        cascade.database.open()
+        check_schema(cascade.database)
+    except BaseException:
+        cascade.database.close()
+        raise
     app.state.cascade = cascade
     app.state.room = Room(cascade.settings.streams, cascade.settings.streams_per_address)
     hub = app.state.hub = Hub(cascade.database, start=cascade.checkout.start)

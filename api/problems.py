@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -26,6 +25,8 @@ from cascade.errors import (
     NotPayable,
     StripeError,
 )
+from cascade.store.database import OUTAGES
+from cascade.workers.heartbeat import describe
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI) -> None:
     """Turn every error of an app into a problem."""
     _install_for_relaying(app)
+    for outage in OUTAGES:
+        app.add_exception_handler(outage, _database_down)
 
     @app.exception_handler(InvalidInput)
     def invalid_input(_: Request, fault: InvalidInput) -> JSONResponse:
@@ -115,16 +118,16 @@ def install(app: FastAPI) -> None:
     def http(request: Request, fault: HTTPException) -> JSONResponse:
         return problem(fault.status_code, str(fault.detail), headers=_headers_of(app, request, fault))
 
-    @app.exception_handler(psycopg.OperationalError)
-    def database_down(_: Request, fault: psycopg.OperationalError) -> JSONResponse:
-        log.error("the database does not answer: %s", type(fault).__name__)
-        detail = "The books cannot be reached right now. Nothing was changed; try again in a moment."
-        return problem(503, detail, headers={"retry-after": "5"})
-
     @app.exception_handler(Exception)
     def unexpected(request: Request, fault: Exception) -> Response:
         log.error("unexpected %s", type(fault).__name__, exc_info=fault)
         return page_instead(request, problem(500, UNEXPECTED))  # no middleware of ours sees this answer
+
+
+def _database_down(_: Request, fault: Exception) -> JSONResponse:
+    log.error("the database does not serve: %s", describe(fault))
+    detail = "The books cannot be reached right now. Nothing was changed; try again in a moment."
+    return problem(503, detail, headers={"retry-after": "5"})
 
 
 def _headers_of(app: FastAPI, request: Request, fault: HTTPException) -> Mapping[str, str] | None:

@@ -33,7 +33,7 @@ from cascade.rails.hot_key import LocalKey
 from cascade.rails.node import Node
 from cascade.rails.stripe import Stripe
 from cascade.settings import Settings
-from cascade.store.database import Database
+from cascade.store.database import COMMANDS, Database, Deadlines
 from cascade.wallet_plan import Wallets
 from cascade.workers.card import CardWorker
 from cascade.workers.credits import CreditReceiver
@@ -77,8 +77,12 @@ class Cascade:
         return write(self.texts, {"type": kind, "data": data}, self.deployment.chain, language)
 
 
-def assemble(settings: Settings) -> Cascade:
+def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> Cascade:
     """Build the parts that every process needs.
+
+    Args:
+        settings: of this process.
+        deadlines: how long its database may take.
 
     Raises:
         SettingsError: the deployment record, the catalogue or the formula cannot be used.
@@ -96,7 +100,7 @@ def assemble(settings: Settings) -> Cascade:
         sends_mail=settings.smtp_url is not None,
         start=Rate(formula.base_nano_usd),
     )
-    database = Database(settings.database_url.get_secret_value())
+    database = Database(settings.database_url.get_secret_value(), deadlines=deadlines)
     texts = Texts(settings.language, settings.texts)
     return Cascade(
         settings,

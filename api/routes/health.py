@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
@@ -10,11 +11,15 @@ from api.dependencies import System
 from api.health_schemas import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut, WorkerOut
 from api.problems import documented
 from cascade import bootstrap, exchange
+from cascade.bootstrap import Cascade
 from cascade.exchange import Quotation
 from cascade.store import cursors, heartbeats, inbox, outbox, relay_transactions
+from cascade.store.cursors import StreamHealth
+from cascade.store.database import OUTAGES, Conn
 from cascade.store.inbox import InboxHealth
 from cascade.store.outbox import DestinationHealth
 from cascade.store.relay_transactions import SenderHealth
+from cascade.workers.heartbeat import describe
 
 CARD_ALARM_SECONDS = 900
 """An event that has waited for longer, or a list of events that was not read for longer, is worth an alarm."""
@@ -25,54 +30,62 @@ RELAY_ALARM_SECONDS = 60
 RATE_ALARM_SECONDS = 900
 """A tick that has been missing for longer: no rate keeper runs, and orders are opened at an old rate."""
 
+_Part = StreamOut | InboxOut | DestinationOut | RateOut | RelayerOut | WorkerOut
+
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["health"])
 
 
 @router.get("/health", responses={**documented(), 503: {"model": HealthOut, "description": "Not working as it should"}})
 def health(cascade: System, response: Response) -> HealthOut:
-    """200 when all is well; 503 when the database is down, or payments are not being booked."""
-    if not cascade.database.is_up():
-        response.status_code = 503
-        return HealthOut(status="down", database=False, streams=[])
-    with cascade.database.transaction() as connection:
-        relays = cascade.settings.has_relayer
-        followed = bootstrap.followed_streams(cascade)
-        streams = [stream for stream in cursors.health(connection) if stream.stream in followed]
-        relayer = _relayer(relay_transactions.health(connection, cascade.deployment.chain.chain_id)) if relays else None
-        card = _card(inbox.health(connection)) if cascade.card is not None else None
-        destinations = [_destination(destination) for destination in outbox.health(connection)]
-        rate = _rate(exchange.quotation(connection, cascade.formula))
-        workers = [
-            WorkerOut(worker=w.worker, standing_still=w.fault is not None, fault=w.fault)
-            for w in heartbeats.health(connection)
-        ]
-    now = datetime.now(UTC)
-    out = [
-        StreamOut(
-            stream=stream.stream,
-            height=stream.height,
-            behind_blocks=stream.behind_blocks,
-            finality_lag_seconds=max(0, int((now - stream.finalized_at).total_seconds())),
-            standing_still=stream.alarm is not None or not stream.led,
-        )
-        for stream in streams
+    """200 when all is well; 503 when the database is down or cannot be written, or payments are not being booked."""
+    try:
+        with cascade.database.transaction() as connection:
+            heartbeats.prove_writable(connection)
+            found = _look(cascade, connection)
+    except OUTAGES as fault:
+        log.error("the database does not serve: %s", describe(fault))
+        found = HealthOut(status="down", database=False, streams=[])
+        response.headers["retry-after"] = "5"
+    response.status_code = 200 if found.status == "ok" else 503
+    return found
+
+
+def _look(cascade: Cascade, connection: Conn) -> HealthOut:
+    relays = cascade.settings.has_relayer
+    relayer = _relayer(relay_transactions.health(connection, cascade.deployment.chain.chain_id)) if relays else None
+    card = _card(inbox.health(connection)) if cascade.card is not None else None
+    destinations = [_destination(destination) for destination in outbox.health(connection)]
+    rate = _rate(exchange.quotation(connection, cascade.formula))
+    followed, now = bootstrap.followed_streams(cascade), datetime.now(UTC)
+    streams = [_stream(stream, now) for stream in cursors.health(connection) if stream.stream in followed]
+    workers = [
+        WorkerOut(worker=w.worker, standing_still=w.fault is not None, fault=w.fault)
+        for w in heartbeats.health(connection)
     ]
     allowed = cascade.deployment.chain.finality_alarm_seconds
-    well = bool(out) and not any(s.standing_still or s.finality_lag_seconds > allowed for s in out)
-    well = well and not (card is not None and card.standing_still)
-    well = well and not any(destination.standing_still for destination in destinations) and not rate.standing_still
-    well = well and not (relayer is not None and relayer.standing_still)
-    well = well and not any(worker.standing_still for worker in workers)
-    response.status_code = 200 if well else 503
+    parts: list[_Part | None] = [*streams, card, *destinations, rate, relayer, *workers]
+    well = bool(streams) and not any(s.finality_lag_seconds > allowed for s in streams)
+    well = well and not any(part is not None and part.standing_still for part in parts)
     return HealthOut(
         status="ok" if well else "degraded",
         database=True,
-        streams=out,
+        streams=streams,
         card=card,
         outbox=destinations,
         rate=rate,
         relayer=relayer,
         workers=workers,
+    )
+
+
+def _stream(stream: StreamHealth, now: datetime) -> StreamOut:
+    return StreamOut(
+        stream=stream.stream,
+        height=stream.height,
+        behind_blocks=stream.behind_blocks,
+        finality_lag_seconds=max(0, int((now - stream.finalized_at).total_seconds())),
+        standing_still=stream.alarm is not None or not stream.led,
     )
 
 

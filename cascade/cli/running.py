@@ -18,6 +18,7 @@ from cascade.bootstrap import Cascade
 from cascade.cli.server import Server, listen, server_config
 from cascade.cli.terminal import console, opened
 from cascade.errors import CascadeError, SettingsError
+from cascade.store.database import WORKERS
 from cascade.store.database import migrate as apply_migrations
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.patience import supervise
@@ -26,7 +27,7 @@ from cascade.workers.patience import supervise
 @click.command()
 def up() -> None:
     """Migrate, then run the API and the workers until Ctrl-C."""
-    with opened() as cascade:
+    with opened(WORKERS, migrates=True) as cascade:
         sockets = listen(cascade.settings)
         _migrate(cascade)
         readiness.require(cascade)
@@ -68,7 +69,7 @@ def api() -> None:
 @click.command()
 def indexer() -> None:
     """Run only the indexer; a second one waits and takes over when the first is gone."""
-    with opened() as cascade:
+    with opened(WORKERS) as cascade:
         _work_alone(cascade, "indexer", _index)
 
 
@@ -90,7 +91,7 @@ def rescan(since: int) -> None:
 @click.command()
 def relayer() -> None:
     """Run only the relayer, which sends what payers signed; a second one waits and takes over."""
-    with opened() as cascade:
+    with opened(WORKERS) as cascade:
         if not cascade.settings.has_relayer:
             raise SettingsError("CASCADE_RELAYER_KEYSTORE or CASCADE_RELAYER_KEY: is required to send for others")
         _work_alone(cascade, "relayer", _relay)
@@ -99,14 +100,14 @@ def relayer() -> None:
 @click.command()
 def watcher() -> None:
     """Run only the watcher of deposit addresses; a second one waits and takes over."""
-    with opened() as cascade:
+    with opened(WORKERS) as cascade:
         _work_alone(cascade, "watcher", _watch)
 
 
 @click.command()
 def card() -> None:
     """Run only the worker that books what Stripe tells; many may run side by side."""
-    with opened() as cascade:
+    with opened(WORKERS) as cascade:
         if cascade.card is None:
             raise SettingsError("STRIPE_SECRET_KEY: is required to book payments by card")
         _work_alone(cascade, "card", _book_cards)
@@ -115,7 +116,7 @@ def card() -> None:
 @click.command()
 def dispatcher() -> None:
     """Run only the dispatcher, which delivers credits, messages, letters and webhooks; many may run side by side."""
-    with opened() as cascade:
+    with opened(WORKERS) as cascade:
         _work_alone(cascade, "dispatcher", _dispatch)
 
 
@@ -124,7 +125,7 @@ def rate_keeper() -> None:
     """Run only what moves the rate: asking Venice, and a tick every few minutes; many may run side by side."""
     stop = threading.Event()
     _hear_signals(stop.set)
-    with opened() as cascade:
+    with opened(WORKERS) as cascade:
         crew = _Crew(cascade, stop.set)
         _start_rate(cascade, crew)
         stop.wait()
@@ -136,7 +137,7 @@ def rate_keeper() -> None:
 @click.command()
 def migrate() -> None:
     """Bring the database to this release's shape."""
-    with opened() as cascade:
+    with opened(migrates=True) as cascade:
         _migrate(cascade)
 
 

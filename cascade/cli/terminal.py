@@ -21,6 +21,7 @@ from cascade import bootstrap, settings
 from cascade.bootstrap import Cascade
 from cascade.domain.money import Money
 from cascade.store.connecting import await_database
+from cascade.store.database import COMMANDS, Deadlines, check_schema
 
 console = Console(soft_wrap=True, markup=False, highlight=False)
 """Breaks no line by itself, so that what is copied is whole, and takes no value for markup."""
@@ -39,12 +40,19 @@ _BETWEEN: Final = 3
 
 
 @contextmanager
-def opened() -> Iterator[Cascade]:
-    """The system as its settings say, connected to its database."""
-    cascade = bootstrap.assemble(settings.load())
+def opened(deadlines: Deadlines = COMMANDS, *, migrates: bool = False) -> Iterator[Cascade]:
+    """The system as its settings say, connected to its database, which has this release's schema.
+
+    Args:
+        deadlines: how long the database may take.
+        migrates: the schema is brought to this release's shape next, so it is not looked at.
+    """
+    cascade = bootstrap.assemble(settings.load(), deadlines)
     await_database(cascade.settings.database_url.get_secret_value())
     try:
         cascade.database.open()
+        if not migrates:
+            check_schema(cascade.database)
         yield cascade
     finally:
         cascade.database.close()

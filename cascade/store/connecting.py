@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from cascade.errors import DatabaseUnreachable
+from cascade.store.database import writer_only
 
 _PATIENCE_SECONDS: Final = 10.0
 """A database that starts together with us may need so long."""
@@ -79,6 +80,11 @@ _CAUSES: Final = (
         "does not support SSL|certificate|SSL error",
         "no TLS: {place} and sslmode in DATABASE_URL do not fit each other: {words}",
     ),
+    _cause(  # 25006
+        "session is read-only|in hot standby mode|server is not in|target_session_attrs",
+        "read-only: {place} takes no writes, as a standby does; name the primary in DATABASE_URL, or several hosts",
+        passes=True,
+    ),
     _cause("the database system is", "not ready: {place} is starting or stopping; wait for it", passes=True),  # 57P03
     _cause(  # 53300
         "too many (clients|connections)|remaining connection slots",
@@ -111,7 +117,7 @@ def await_database(url: str, seconds: float = _PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            psycopg.connect(url, connect_timeout=5).close()
+            psycopg.connect(url, **{"connect_timeout": 5} | writer_only(url)).close()
             return
         except psycopg.OperationalError as fault:
             cause, sentence = _explained(url, str(fault))

@@ -247,7 +247,7 @@ def lying_of_order(connection: Conn, order_id: str) -> list[tuple[str, int]]:
         " WHERE l.on_chain_order_id = t.on_chain_order_id AND l.token_address = d.token_address"
         " AND l.payer = t.deposit_address), 0) AS units"
         " FROM deposit_transfers d JOIN chain_terms t USING (on_chain_order_id) WHERE t.order_id = %s"
-        " GROUP BY t.on_chain_order_id, d.token_address ORDER BY min((d.block_number, d.log_index))",
+        " GROUP BY t.on_chain_order_id, d.token_address ORDER BY min(ARRAY[d.block_number, d.log_index])",
         (order_id,),
     ).fetchall()
     return [(row["token_address"], int(row["units"])) for row in rows if row["units"] > 0]

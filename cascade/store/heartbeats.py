@@ -8,6 +8,8 @@ from cascade.store.database import Conn
 
 FRESH_SECONDS = 60
 """A heartbeat that is older says nothing: its process was killed, or is in a step that takes long."""
+PROBE_SECONDS = 3
+"""How often `/health` writes."""
 _KEEP_HOURS = 1
 
 
@@ -54,6 +56,28 @@ def save(connection: Conn, worker: str, instance: str, fault: str | None, detail
 def remove(connection: Conn, worker: str, instance: str) -> None:
     """Forget a worker that ends in order."""
     connection.execute("DELETE FROM worker_heartbeats WHERE worker = %s AND instance = %s", (worker, instance))
+
+
+def prove_writable(connection: Conn) -> None:
+    """Write something, once in a few seconds whoever asks: a database that only answers questions books nothing.
+
+    An update alone finds room in a page that is there. So a sort is sent to the disk too, which needs new room as an
+    order does.
+
+    Raises:
+        psycopg.Error: it cannot be written: the disk is full, or the database is read-only.
+    """
+    written = connection.execute(
+        "INSERT INTO health_probe SELECT WHERE NOT EXISTS (SELECT FROM health_probe"
+        " WHERE written_at BETWEEN clock_timestamp() - %s * interval '1 second' AND clock_timestamp())"
+        " ON CONFLICT (only_row) DO UPDATE SET written_at = clock_timestamp()",
+        (PROBE_SECONDS,),
+    )
+    if written.rowcount:
+        connection.execute("SET LOCAL work_mem = '64kB'")
+        connection.execute(
+            "SELECT count(*) FROM (SELECT repeat('x', 1000) || n FROM generate_series(1, 256) n ORDER BY 1 OFFSET 0) s"
+        )
 
 
 def health(connection: Conn) -> list[WorkerHealth]:

@@ -20,7 +20,7 @@ from cascade.checkout import tell_expired
 from cascade.domain.deliveries import Delivery, Problem, endpoint_of
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.store import outbox
-from cascade.store.database import Conn, Database
+from cascade.store.database import OUTAGES, Conn, Database
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.patience import pause_after
 from cascade.workers.receivers import Books, Receiver
@@ -137,7 +137,7 @@ class Dispatcher:
         for destination in await self._books(outbox.due):
             try:
                 await self._start(destination)
-            except psycopg.OperationalError:
+            except OUTAGES:
                 raise
             except Exception as fault:  # noqa: BLE001 - the others must not wait for this one
                 faults.append(fault)

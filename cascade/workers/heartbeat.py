@@ -13,7 +13,7 @@ import psycopg
 
 from cascade.errors import CascadeError, LeaseLost, NodeUnavailable, StripeFailed, StripeUnavailable
 from cascade.store import heartbeats
-from cascade.store.database import Database
+from cascade.store.database import OUTAGES, Database
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ BEAT_SECONDS = 10.0
 REPEAT_SECONDS = 600.0
 """The same fault is logged again after this."""
 _MOST_FAULTS = 100
-_OUTAGES = (LeaseLost, NodeUnavailable, StripeFailed, StripeUnavailable, psycopg.OperationalError)
+_OUTAGES = (LeaseLost, NodeUnavailable, StripeFailed, StripeUnavailable, *OUTAGES)
 """Somebody else does not answer. When it lasts, the ages in ``/health`` tell; a worker that waits is well."""
 
 
@@ -63,7 +63,7 @@ class Heartbeat:
         surprise = not isinstance(fault, (CascadeError, psycopg.Error))
         level = logging.ERROR if surprise else logging.INFO if isinstance(fault, LeaseLost) else logging.WARNING
         self._say(f"{type(fault).__name__}: {detail}", level, detail, fault if surprise else None)
-        if not isinstance(fault, psycopg.OperationalError):
+        if not isinstance(fault, OUTAGES):
             self._store(None if is_outage else (type(fault).__name__, detail))
 
     def end(self) -> None:

@@ -128,7 +128,7 @@ def test_a_keystore(start: Start, tmp_path: Path) -> None:
     assert "CASCADE_RELAYER_PASSWORD" in start(**keystore)
 
 
-def test_a_port_in_use(start: Start) -> None:
+def test_a_port_in_use(start: Start, database: Database) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for command in ("up", "api"):

@@ -2,16 +2,23 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
 from psycopg.errors import IntegrityError
 
+from api.main import create_app
+from cascade.cli import cli
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.parts import Grant
 from cascade.errors import MigrationError
+from cascade.store import database as database_module
 from cascade.store import ledger, payments
-from cascade.store.database import Database, Migration, migrate, migrations
+from cascade.store.database import Database, Deadlines, Migration, check_schema, migrate, migrations
+from tests.purchases import write_nowhere
 
 NEXT = Migration("9999_next.sql", "ALTER TABLE orders ADD COLUMN note text DEFAULT 'none'")
 
@@ -44,6 +51,56 @@ def test_a_failing_migration_leaves_nothing_behind(database: Database) -> None:
     with database.transaction() as connection:
         assert connection.execute("SELECT to_regclass('half') AS half").fetchone() == {"half": None}
     assert migrate(database, [*migrations(), NEXT]) == ["9999_next.sql"]
+
+
+def test_a_migration_may_take_longer_than_a_statement_may(database_url: str) -> None:
+    impatient = Database(database_url, deadlines=Deadlines(5, statement_seconds=0.3, lock_seconds=0.3))
+    impatient.open()
+    slow = Migration("0001_slow.sql", "SELECT pg_sleep(1.6)")
+    assert migrate(impatient, [slow]) == ["0001_slow.sql"]
+    impatient.close()
+
+
+def test_a_migration_that_waits_for_a_lock_lets_others_pass_and_tries_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wants the table queues behind a migration that waits for it: so it waits for a moment at a time."""
+    monkeypatch.setattr(database_module, "_MIGRATION_LOCK_SECONDS", 0.2)
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as long:
+            long.execute("SELECT FROM orders")
+            applied = pool.submit(migrate, database, [*migrations(), NEXT])
+            for _ in range(3):
+                with database.transaction() as connection:
+                    connection.execute("SET LOCAL lock_timeout = '1500ms'")
+                    connection.execute("SELECT FROM orders")
+                long.execute("SELECT pg_sleep(0.3)")
+            assert not applied.done()
+        assert applied.result(20) == ["9999_next.sql"]
+
+
+def test_a_service_starts_only_on_the_schema_that_it_knows(database: Database, environment: Path) -> None:
+    check_schema(database)
+    with TestClient(create_app()):
+        pass
+    migrate(database, [*migrations(), NEXT])
+    with pytest.raises(MigrationError, match="upgrade Cascade"), TestClient(create_app()):
+        pass
+    older = [*migrations(), NEXT, Migration("9999_other.sql", "SELECT 1")]
+    with pytest.raises(MigrationError, match=r"lacks migration 9999_other\.sql, .* run `cascade migrate`"):
+        check_schema(database, older)
+
+
+@pytest.mark.parametrize("command", ["api", "indexer", "dispatcher", "rate-keeper", "status"])
+def test_no_command_runs_on_an_empty_database(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("CASCADE_RPC_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("CASCADE_DEPLOYMENT", str(write_nowhere(tmp_path)))
+    outcome = CliRunner().invoke(cli, [command])
+    assert isinstance(outcome.exception, MigrationError)
+    assert "run `cascade migrate`" in str(outcome.exception)
 
 
 def test_an_edited_migration_is_refused(database: Database) -> None:
