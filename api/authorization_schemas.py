@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.order_schemas import RelayOut
 from api.schemas import Address, Body, OrderId
 from cascade.domain.relay import Refusal, RelayItem, RelayKind
-from cascade.gasless import MAX_SIGNATURE_BYTES, Offer
+from cascade.gasless import MAX_WRAPPED_BYTES, Offer
 from cascade.rails.payers import Account
 
 Token = Annotated[str, Field(max_length=200, description="A stablecoin that the router takes", examples=["USDC"])]
@@ -58,7 +58,7 @@ class AuthorizationIn(BaseModel):
         str,
         Field(
             pattern=r"^0x([0-9a-fA-F]{2})+$",
-            max_length=2 + 2 * MAX_SIGNATURE_BYTES,
+            max_length=2 + 2 * MAX_WRAPPED_BYTES,
             description="65 bytes, or what the payer's contract takes (ERC-1271)",
         ),
     ]

@@ -10,6 +10,7 @@ from api.authorization_schemas import AuthorizationIn, ObstacleOut
 from api.schemas import Address, Body, CallOut, OrderId, Units
 from cascade.delivery.texts import amount as exact
 from cascade.domain.relay import Refusal
+from cascade.gasless import MAX_WRAPPED_BYTES
 from cascade.rails.chain import Call
 from cascade.rails.payers import Account
 from cascade.wallet_plan import Holding, Method, Plan
@@ -90,7 +91,14 @@ class WalletPlanOut(Body):
 class PermitIn(AuthorizationIn):
     """A permit that a payer signed."""
 
-    signature: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{130}$", description="65 bytes")]
+    signature: Annotated[
+        str,
+        Field(
+            pattern=r"^0x([0-9a-fA-F]{2}){65,}$",
+            max_length=2 + 2 * MAX_WRAPPED_BYTES,
+            description="65 bytes; a longer one is a contract's, and is refused with what to do instead",
+        ),
+    ]
 
 
 def call_of(call: Call) -> CallOut:

@@ -44,10 +44,10 @@ class CountingNode(Node):
 
     requests = calls = received = 0
 
-    def _post(self, body: bytes) -> Any:
+    def _post(self, body: bytes, max_bytes: int) -> Any:
         self.requests += 1
         self.calls += len(orjson.loads(body))
-        answer = super()._post(body)
+        answer = super()._post(body, max_bytes)
         self.received += len(orjson.dumps(answer))
         return answer
 

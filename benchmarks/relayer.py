@@ -20,7 +20,8 @@ from sandbox.polygon import LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
 from tests.faults.relaying import POL, order_of, payer, queue, relayer
 
-SIZES = (1, 5, 20, 50)
+SIZES = (1, 5, 20, 35)
+"""35 are the most that fit into a transaction's gas."""
 GWEI = 30
 
 

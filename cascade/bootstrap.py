@@ -25,6 +25,7 @@ from cascade.domain.events import EventType
 from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate
+from cascade.domain.relay_groups import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.gasless import Gasless
 from cascade.payment_links import PaymentLinks
@@ -42,7 +43,7 @@ from cascade.workers.indexer import Indexer, Router
 from cascade.workers.observer import Observer
 from cascade.workers.rate_keeper import RateKeeper
 from cascade.workers.receivers import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
-from cascade.workers.relayer import Relayer, RelayPolicy
+from cascade.workers.relayer import Relayer
 from cascade.workers.watcher import Watcher
 
 

@@ -14,18 +14,22 @@ from eth_utils.address import is_address, is_checksum_address, is_checksum_forma
 from cascade.chains import Deployment
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
+from cascade.domain.relay_groups import FAILED_SENDS_PER_PAYER
 from cascade.errors import InvalidInput
 from cascade.order_view import lock_signable, refused
 from cascade.rails import signatures
-from cascade.rails.node import Node, Reverted
+from cascade.rails.node import Node
 from cascade.rails.payers import UNSIGNED, Account, Look, look_at
 from cascade.rails.reverts import refusal_of
 from cascade.rails.signatures import PERMIT2
+from cascade.rails.view_calls import Failed, Reverted
 from cascade.store import orders, relay
 from cascade.store.database import Conn
 
 MAX_SIGNATURE_BYTES: Final = 2048
 """A Safe of thirty owners fits. We pay for every byte."""
+MAX_WRAPPED_BYTES: Final = 7_000
+"""What a wallet that is not deployed gives (ERC-6492) holds its deployment too. It is refused, but with the reason."""
 
 _DAY_SECONDS = 86_400
 _PAID: Final = (OrderStatus.CONFIRMED, OrderStatus.FULFILLED)
@@ -76,6 +80,8 @@ class Gasless:
 
     def has_share(self, connection: Conn, payer: str) -> bool:
         """Whether we would still pay the fees of one more payment of an account today."""
+        if relay.costly_payers(connection, [payer], _DAY_SECONDS, FAILED_SENDS_PER_PAYER):
+            return False
         return relay.sent_for(connection, payer, _DAY_SECONDS) < self._per_payer_per_day
 
     def offer(self, terms: ChainTerms, payer: str) -> Offer:
@@ -98,14 +104,17 @@ class Gasless:
 
         Raises:
             AuthorizationRefused: it would not.
+            InvalidInput: the signature is too long to be paid for.
             NodeUnavailable: the chain cannot be read now.
         """
+        if len(signature) > MAX_SIGNATURE_BYTES and not signatures.is_wrapped(signature):
+            raise InvalidInput("signature", f"A signature has at most {MAX_SIGNATURE_BYTES} bytes.")
         has_key_signed = signatures.signer(terms, payer, signature) == payer
         look = self._look(terms, payer, signature)
         refusal = _obstacle(look)
         has_code = look.account is not Account.KEY
         if refusal is None and not (look.vouches if has_code else has_key_signed):
-            refusal = Refusal.WRONG_SIGNER
+            refusal = _distrust(look, signature)
         if refusal is None and isinstance(look.simulated, Reverted):
             refusal = refusal_of(look.simulated.data)
         if refusal is not None:
@@ -166,6 +175,16 @@ def queued(connection: Conn, order_id: str, payer: str, signature: bytes) -> Rel
         if (item.payer, item.signature) == (payer, signature) and item.state is not RelayState.REFUSED:
             return item
     return None
+
+
+def _distrust(look: Look, signature: bytes) -> Refusal:
+    """Why a signature does not count that neither a key nor code at the payer's address stands for."""
+    if signatures.is_wrapped(signature):
+        return Refusal.UNDEPLOYED_WALLET
+    if look.account is Account.KEY:
+        # No key signs more than this: it is a contract's signature, and there is no contract.
+        return Refusal.UNDEPLOYED_WALLET if len(signature) > signatures.SIGNATURE_BYTES else Refusal.WRONG_SIGNER
+    return Refusal.DELEGATED_CODE if isinstance(look.vouched, Failed) else Refusal.WRONG_SIGNER
 
 
 def _obstacle(look: Look) -> Refusal | None:

@@ -17,10 +17,11 @@ from cascade.gasless import payer_of
 from cascade.order_view import refused
 from cascade.rails import permits, signatures
 from cascade.rails.chain import Call, payment_calls
-from cascade.rails.node import Node, Reverted
+from cascade.rails.node import Node
 from cascade.rails.payers import Account, Look, Payer, look_at
 from cascade.rails.reverts import refusal_of
 from cascade.rails.router_calls import pay_with_permit
+from cascade.rails.view_calls import Reverted
 
 
 class Method(StrEnum):
@@ -147,7 +148,8 @@ class Wallets:
             NodeUnavailable: the chain cannot be read now.
         """
         if len(signature) != signatures.SIGNATURE_BYTES:
-            raise refused(Refusal.WRONG_SIGNER)
+            longer = len(signature) > signatures.SIGNATURE_BYTES  # no key makes it, and permits are for keys
+            raise refused(Refusal.UNDEPLOYED_WALLET if longer else Refusal.WRONG_SIGNER)
         seen = look_at(self._node, payer, asked, signature, permit=True)
         (look,) = (each for each in seen.looks if each.terms.token == token)
         refusal = _objection(seen, look, signature)

@@ -6,7 +6,8 @@ account that sends the transaction (``tx.origin``), which is the relayer's hot k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -67,10 +68,19 @@ def error_string(length: int, *, offset: int = 32, words: bytes = b"") -> bytes:
     return keccak(text="Error(string)")[:4] + offset.to_bytes(32) + length.to_bytes(32) + words
 
 
+def malformed(seed: int) -> Iterator[bytes]:
+    """Payloads that decoders stumble over: wrong offsets and lengths, cut short, no text, or anything."""
+    chance = random.Random(seed)  # noqa: S311 - the same each time
+    lengths = (0, 1, 31, 32, 2**31, 2**63 - 1, 2**63, 2**64 - 1, 2**255, 2**256 - 1)
+    while True:
+        data = error_string(chance.choice(lengths), offset=chance.choice((32, *lengths)), words=chance.randbytes(80))
+        yield chance.choice((data, data[: chance.randrange(len(data))], chance.randbytes(chance.randrange(300))))
+
+
 ATTACKS: dict[str, Attack] = {
-    "a length of 2^63 - 1": Attack(Manner.REVERTS_WITH_PAYLOAD, payload=error_string(2**63 - 1)),
+    "an endless length": Attack(Manner.REVERTS_WITH_PAYLOAD, payload=error_string(2**63 - 1)),
     "burns all gas": Attack(Manner.BURNS_ALL),
-    "burns 299,000 gas": Attack(Manner.BURNS_AMOUNT, 299_000),
+    "burns 299 000 gas": Attack(Manner.BURNS_AMOUNT, 299_000),
     "burns memory": Attack(Manner.BURNS_MEMORY),
     "an invalid opcode": Attack(Manner.INVALID_OPCODE),
     "returns megabytes": Attack(Manner.RETURNS_MANY, 3_800_000),
@@ -103,6 +113,13 @@ def deploy(polygon: LocalPolygon, name: str, attack: Attack, victim: str) -> str
     return str(address)
 
 
+def implementation(polygon: LocalPolygon) -> str:
+    """Put the code on the chain for EIP-7702 accounts to delegate to; each is configured by itself."""
+    address = to_checksum_address(keccak(text="hostile wallet: implementation")[12:])
+    polygon.rpc("anvil_setCode", address, runtime_code())
+    return str(address)
+
+
 def configure(polygon: LocalPolygon, address: str, attack: Attack, victim: str) -> None:
     """Change what a wallet does from now on, also after its payer has signed."""
     attacked = "0x" + "00" * 20 if attack.on_everybody else victim
@@ -125,7 +142,14 @@ def fund(polygon: LocalPolygon, address: str, token: str, units: int) -> None:
 
 
 def delegate(polygon: LocalPolygon, keys: Sequence[str], code_at: str) -> None:
-    """Let accounts run a contract's code from now on, by one EIP-7702 transaction."""
+    """Let accounts run a contract's code from now on, by one EIP-7702 transaction; the zero address takes it back."""
+    rpc = Rpc(polygon.rpc_url)
+    rpc.receipt(submit_delegation(polygon, keys, code_at))
+    rpc.close()
+
+
+def submit_delegation(polygon: LocalPolygon, keys: Sequence[str], code_at: str) -> str:
+    """Send that transaction, dearer than the relayer's, and return its hash without waiting for a block."""
     sender = Account.from_key(polygon.keys[_SENDER])
     wishes = []
     for account in map(Account.from_key, keys):
@@ -144,6 +168,4 @@ def delegate(polygon: LocalPolygon, keys: Sequence[str], code_at: str) -> None:
             "authorizationList": wishes,
         }
     )
-    rpc = Rpc(polygon.rpc_url)
-    rpc.receipt(rpc("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()))
-    rpc.close()
+    return str(polygon.rpc("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()))

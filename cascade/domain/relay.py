@@ -30,6 +30,7 @@ class Refusal(StrEnum):
     """Why a payment is not sent, or would be in vain; ``next_step`` says what the payer can do instead."""
 
     WRONG_SIGNER = "wrong_signer"
+    UNDEPLOYED_WALLET = "undeployed_wallet"
     DELEGATED_CODE = "delegated_code"
     INSUFFICIENT_BALANCE = "insufficient_balance"
     INSUFFICIENT_ALLOWANCE = "insufficient_allowance"
@@ -52,7 +53,12 @@ class Refusal(StrEnum):
 
 _NEXT_STEPS = {
     Refusal.WRONG_SIGNER: (
-        "The signature is not the one this account makes for this order. Sign again, with the account that pays."
+        "The signature is not the one this account makes for this order. Sign again, with the account that pays; or"
+        " approve and pay from the wallet."
+    ),
+    Refusal.UNDEPLOYED_WALLET: (
+        "This wallet is a contract that is not on Polygon yet, so no signature of it can be checked there. Approve and"
+        " pay from the wallet, whose first transaction puts it there, or transfer to the order's deposit address."
     ),
     Refusal.DELEGATED_CODE: (
         "Code at this account cannot vouch for signatures, so the token refuses them. Approve and pay from the wallet,"
@@ -99,6 +105,8 @@ class RelayItem:
         reason: why it is refused.
         transaction: the hash of its transaction's latest form, as 0x-prefixed hex; None before it is sent.
         tries: in how many transactions it has been.
+        failures: how often it failed by itself, before or after it was sent.
+        together: most payments in its next transaction, since its last one failed as a whole; None without a bound.
     """
 
     id: int
@@ -113,3 +121,5 @@ class RelayItem:
     reason: Refusal | None
     transaction: str | None
     tries: int
+    failures: int = 0
+    together: int | None = None

@@ -12,7 +12,8 @@ from typing import Any
 
 from cascade.errors import NodeUnavailable
 from cascade.rails.chain import PAID_TOPIC
-from cascade.rails.node import Node, error_text, hexadecimal, quantity
+from cascade.rails.json_rpc import error_text, hexadecimal, quantity
+from cascade.rails.node import Node
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,13 @@ class Receipt:
     Attributes:
         final: its block cannot be replaced any more.
         cost_wei: what it cost.
+        succeeded: it did not fail as a whole.
         paid: ids of the orders that it paid.
     """
 
     final: bool
     cost_wei: int
+    succeeded: bool
     paid: frozenset[bytes]
 
 
@@ -72,7 +75,7 @@ def look(node: Node, account: str, router: str, hashes: Sequence[bytes]) -> Look
         base_fee=quantity(latest.get("baseFeePerGas"), "baseFeePerGas"),
         nonce=quantity(nonce, "eth_getTransactionCount"),
         balance_wei=quantity(balance, "eth_getBalance"),
-        receipts={one: _receipt(receipt, router, one in finals) for one, receipt in mined.items()},
+        receipts={one: _receipt(receipt, router, final=one in finals) for one, receipt in mined.items()},
     )
 
 
@@ -99,11 +102,14 @@ def _in_final_blocks(node: Node, mined: Mapping[bytes, Mapping[str, Any]], final
     }
 
 
-def _receipt(receipt: Mapping[str, Any], router: str, final: bool) -> Receipt:
-    price, used = (quantity(receipt.get(key), "receipt") for key in ("effectiveGasPrice", "gasUsed"))
-    paid = frozenset(
-        hexadecimal(entry["topics"][1], "receipt")
-        for entry in receipt.get("logs") or ()
-        if str(entry.get("address")).lower() == router.lower() and entry["topics"][:1] == ["0x" + PAID_TOPIC.hex()]
-    )
-    return Receipt(final, price * used, paid)
+def _receipt(receipt: Mapping[str, Any], router: str, *, final: bool) -> Receipt:
+    price, used, status = (quantity(receipt.get(key), "receipt") for key in ("effectiveGasPrice", "gasUsed", "status"))
+    try:
+        paid = frozenset(
+            hexadecimal(entry["topics"][1], "receipt")
+            for entry in receipt.get("logs") or ()
+            if str(entry["address"]).lower() == router.lower() and entry["topics"][:1] == ["0x" + PAID_TOPIC.hex()]
+        )
+    except (LookupError, TypeError) as fault:
+        raise NodeUnavailable(f"a receipt's logs cannot be read: {type(fault).__name__}") from None
+    return Receipt(final, price * used, status == 1, paid)

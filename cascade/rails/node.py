@@ -8,22 +8,19 @@ Null and error mean "unknown", never "nothing"; only a different hash means that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-
-import httpx
-import orjson
 
 from cascade.domain.deposits import Transfer
 from cascade.domain.payments import PaidEvent, RefundedEvent, RouterEvent
 from cascade.errors import NodeUnavailable, ReorgBelowFinality
 from cascade.rails.chain import PAID_TOPIC, REFUNDED_TOPIC, decode, is_collected
+from cascade.rails.json_rpc import Endpoint, hexadecimal, quantity
 
 Told = TypeVar("Told", PaidEvent | RefundedEvent, Transfer)
 _HEADERS_AT_ONCE = 50
 """In one request; some providers count every call in it."""
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,60 +45,8 @@ class Stretch:
         return tuple(event for event in self.events if isinstance(event, PaidEvent))
 
 
-@dataclass(frozen=True, slots=True)
-class Reverted:
-    """What a contract said when it refused a call: the error's selector and arguments, or nothing."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ViewCall:
-    """A call that changes nothing; ``sender`` is what the contract takes for its caller."""
-
-    to: str
-    data: bytes
-    sender: str | None = None
-
-    @property
-    def request(self) -> tuple[str, list[Any]]:
-        """As a node wants it."""
-        call = {"to": self.to, "data": "0x" + self.data.hex()}
-        return "eth_call", [call if self.sender is None else call | {"from": self.sender}, "latest"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """An account, and what some contracts say, all at one moment.
-
-    Attributes:
-        code: at the account's address; empty for a key alone.
-        balance_wei: what the account holds of the coin that pays for gas.
-        base_fee: of the last block, in wei a unit of gas.
-        returned: by call, what it returns, or what the contract said when it refused.
-    """
-
-    code: bytes
-    balance_wei: int
-    base_fee: int
-    returned: Mapping[ViewCall, bytes | Reverted]
-
-
-class Node:
-    """A JSON-RPC endpoint.
-
-    Args:
-        url: http or https; may hold a key, so no message and no log names it.
-        timeout_seconds: for one request.
-    """
-
-    def __init__(self, url: str, *, timeout_seconds: float = 10.0) -> None:
-        self._client = httpx.Client(timeout=timeout_seconds)
-        self._url = url
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+class Node(Endpoint):
+    """A node of a chain, behind a JSON-RPC endpoint."""
 
     def chain_id(self) -> int:
         """EIP-155 chain id."""
@@ -115,38 +60,6 @@ class Node:
         """What a view function returns, now."""
         request = {"to": to, "data": "0x" + data.hex()}
         return hexadecimal(self.batch([("eth_call", [request, "latest"])])[0], "eth_call")
-
-    def attempt(self, calls: Sequence[ViewCall]) -> list[bytes | Reverted]:
-        """What each of several calls returns now, or what the contract said when it refused; one request.
-
-        Raises:
-            NodeUnavailable: any of them was not answered: that a node fails is no contract's word.
-        """
-        answers = self.answers([call.request for call in calls])
-        return [_returned(answer) for answer in answers]
-
-    def look(self, account: str, calls: Iterable[ViewCall]) -> Sight:
-        """An account, the price of gas, and what several calls return, now; one request, each call asked once.
-
-        Raises:
-            NodeUnavailable: any of them was not answered.
-        """
-        distinct = list(dict.fromkeys(calls))
-        code, balance, latest, *returned = self.answers(
-            [
-                ("eth_getCode", [account, "latest"]),
-                ("eth_getBalance", [account, "latest"]),
-                _by_number("latest"),
-                *(call.request for call in distinct),
-            ]
-        )
-        header = _result(latest, "latest")
-        return Sight(
-            hexadecimal(_result(code, "eth_getCode"), "eth_getCode"),
-            quantity(_result(balance, "eth_getBalance"), "eth_getBalance"),
-            quantity(header.get("baseFeePerGas") if isinstance(header, Mapping) else None, "baseFeePerGas"),
-            {call: _returned(answer) for call, answer in zip(distinct, returned, strict=True)},
-        )
 
     def block(self, number: int) -> Block:
         """One block by its number."""
@@ -223,21 +136,6 @@ class Node:
             raise NodeUnavailable(f"eth_getLogs gave {type(logs).__name__}, not a list")
         return start_block, end_block, _checked(logs, addresses, first, end_block, decode)
 
-    def batch(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        """Results of several calls sent as one request; any missing or failed one fails all."""
-        return [_result(answer, method) for (method, _), answer in zip(calls, self.answers(calls), strict=True)]
-
-    def answers(self, calls: Sequence[tuple[str, list[Any]]]) -> list[dict[str, Any] | None]:
-        """Answers to several calls sent as one request, each as it came; None for a missing one."""
-        body = [
-            {"jsonrpc": "2.0", "id": i, "method": method, "params": params} for i, (method, params) in enumerate(calls)
-        ]
-        answers = self._post(orjson.dumps(body))
-        if not isinstance(answers, list):
-            raise NodeUnavailable(f"the node answered a batch with {error_text(answers)}")
-        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
-        return [by_id.get(i) for i in range(len(calls))]
-
     def block_times(self, hashes: Mapping[int, bytes], start: Block, end: Block) -> dict[int, int]:
         """The times of some blocks between two others, in Unix seconds, by number.
 
@@ -280,20 +178,6 @@ class Node:
             else event
             for event in events
         )
-
-    def _post(self, body: bytes) -> Any:
-        try:
-            response = self._client.post(self._url, content=body, headers={"content-type": "application/json"})
-        except httpx.HTTPError as fault:  # its text may hold the URL, and the URL a key
-            raise NodeUnavailable(f"the node did not answer: {type(fault).__name__}") from None
-        if response.status_code != httpx.codes.OK:
-            raise NodeUnavailable(f"the node answered with HTTP {response.status_code}")
-        if len(response.content) > MAX_ANSWER_BYTES:
-            raise NodeUnavailable(f"the node's answer has {len(response.content)} bytes, more than {MAX_ANSWER_BYTES}")
-        try:
-            return orjson.loads(response.content)
-        except orjson.JSONDecodeError:
-            raise NodeUnavailable("the node's answer is not JSON") from None
 
 
 def _checked(
@@ -343,43 +227,3 @@ def _block(result: Any, asked: str) -> Block:
     if len(block_hash) != 32:
         raise NodeUnavailable(f"block {asked} has a hash of {len(block_hash)} bytes, not 32")
     return Block(number, block_hash, timestamp)
-
-
-def _result(answer: dict[str, Any] | None, asked: str) -> Any:
-    if answer is None or "result" not in answer:
-        raise NodeUnavailable(f"{asked}: {error_text(answer)}")
-    return answer["result"]
-
-
-def _returned(answer: dict[str, Any] | None) -> bytes | Reverted:
-    if answer is not None and "result" in answer:
-        return hexadecimal(answer["result"], "eth_call")
-    error = answer.get("error") if answer else None
-    # Nodes agree on little more than these two: geth's code for a revert, and the word.
-    if isinstance(error, Mapping) and (error.get("code") == 3 or "revert" in str(error.get("message")).lower()):
-        data = error.get("data")
-        return Reverted(hexadecimal(data, "eth_call") if isinstance(data, str) and data.startswith("0x") else b"")
-    raise NodeUnavailable(f"eth_call: {error_text(answer)}")
-
-
-def quantity(result: Any, asked: str) -> int:
-    """A number as nodes write it; ``asked`` names the question in the error."""
-    try:
-        return int(result, 16)
-    except (TypeError, ValueError):
-        raise NodeUnavailable(f"{asked}: the node gave no number") from None
-
-
-def hexadecimal(result: Any, asked: str) -> bytes:
-    """Bytes as nodes write them."""
-    try:
-        return bytes.fromhex(result.removeprefix("0x"))
-    except (AttributeError, ValueError):
-        raise NodeUnavailable(f"{asked}: the node gave no hexadecimal data") from None
-
-
-def error_text(answer: Any) -> str:
-    """What a node objected, bounded."""
-    error = answer.get("error") if isinstance(answer, Mapping) else None
-    message = error.get("message") if isinstance(error, Mapping) else None
-    return f"error {str(message)[:200]!r}" if message else "no answer"

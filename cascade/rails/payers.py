@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import BoundedSemaphore
 from typing import Final
 
 from eth_abi.abi import encode
@@ -12,9 +13,10 @@ from eth_utils.crypto import keccak
 
 from cascade.domain.orders import ChainTerms
 from cascade.domain.relay import Refusal, RelayKind
+from cascade.domain.relay_groups import GAS_OF_SIGNATURE
 from cascade.errors import NodeUnavailable
 from cascade.rails import permits, signatures
-from cascade.rails.node import Node, Reverted, ViewCall
+from cascade.rails.json_rpc import Endpoint, Request, hexadecimal, quantity
 from cascade.rails.reverts import refusal_of
 from cascade.rails.router_calls import (
     ask_paid,
@@ -25,6 +27,7 @@ from cascade.rails.router_calls import (
     pay_with_permit2,
 )
 from cascade.rails.signatures import IS_VALID, PERMIT2
+from cascade.rails.view_calls import Failed, Reverted, ViewCall, ask
 
 UNSIGNED: Final = bytes(signatures.SIGNATURE_BYTES)
 """Stands for a signature before there is one; no key made it."""
@@ -41,6 +44,11 @@ _IS_BLOCKED = {
 }
 """As USDC and as USDT name it."""
 _NO_FUNCTION = keccak(text="No contract has a function of this name.")[:4]
+_GAS_OF_VOUCHING = 400_000
+"""What the router gives a payer's code, and what a call itself costs."""
+_AT_ONCE = BoundedSemaphore(8)
+"""Each look can take a few megabytes of what a payer's code answers, and a thread while the node hangs."""
+_LONGEST_WAIT_SECONDS = 2.0
 
 
 class Account(StrEnum):
@@ -102,7 +110,8 @@ class Look:
         at all. But code that knows the question answers it otherwise than one that no contract knows. Contracts are not
         judged so: their makers meant them to be accounts, and the signature itself will tell.
         """
-        return self.account is Account.DELEGATED and not self.vouches and self.vouched == self.unknown
+        is_lost = isinstance(self.vouched, Failed) or self.vouched == self.unknown
+        return self.account is Account.DELEGATED and not self.vouches and is_lost
 
     @property
     def is_renamed(self) -> bool:
@@ -145,9 +154,9 @@ class Payer:
 
 
 def look_at(
-    node: Node, payer: str, asked: Sequence[ChainTerms], signature: bytes = UNSIGNED, *, permit: bool = False
+    node: Endpoint, payer: str, asked: Sequence[ChainTerms], signature: bytes = UNSIGNED, *, permit: bool = False
 ) -> Payer:
-    """Look at a payer, and at what some terms would take; one request.
+    """Look at a payer, and at what some terms would take; one request, while the payer's code answers in bounds.
 
     Args:
         node: where the chain is read.
@@ -160,13 +169,27 @@ def look_at(
         NodeUnavailable: the chain cannot be read now, or it is not the chain it should be.
     """
     questions = [_questions(terms, payer, signature, permit=permit) for terms in asked]
-    sight = node.look(payer, [call for calls in questions for call in calls.values()])
-    account = _account(sight.code)
+    calls = [call for each in questions for call in each.values()]
+    beside: list[Request] = [
+        ("eth_getCode", [payer, "latest"]),
+        ("eth_getBalance", [payer, "latest"]),
+        ("eth_getBlockByNumber", ["latest", False]),
+    ]
+    if not _AT_ONCE.acquire(timeout=_LONGEST_WAIT_SECONDS):
+        raise NodeUnavailable("too many accounts are looked at in this moment")
+    try:
+        (code, balance, latest), said = ask(node, calls, control=questions[0]["paused"], beside=beside)
+    finally:
+        _AT_ONCE.release()
+    if any(call not in said for call in calls):
+        raise NodeUnavailable("the payer's code was not judged in time")
+    account = _account(hexadecimal(code, "eth_getCode"))
     looks = tuple(
-        _look(terms, account, {name: sight.returned[call] for name, call in calls.items()})
-        for terms, calls in zip(asked, questions, strict=True)
+        _look(terms, account, {name: said[call] for name, call in each.items()})
+        for terms, each in zip(asked, questions, strict=True)
     )
-    return Payer(payer, account, sight.balance_wei, sight.base_fee, looks)
+    base_fee = latest.get("baseFeePerGas") if isinstance(latest, Mapping) else None
+    return Payer(payer, account, quantity(balance, "eth_getBalance"), quantity(base_fee, "baseFeePerGas"), looks)
 
 
 def _questions(terms: ChainTerms, payer: str, signature: bytes, *, permit: bool) -> dict[str, ViewCall]:
@@ -183,8 +206,8 @@ def _questions(terms: ChainTerms, payer: str, signature: bytes, *, permit: bool)
         "blocked": ViewCall(token, _IS_BLOCKED[kind] + account),
         "paused": ViewCall(router, ask_paused()),
         "paid": ViewCall(router, ask_paid(terms.on_chain_order_id)),
-        "vouched": ViewCall(payer, vouch, sender=verifier),
-        "unknown": ViewCall(payer, _NO_FUNCTION + vouch[4:], sender=verifier),
+        "vouched": ViewCall(payer, vouch, verifier, _GAS_OF_VOUCHING, foreign=True),
+        "unknown": ViewCall(payer, _NO_FUNCTION + vouch[4:], verifier, _GAS_OF_VOUCHING, foreign=True),
         "simulated": _payment(terms, payer, signature, permit=permit),
         "paying": ViewCall(router, pay(terms), sender=payer),
     }
@@ -192,10 +215,10 @@ def _questions(terms: ChainTerms, payer: str, signature: bytes, *, permit: bool)
 
 def _payment(terms: ChainTerms, payer: str, signature: bytes, *, permit: bool) -> ViewCall:
     if permit:
-        return ViewCall(terms.router, pay_with_permit(terms, signature), sender=payer)
+        return ViewCall(terms.router, pay_with_permit(terms, signature), sender=payer, foreign=True)
     is_authorization = signatures.kind_of(terms) is RelayKind.AUTHORIZATION
     relay = pay_with_authorization if is_authorization else pay_with_permit2
-    return ViewCall(terms.router, relay(terms, payer, signature))
+    return ViewCall(terms.router, relay(terms, payer, signature), gas=GAS_OF_SIGNATURE, foreign=True)
 
 
 def _look(terms: ChainTerms, account: Account, said: Mapping[str, bytes | Reverted]) -> Look:

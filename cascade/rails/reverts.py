@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from eth_abi.abi import decode
-from eth_abi.exceptions import DecodingError
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
 from cascade.domain.relay import Refusal
 from cascade.rails.chain import ABI
+from cascade.rails.view_calls import KEPT_BYTES
 
 
 def _of_router(name: str) -> bytes:
@@ -49,16 +48,18 @@ _WORDS: Final = {
 def refusal_of(data: bytes) -> Refusal:
     """The reason for which a payment's call reverted; ``REVERTED`` when it is none that is known.
 
+    A payer can choose every byte. So no decoder reads them that can fail, or that believes a length: only a text that
+    has its usual place and is there as a whole counts.
+
     Args:
-        data: what the call gave back: an error's selector and its arguments.
+        data: what the call gave back: an error's selector and its arguments; only the first 256 bytes are read.
     """
-    selector, arguments = data[:4], data[4:]
+    selector, arguments = data[:4], data[4:KEPT_BYTES]
     if selector != _TEXT:
         return _ERRORS.get(selector, Refusal.REVERTED)
-    try:
-        # Not strictly: USDC leaves what lies in memory behind its words, where the ABI wants zeros.
-        (text,) = decode(["string"], arguments, strict=False)
-    except (DecodingError, UnicodeDecodeError):
+    offset, length, text = int.from_bytes(arguments[:32]), int.from_bytes(arguments[32:64]), arguments[64:]
+    if offset != 32 or length > len(text):
         return Refusal.REVERTED
-    said = text.lower()
+    # What follows the text is not looked at: USDC leaves what lies in memory there, where the ABI wants zeros.
+    said = text[:length].decode(errors="replace").lower()
     return next((refusal for words, refusal in _WORDS.items() if words in said), Refusal.REVERTED)

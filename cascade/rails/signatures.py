@@ -22,6 +22,7 @@ PERMIT2: Final = "0x000000000022D473030F116dDEE9F6B43aC78BA3"
 IS_VALID: Final = keccak(text="isValidSignature(bytes32,bytes)")[:4]
 """Asks a contract for its word (ERC-1271); also that word, when the signature is its own."""
 SIGNATURE_BYTES: Final = 65
+_WRAPPED: Final = bytes.fromhex("6492" * 16)
 
 _ORDER_OF_THE_CURVE = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _DOMAIN_FIELDS = {"name": "string", "version": "string", "chainId": "uint256", "verifyingContract": "address"}
@@ -115,6 +116,11 @@ def recovered(message: SignableMessage, signature: bytes) -> str | None:
         return str(Account.recover_message(message, signature=signature))
     except Exception:  # noqa: BLE001 - whatever the library finds wrong with it: no key made it
         return None
+
+
+def is_wrapped(signature: bytes) -> bool:
+    """Whether a wallet that is not deployed made a signature (ERC-6492): it carries how to deploy the wallet first."""
+    return signature.endswith(_WRAPPED)
 
 
 def ask_contract(terms: ChainTerms, payer: str, signature: bytes) -> bytes:

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 import psycopg
 
 from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
+from cascade.domain.relay_groups import Lane
 from cascade.errors import NotPayable
 from cascade.store.database import Conn, Row
 
 _ITEMS = (
     "SELECT i.*, (SELECT a.hash FROM relay_attempts a WHERE a.transaction_id = i.transaction_id"
     " ORDER BY a.max_fee_wei DESC LIMIT 1) AS hash FROM relay_items i"
+)
+_FIRST_OF_EACH_PAYER = (
+    "SELECT DISTINCT ON (coalesce(payer, id::text)) id FROM relay_items WHERE state = 'queued' AND lane = %s"
+    " ORDER BY coalesce(payer, id::text), id"
 )
 QUEUED_CHANNEL = "relay_queued"
 """Notified when something is put in the queue."""
@@ -55,9 +60,11 @@ def of_order(connection: Conn, order_id: str) -> list[RelayItem]:
     return [_item(row) for row in rows]
 
 
-def queued(connection: Conn, limit: int) -> list[RelayItem]:
-    """What waits, oldest first."""
-    rows = connection.execute(f"{_ITEMS} WHERE i.state = 'queued' ORDER BY i.id LIMIT %s", (limit,)).fetchall()
+def queued(connection: Conn, lane: Lane, limit: int) -> list[RelayItem]:
+    """Return what waits in a lane, oldest first; of each payer only the oldest."""
+    rows = connection.execute(
+        f"{_ITEMS} WHERE i.id IN ({_FIRST_OF_EACH_PAYER}) ORDER BY i.id LIMIT %s", (lane, limit)
+    ).fetchall()
     return [_item(row) for row in rows]
 
 
@@ -69,13 +76,13 @@ def of_transaction(connection: Conn, transaction_id: int) -> list[RelayItem]:
     return [_item(row) for row in rows]
 
 
-def oldest_wait_seconds(connection: Conn) -> float | None:
-    """How long the oldest in the queue has waited; None when nothing waits."""
-    row = connection.execute(
-        "SELECT extract(epoch FROM clock_timestamp() - min(created_at))::float AS age FROM relay_items"
-        " WHERE state = 'queued'"
-    ).fetchone()
-    return None if row is None or row["age"] is None else float(row["age"])
+def oldest_wait_seconds(connection: Conn) -> dict[Lane, float]:
+    """Return how long the oldest in each lane has waited; a lane in which nothing waits is not named."""
+    rows = connection.execute(
+        "SELECT lane, extract(epoch FROM clock_timestamp() - min(created_at))::float AS age FROM relay_items"
+        " WHERE state = 'queued' GROUP BY lane"
+    ).fetchall()
+    return {Lane(row["lane"]): row["age"] for row in rows}
 
 
 def lock_payer(connection: Conn, payer: str) -> None:
@@ -91,6 +98,16 @@ def sent_for(connection: Conn, payer: str, seconds: float) -> int:
         (payer, seconds),
     ).fetchone()
     return int(row["n"]) if row else 0
+
+
+def costly_payers(connection: Conn, payers: Sequence[str], seconds: float, limit: int) -> set[str]:
+    """Return those of some accounts for whose failed payments we have lately paid so often."""
+    rows = connection.execute(
+        "SELECT payer FROM relay_items WHERE payer = ANY(%s)"
+        " AND created_at > clock_timestamp() - %s * interval '1 second' GROUP BY payer HAVING sum(failed_sends) >= %s",
+        (list(payers), seconds, limit),
+    ).fetchall()
+    return {row["payer"] for row in rows}
 
 
 def refuse(connection: Conn, item_id: int, reason: Refusal) -> None:
@@ -115,11 +132,43 @@ def settle(connection: Conn, item_id: int) -> None:
     connection.execute("UPDATE relay_items SET state = 'settled' WHERE id = %s AND state = 'sent'", (item_id,))
 
 
-def queue_again(connection: Conn, item_id: int) -> None:
-    """Put an item back that its transaction left out although it could be paid."""
+def queue_again(connection: Conn, item_ids: Sequence[int], *, together: int | None = None) -> None:
+    """Put items back that their transaction did not pay, or that cannot be sent as they were chosen.
+
+    Args:
+        connection: an open transaction.
+        item_ids: which.
+        together: most payments in the next transaction, when one failed as a whole.
+    """
     connection.execute(
-        "UPDATE relay_items SET state = 'queued', transaction_id = NULL WHERE id = %s AND state = 'sent'", (item_id,)
+        "UPDATE relay_items SET state = 'queued', transaction_id = NULL, together = coalesce(%s, together)"
+        " WHERE id = ANY(%s) AND state IN ('queued', 'sent')",
+        (together, list(item_ids)),
     )
+
+
+def fail(connection: Conn, item_id: int, *, tries: int, on_chain: bool) -> None:
+    """Note that an item failed by itself, and queue it again; refuse it when it has failed so often.
+
+    Args:
+        connection: an open transaction.
+        item_id: which.
+        tries: at how many failures it is refused.
+        on_chain: a transaction was paid for it.
+    """
+    connection.execute(
+        "UPDATE relay_items SET failures = failures + 1, failed_sends = failed_sends + %(paid)s,"
+        " state = CASE WHEN failures + 1 < %(tries)s THEN 'queued' ELSE 'refused' END,"
+        " transaction_id = CASE WHEN failures + 1 < %(tries)s THEN NULL ELSE transaction_id END,"
+        " reason = CASE WHEN failures + 1 < %(tries)s THEN NULL ELSE %(reason)s END"
+        " WHERE id = %(id)s AND state IN ('queued', 'sent')",
+        {"paid": int(on_chain), "tries": tries, "reason": Refusal.REVERTED, "id": item_id},
+    )
+
+
+def note_code(connection: Conn, item_id: int, *, has_code: bool) -> None:
+    """Note whether there is code at the payer's address now, which changes an item's lane."""
+    connection.execute("UPDATE relay_items SET has_code = %s WHERE id = %s AND state = 'queued'", (has_code, item_id))
 
 
 def _alive(connection: Conn, on_chain_order_id: bytes, token_address: str) -> RelayItem | None:
@@ -164,4 +213,6 @@ def _item(row: Row) -> RelayItem:
         None if row["reason"] is None else Refusal(row["reason"]),
         None if row["hash"] is None else "0x" + bytes(row["hash"]).hex(),
         row["tries"],
+        row["failures"],
+        row["together"],
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cascade.domain.fees import Fees
+from cascade.domain.relay_groups import Lane, Spent
 from cascade.errors import LeaseLost
 from cascade.store.database import Conn
 
@@ -148,12 +149,14 @@ def next_nonce(connection: Conn, lead: Lead, on_chain: int) -> int:
     return max(int(row["next"]) if row else 0, on_chain)
 
 
-def insert(connection: Conn, lead: Lead, nonce: int, router: str, calldata: bytes, gas_limit: int) -> int:
+def insert(
+    connection: Conn, lead: Lead, nonce: int, *, lane: Lane, router: str, calldata: bytes, gas_limit: int
+) -> int:
     """Give a nonce; returns the transaction's id."""
     row = connection.execute(
-        "INSERT INTO relay_transactions (chain_id, sender, nonce, router, calldata, gas_limit)"
-        " VALUES (%s, %s, %s, %s, %s, %s) RETURNING id",
-        (lead.chain_id, lead.sender, nonce, router, calldata, gas_limit),
+        "INSERT INTO relay_transactions (chain_id, sender, nonce, lane, router, calldata, gas_limit)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        (lead.chain_id, lead.sender, nonce, lane, router, calldata, gas_limit),
     ).fetchone()
     assert row is not None  # noqa: S101 - RETURNING
     return int(row["id"])
@@ -182,12 +185,15 @@ def usurp(connection: Conn, transaction_id: int) -> None:
     )
 
 
-def spent_wei(connection: Conn, lead: Lead, seconds: float) -> int:
-    """What transactions of the last so many seconds cost; of those that are not final, the most that they can cost."""
-    row = connection.execute(
-        "SELECT coalesce(sum(coalesce(cost_wei, gas_limit * (SELECT max(max_fee_wei) FROM relay_attempts a"
-        " WHERE a.transaction_id = t.id))), 0) AS wei FROM relay_transactions t WHERE chain_id = %s AND sender = %s"
-        " AND state <> 'usurped' AND created_at > clock_timestamp() - %s * interval '1 second'",
+def spent(connection: Conn, lead: Lead, seconds: float) -> Spent:
+    """Return what each lane's transactions of the last so many seconds cost.
+
+    Of those that are not final it is the most that they can cost.
+    """
+    rows = connection.execute(
+        "SELECT lane, sum(coalesce(cost_wei, gas_limit * (SELECT max(max_fee_wei) FROM relay_attempts a"
+        " WHERE a.transaction_id = t.id))) AS wei FROM relay_transactions t WHERE chain_id = %s AND sender = %s"
+        " AND state <> 'usurped' AND created_at > clock_timestamp() - %s * interval '1 second' GROUP BY lane",
         (lead.chain_id, lead.sender, seconds),
-    ).fetchone()
-    return int(row["wei"]) if row else 0
+    ).fetchall()
+    return Spent({Lane(row["lane"]): int(row["wei"]) for row in rows})

@@ -11,13 +11,14 @@ from eth_account.signers.local import LocalAccount
 
 from cascade.chains import Deployment
 from cascade.domain.relay import RelayItem
+from cascade.domain.relay_groups import RelayPolicy
 from cascade.order_view import OrderView
 from cascade.rails import signatures
 from cascade.rails.hot_key import LocalKey
 from cascade.rails.node import Node
 from cascade.store import orders, relay
 from cascade.store.database import Database
-from cascade.workers.relayer import Relayer, RelayPolicy
+from cascade.workers.relayer import Relayer
 from sandbox.deploy import RELAYER
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.accounts import development_keys

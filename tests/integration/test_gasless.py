@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cascade.domain.relay import RelayState
+from cascade.domain.relay_groups import Lane
 from cascade.rails import signatures
 from cascade.store import orders, relay
 from cascade.store.database import Database
@@ -140,7 +141,7 @@ def test_a_signature_of_something_else_is_refused(
     payer, order_id = shop.fund(PAYER, token), shop.order(token)
     refused(shop.send(order_id, payer, make(shop, order_id, token), token), "wrong_signer")
     with shop.database.transaction() as connection:
-        assert relay.queued(connection, 1) == []
+        assert [relay.queued(connection, lane, 1) for lane in Lane] == [[], [], []]
 
 
 def poor(shop: Shop, token: str) -> None:

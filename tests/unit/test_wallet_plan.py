@@ -15,8 +15,8 @@ from cascade.domain.fees import GWEI
 from cascade.domain.money import USDC, USDT, Asset
 from cascade.domain.relay import Refusal
 from cascade.rails import permits, signatures
-from cascade.rails.node import Reverted
 from cascade.rails.payers import Account, Look, Payer
+from cascade.rails.view_calls import Reverted
 from cascade.wallet_plan import EFFORTS, Method, Plan, best_plan
 from tests.unit.test_signatures import PAYER, terms_in
 

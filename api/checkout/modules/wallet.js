@@ -13,6 +13,8 @@ const [REJECTED, ALREADY_ASKED, UNAUTHORIZED] = [4001, -32002, 4100];
 // As our own WalletConnect module says them.
 const [NO_RELAY, WRONG_CHAIN, NOBODY_CAME] = [4900, 4901, 8000];
 const CANNOT = [4200, -32601, -32004];
+// Why a signature of an account does not count, although its own transactions do.
+const UNSIGNED = ["undeployed_wallet", "delegated_code"];
 const POLL_MS = 1500;
 const SLOW_AFTER_MS = 60_000;
 
@@ -52,7 +54,10 @@ export async function payFrom(provider, page) {
       if (!CANNOT.includes(code(error))) throw error;
     });
   if (!signature) return sendCalls(provider, page, account, plan);
-  const answer = await ask(send_to, page, { payer: account, signature, token });
+  const answer = await ask(send_to, page, { payer: account, signature, token }).catch((/** @type {unknown} */ error) => {
+    if (!(error instanceof Problem && UNSIGNED.includes(error.message))) throw error;
+  });
+  if (!answer) return sendCalls(provider, page, account, plan);
   if (method !== "permit") return {};
   say("step", words.confirm_pay);
   return { landed: mined(provider, await send(provider, page, account, answer), page) };

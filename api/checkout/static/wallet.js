@@ -1,6 +1,7 @@
 const [REJECTED, ALREADY_ASKED, UNAUTHORIZED] = [4001, -32002, 4100];
 const [NO_RELAY, WRONG_CHAIN, NOBODY_CAME] = [4900, 4901, 8000];
 const CANNOT = [4200, -32601, -32004];
+const UNSIGNED = ["undeployed_wallet", "delegated_code"];
 const POLL_MS = 1500;
 const SLOW_AFTER_MS = 60_000;
 class Problem extends Error {
@@ -30,7 +31,12 @@ export async function payFrom(provider, page) {
     });
     if (!signature)
         return sendCalls(provider, page, account, plan);
-    const answer = await ask(send_to, page, { payer: account, signature, token });
+    const answer = await ask(send_to, page, { payer: account, signature, token }).catch((error) => {
+        if (!(error instanceof Problem && UNSIGNED.includes(error.message)))
+            throw error;
+    });
+    if (!answer)
+        return sendCalls(provider, page, account, plan);
     if (method !== "permit")
         return {};
     say("step", words.confirm_pay);
