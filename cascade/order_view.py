@@ -131,8 +131,13 @@ def check_beginning(connection: Conn, order: Order, *, in_parts: bool = False) -
     return view
 
 
-def lock_signable(connection: Conn, order_id: str) -> OrderView:
+def lock_signable(connection: Conn, order_id: str, *, only_looks: bool = False) -> OrderView:
     """Lock an order and return how it stands, when its payer may sign for the whole price.
+
+    Args:
+        connection: the order stays locked until its transaction ends.
+        order_id: of a stored order.
+        only_looks: nothing begins yet, so a payment that is being sent is in nobody's way.
 
     Raises:
         NotFound: there is no such order.
@@ -142,20 +147,24 @@ def lock_signable(connection: Conn, order_id: str) -> OrderView:
     view = view_of(connection, _locked(connection, order_id))
     if view.status in _REASONS:
         raise refused(_REASONS[view.status])
-    check_payable(view)
+    check_payable(view, only_looks=only_looks)
     if view.has_part:
         raise AuthorizationRefused(Refusal.PART_PAID, _rest_of(view))
     return view
 
 
-def check_payable(view: OrderView) -> None:
+def check_payable(view: OrderView, *, only_looks: bool = False) -> None:
     """Refuse to begin a payment of an order that is paid, expired, or being paid on whichever rail.
+
+    Args:
+        view: how the order stands.
+        only_looks: nothing begins yet, so a payment that is being sent is in nobody's way.
 
     Raises:
         NotPayable: the message says why.
     """
     rules.check_payable(view.status)
-    if view.being_sent:
+    if view.being_sent and not only_looks:
         raise NotPayable("A payment of this order is being sent. Wait for it instead of paying twice.")
     if view.missing is not None and not view.missing.units:
         raise NotPayable("All of the price has come to the order's address. It is being collected.")

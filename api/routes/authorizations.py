@@ -32,7 +32,7 @@ def authorization(
     """What a payer is to sign so that we send the payment and pay its fees, and what would be in the way."""
     account = gasless.payer(payer)
     with cascade.database.transaction() as connection:
-        terms = _open_terms(cascade, connection, order_id, token)
+        terms = _open_terms(cascade, connection, order_id, token, only_looks=True)
     # The node is asked outside of any transaction: a slow one would hold the order, and a connection of the pool.
     return AuthorizationOut.of(order_id, account, terms.token.code, gasless.offer(terms, account))
 
@@ -51,6 +51,8 @@ def send_authorization(order_id: str, signed: AuthorizationIn, cascade: System, 
         return RelayedOut.of_item(gasless.queue(connection, order_id, terms, account, signature, has_code))
 
 
-def _open_terms(cascade: Cascade, connection: Conn, order_id: str, token: str) -> ChainTerms:
-    view = lock_signable(connection, order_id)
+def _open_terms(
+    cascade: Cascade, connection: Conn, order_id: str, token: str, *, only_looks: bool = False
+) -> ChainTerms:
+    view = lock_signable(connection, order_id, only_looks=only_looks)
     return cascade.checkout.terms(connection, view.order, token)

@@ -15,7 +15,7 @@ from api.qr import qr
 from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
 from cascade.domain.money import USDC
 from cascade.errors import NotPayable
-from cascade.order_view import lock_payable
+from cascade.order_view import check_payable
 from cascade.rails.chain import transfer_uri
 from cascade.store import orders
 
@@ -56,7 +56,8 @@ def transfer_picture(
     if not cascade.settings.has_relayer:
         raise NotPayable("Plain transfers are not looked for here. The operator takes them by setting a relayer's key.")
     with cascade.database.transaction() as connection:
-        view = lock_payable(connection, order_id, in_parts=True)
+        view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
+        check_payable(view, only_looks=True)
         terms = cascade.checkout.terms(connection, view.order, token)
     uri = transfer_uri(terms, None if view.missing is None else view.missing.units)
     return qr(uri)
