@@ -116,9 +116,20 @@ def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> Cascade:
     )
 
 
-def node(settings: Settings) -> Node:
+def node(settings: Settings, timeout_seconds: float = 10.0) -> Node:
     """The endpoint at which the chain is read."""
-    return Node(settings.rpc_url.get_secret_value())
+    return Node(settings.rpc_url.get_secret_value(), timeout_seconds=timeout_seconds)
+
+
+def mailer(settings: Settings, timeout_seconds: float = 20.0) -> Mailer | None:
+    """Return what hands letters to the mail server; None when there is none.
+
+    Raises:
+        SettingsError: the address of the server or of the sender is none.
+    """
+    if settings.smtp_url is None or settings.mail_from is None:
+        return None
+    return Mailer(settings.smtp_url.get_secret_value(), settings.mail_from, timeout_seconds)
 
 
 def indexer(cascade: Cascade, chain: Node) -> Indexer:
@@ -239,13 +250,10 @@ def dispatcher(cascade: Cascade) -> Dispatcher:
 def _receivers(cascade: Cascade, books: Books) -> Mapping[str, Receiver]:
     settings, texts, chain = cascade.settings, cascade.texts, cascade.deployment.chain
     venice = VeniceConnector(settings.venice_url) if settings.venice_url else None
-    mailer = None
-    if settings.smtp_url is not None and settings.mail_from is not None:
-        mailer = Mailer(settings.smtp_url.get_secret_value(), settings.mail_from)
     return {
         VENICE: CreditReceiver(venice, books, settle_seconds=settings.venice_settle_seconds),
         MESSAGE: MessageReceiver(venice, texts, chain),
-        EMAIL: EmailReceiver(mailer, texts, chain),
+        EMAIL: EmailReceiver(mailer(settings), texts, chain),
         WEBHOOKS: WebhookReceiver(
             Webhooks(settings.webhooks_allow_private),
             books,

@@ -11,7 +11,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from cascade import __version__, settings
-from cascade.cli import books, deliveries, keys, links, rates, running, streams
+from cascade.cli import books, check, deliveries, keys, links, rates, running, streams
 from cascade.errors import CascadeError
 from cascade.store.connecting import await_database
 
@@ -26,6 +26,7 @@ def cli() -> None:
 
 
 for command in (
+    check.check,
     *(running.up, running.api, running.indexer, running.card, running.dispatcher, running.rate_keeper),
     *(
         running.migrate,

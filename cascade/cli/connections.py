@@ -1,7 +1,7 @@
 """Connections to the API: how many there may be, and how long one may take for a request and for its answer.
 
-A connection is a file, and files are few. One who opens many and sends little must not keep others out: the head and the
-body of a request have deadlines, and without room the connection that has waited longest for its head makes place.
+A connection is a file, and files are few. One who opens many and sends little must not keep others out: the head and
+the body of a request have deadlines, and without room the connection that has waited longest for its head makes place.
 """
 
 from __future__ import annotations
@@ -160,12 +160,12 @@ class BoundedConnection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Note that the other side does not read."""
         self._stalled_until = time.monotonic() + STALLED_SECONDS
-        super().pause_writing()  # type: ignore[no-untyped-call]
+        super().pause_writing()
 
     def resume_writing(self) -> None:
         """Note that it reads again."""
         self._stalled_until = None
-        super().resume_writing()  # type: ignore[no-untyped-call]
+        super().resume_writing()
 
 
 def bounded(most: int, trusted: str) -> type[BoundedConnection]:

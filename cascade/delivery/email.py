@@ -98,6 +98,22 @@ class Mailer:
         finally:
             client.close()
 
+    async def try_login(self) -> None:
+        """Connect and log in, and send nothing.
+
+        Raises:
+            NotDelivered: the server does not let us in.
+        """
+        client = self._client()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await client.connect()
+                await client.quit()
+        except (aiosmtplib.SMTPException, OSError, ValueError) as fault:
+            raise _explained(fault, self._timeout_seconds) from None
+        finally:
+            client.close()
+
     def _client(self) -> aiosmtplib.SMTP:
         is_loopback = _is_loopback(self._host)
         # None: TLS when the server offers it. A password never leaves this machine without it.

@@ -269,7 +269,7 @@ def check_schema(database: Database, wanted: list[Migration] | None = None) -> N
     with database.transaction() as connection:
         row = connection.execute("SELECT to_regclass('migrations') IS NOT NULL AS there").fetchone()
         applied = _applied(connection) if row and row["there"] else {}
-    _check_history(applied, known)
+    check_history(applied, known)
     missing = [migration.name for migration in known if migration.name not in applied]
     if missing:
         raise MigrationError(
@@ -286,7 +286,7 @@ def _migrate(database: Database, wanted: list[Migration]) -> list[str]:
             " applied_at timestamptz NOT NULL DEFAULT now())"
         )
         applied = _applied(connection)
-        _check_history(applied, wanted)
+        check_history(applied, wanted)
         pending = [migration for migration in wanted if migration.name not in applied]
         for migration in pending:
             connection.execute(migration.sql.encode())
@@ -301,7 +301,12 @@ def _applied(connection: Conn) -> dict[str, bytes]:
     return {row["name"]: bytes(row["digest"]) for row in rows}
 
 
-def _check_history(applied: dict[str, bytes], wanted: list[Migration]) -> None:
+def check_history(applied: dict[str, bytes], wanted: list[Migration]) -> None:
+    """Refuse a database that was shaped by other files than these.
+
+    Raises:
+        MigrationError: a migration is unknown here, was edited, or comes too late.
+    """
     known = {migration.name: migration.digest for migration in wanted}
     for name, digest in applied.items():
         if name not in known:
