@@ -67,6 +67,7 @@ class CardCheckout:
             StripeError: Stripe did not do its part; nobody was charged.
         """
         check_payable(status)
+        self.stripe.clock.ahead()  # read outside of any transaction
         order, attempt = self._attempt(order_id, flow)
         begun = self._ask(order, attempt)
         if begun.state is BegunState.OVER:  # by Stripe's clock, or in the Dashboard
@@ -144,7 +145,8 @@ class CardCheckout:
         now = orders.clock(connection).replace(microsecond=0)
         number = card.last_number(connection, order.id, flow) + 1
         until = max(order.expires_at, now + timedelta(minutes=MINUTES_TO_PAY))
-        attempt = CardAttempt(order.id, flow, number, until, begun_at=now)
+        ahead = self.stripe.clock.ahead(asking=False)
+        attempt = CardAttempt(order.id, flow, number, until, None, now, int(ahead.total_seconds()))
         card.insert_attempt(connection, attempt)
         return attempt
 

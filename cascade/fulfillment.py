@@ -106,6 +106,19 @@ def reverse(connection: Conn, reversal: Reversal) -> bool:
     return True
 
 
+def gain(connection: Conn, reference: str, amount: Money) -> bool:
+    """Book what a bank gave back beyond what it had taken. The same gain again is a no-op.
+
+    Returns:
+        True when it was booked now.
+
+    Raises:
+        LedgerConflict: the reference was booked with another amount.
+    """
+    ledger.lock(connection)
+    return ledger.post(connection, books.exchange_gain(reference, amount))
+
+
 def refund(connection: Conn, back: Refund) -> Money:
     """Book money that the Safe gave back for an order, as reversals of the payments that it fits (docs/decisions/0013).
 
@@ -374,8 +387,9 @@ def _paid(payment: ConfirmedPayment | BookedPayment) -> dict[str, Any]:
 
 
 def _check_same(payment: ConfirmedPayment, booked: BookedPayment) -> None:
-    came = (payment.received, payment.payer, payment.transaction)
-    stands = (booked.received, booked.payer, booked.transaction)
+    # Not the payer: a payment method may be replaced or removed later.
+    came = (payment.received, payment.transaction)
+    stands = (booked.received, booked.transaction)
     if came != stands:
         raise _conflict(payment.reference, stands, came)
 

@@ -32,6 +32,10 @@ class IntentStatus(StrEnum):
     CANCELED = "canceled"
 
 
+PAYABLE = (IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.REQUIRES_CONFIRMATION, IntentStatus.REQUIRES_ACTION)
+"""An intent that stands so can be paid by whoever has its secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class CardAttempt:
     """One begun payment by card; its number goes into the idempotency key.
@@ -187,6 +191,22 @@ _MOVED_BY = {
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangeGain:
+    """What a bank gave back beyond what it had taken, because it counts in another currency."""
+
+    reference: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something about card money that a person has to look at; ``reference`` is unique for ever."""
+
+    reference: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class CardEvidence:
     """Everything that Stripe says of one intent now: what is not booked yet can be booked from it, in any order.
 
@@ -196,6 +216,9 @@ class CardEvidence:
         reversals: every movement since.
         cases: what banks say.
         object_ids: of everything that the answer held: the intent, refunds, disputes, warnings.
+        gains: what banks gave back beyond what they took.
+        alarms: what a person has to look at.
+        moved: ids of refunds and disputes with what they did, also where that was nothing.
     """
 
     intent: CardIntent
@@ -203,6 +226,9 @@ class CardEvidence:
     reversals: tuple[Reversal, ...]
     cases: tuple[CardCase, ...]
     object_ids: frozenset[str]
+    gains: tuple[ExchangeGain, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    moved: frozenset[tuple[str, ReversalKind]] = frozenset()
 
     def covers(self, event: StripeEvent) -> bool:
         """Whether the answer holds what an event told of; else it was read too early, or from a copy that lags.
@@ -210,9 +236,8 @@ class CardEvidence:
         Only what stays true is looked for: what was paid stays paid, a refund that failed stays failed.
         """
         if event.type == "payment_intent.succeeded":
-            return self.payment is not None
+            return self.intent.status is IntentStatus.SUCCEEDED
         kind = _MOVED_BY.get(event.type)
         if kind is not None:
-            of_object = f"stripe:{event.object_id}:"
-            return any(r.kind is kind and r.reference.startswith(of_object) for r in self.reversals)
+            return (event.object_id, kind) in self.moved
         return event.object_id in self.object_ids or not event.type.startswith(_LISTED)

@@ -70,7 +70,7 @@ class Kind(StrEnum):
     HANDBACK = "handback"
     """Venice surely did not credit them: the citizen holds them with us again."""
     EXCHANGE = "exchange"
-    """A payment's money went back in the other stablecoin."""
+    """A payment's money went back in the other stablecoin, or a bank gave back more than it took."""
     UNMATCHED = "unmatched"
     """Money was given back that fits no payment."""
 
@@ -97,6 +97,11 @@ class Transaction:
         """SHA-256 of everything but the reference: tells a replay from a second use of a reference."""
         legs = [[p.debit, p.credit, p.amount.asset.code, str(p.amount.units)] for p in self.postings]
         return hashlib.sha256(json.dumps([self.kind, self.reverses, legs]).encode()).digest()
+
+
+def exchange_gain(reference: str, amount: Money) -> Transaction:
+    """Return what is posted when a bank gives back more than it took: it counts in another currency."""
+    return Transaction(reference, Kind.EXCHANGE, (Posting(STRIPE, EXCHANGE, amount),))
 
 
 def sale(payment: ConfirmedPayment, citizen_id: str, grant: Grant) -> Transaction:

@@ -32,7 +32,22 @@ USDC = Asset("USDC", 6)
 USDT = Asset("USDT", 6)
 DUCAT = Asset("DUCAT", 6)
 
-ASSETS = {asset.code: asset for asset in (USD, USDC, USDT, DUCAT)}
+_CARD_CURRENCIES = {
+    0: " BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF",
+    2: (
+        " AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BWP BYN BZD CAD CDF"
+        " CHF CNY COP CRC CVE CZK DKK DOP DZD EGP ETB EUR FJD FKP GBP GEL GIP GMD GTQ GYD HKD HNL HTG HUF"
+        " IDR ILS INR ISK JMD KES KGS KHR KYD KZT LAK LBP LKR LRD LSL MAD MDL MKD MMK MNT MOP MUR MVR MWK"
+        " MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SEK SGD"
+        " SHP SLE SOS SRD STD SZL THB TJS TOP TRY TTD TWD TZS UAH UGX UYU UZS WST XCD XCG YER ZAR ZMW"
+    ),
+    3: " BHD JOD KWD OMR TND",
+}
+"""Currencies that Stripe charges, by their decimal places. Nothing is sold in them: such money goes to suspense."""
+
+ASSETS = {asset.code: asset for asset in (USD, USDC, USDT, DUCAT)} | {
+    code: Asset(code, scale) for scale, codes in _CARD_CURRENCIES.items() for code in codes.split()
+}
 
 
 class Rounding(Enum):

@@ -96,8 +96,8 @@ class Standing:
 
 
 def kept(granted: Money, received: Money, returned: Money) -> Money:
-    """Ducats that stay with the citizen when ``returned`` of ``received`` has gone back; none when all or more has."""
-    left = max(0, (received - returned).units)
+    """Ducats that stay with the citizen when ``returned`` of ``received`` has gone back; at most what was granted."""
+    left = min(received.units, max(0, (received - returned).units))
     return Money(granted.asset, divide(granted.units * left, received.units, Rounding.CREDIT))
 
 

@@ -10,8 +10,9 @@ Answers are judged by their HTTP status, never by the class of the SDK's excepti
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -31,8 +32,10 @@ from cascade.errors import (
     StripeRefused,
     StripeUnavailable,
 )
+from cascade.rails.stripe_clock import StripeClock
 from cascade.rails.stripe_objects import (
     ATTEMPT,
+    CHARGES,
     ORDER_ID,
     UNREADABLE,
     Begun,
@@ -41,6 +44,7 @@ from cascade.rails.stripe_objects import (
     intent_of,
     read_evidence,
     session_of,
+    text,
 )
 
 __all__ = ["TOLERANCE_SECONDS", "Begun", "BegunState", "Stripe", "read_evidence"]
@@ -77,11 +81,20 @@ class Stripe:
             secret_key,
             base_addresses={"api": api_base} if api_base else {},
             max_network_retries=2,
-            http_client=stripe.RequestsClient(timeout=timeout_seconds),
+            http_client=_Listening(self._read_clock, timeout=timeout_seconds),
         )
+        self.clock: Final = StripeClock(self._ask_anything)
         self.test_mode: Final = "_live_" not in secret_key
         self.checkout_origin: Final = _origin(api_base) if api_base else _CHECKOUT_ORIGIN
         """Where a payer is sent to pay."""
+
+    def _read_clock(self, headers: Mapping[str, str]) -> None:
+        self.clock.read(headers)
+
+    def _ask_anything(self) -> None:
+        """Ask Stripe for something that costs nothing; a refusal has a time, too."""
+        with suppress(StripeError), _speaking():
+            self._client.v1.events.list({"limit": 1})
 
     # Beginning
 
@@ -99,6 +112,7 @@ class Stripe:
             session = self._client.v1.checkout.sessions.create(
                 {
                     "mode": "payment",
+                    "adaptive_pricing": {"enabled": False},
                     "allowed_payment_method_types": ["card"],
                     "line_items": [{"price_data": _price(order), "quantity": 1}],
                     "client_reference_id": attempt.idempotency_key,
@@ -186,19 +200,26 @@ class Stripe:
             InvalidSignature: Stripe did not sign this body with our secret, or did so too long ago.
         """
         try:
-            stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret, TOLERANCE_SECONDS)
-            event = orjson.loads(body)
+            stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret)
+            event = orjson.loads(body) if self._is_fresh(signature or "") else None
         except stripe.SignatureVerificationError:
-            raise InvalidSignature(
-                "The Stripe-Signature does not fit this body and STRIPE_WEBHOOK_SECRET, or is older than"
-                f" {TOLERANCE_SECONDS} seconds."
-            ) from None
+            raise InvalidSignature("The Stripe-Signature does not fit this body and STRIPE_WEBHOOK_SECRET.") from None
         except ValueError:  # neither text nor JSON
             raise InvalidSignature("The body is no event of Stripe's: it is no JSON.") from None
+        if event is None:
+            raise InvalidSignature(
+                f"The Stripe-Signature is older than {TOLERANCE_SECONDS} seconds, by Stripe's clock as well as by ours."
+            )
         try:
             return event_of(event)
         except UNREADABLE as fault:
             raise InvalidSignature(f"The body is no event of Stripe's that can be kept: {_plain(fault)}.") from None
+
+    def _is_fresh(self, signature: str) -> bool:
+        """Return whether a good signature is young by Stripe's clock, or by ours, which may be wrong."""
+        signed_at = max(int(part[2:]) for part in signature.split(",") if part.startswith("t="))
+        oldest = time.time() - TOLERANCE_SECONDS
+        return signed_at >= oldest + min(0.0, self.clock.ahead(asking=signed_at < oldest).total_seconds())
 
     def events_since(self, since: datetime) -> Iterator[StripeEvent]:
         """Every event since a moment (by Stripe's clock, which keeps 30 days) that may concern money; youngest first.
@@ -217,20 +238,36 @@ class Stripe:
                     log.warning("an event in Stripe's list cannot be kept: %s", _plain(fault))
 
     def evidence(self, intent_id: str) -> CardEvidence:
-        """Everything that Stripe says of an intent now.
+        """Everything that Stripe says of an intent now, which may be named by its charge.
 
         Raises:
             StripeUnavailable, StripeFailed: ask again later.
-            StripeRefused: there is no such intent, it is not in dollars, or the answer cannot be read.
+            StripeRefused: there is no such intent, or the answer cannot be read.
         """
-        of_intent: Any = {"payment_intent": intent_id, "limit": 100}
         v1 = self._client.v1
         with _speaking():
+            if intent_id.startswith(CHARGES):  # named by an event of an older version of the API
+                intent_id = text(v1.charges.retrieve(intent_id).to_dict()["payment_intent"], "payment_intent")
+            of_intent: Any = {"payment_intent": intent_id, "limit": 100}
             intent = v1.payment_intents.retrieve(intent_id, {"expand": ["latest_charge"]}).to_dict()
             refunds = [r.to_dict() for r in v1.refunds.list(of_intent).auto_paging_iter()]
             disputes = [d.to_dict() for d in v1.disputes.list(of_intent).auto_paging_iter()]
             warnings = [w.to_dict() for w in v1.radar.early_fraud_warnings.list(of_intent).auto_paging_iter()]
             return read_evidence(intent, refunds, disputes, warnings)
+
+
+class _Listening(stripe.RequestsClient):
+    """The SDK's own HTTP client, with the headers of every answer told to somebody."""
+
+    def __init__(self, told: Callable[[Mapping[str, str]], None], *, timeout: float) -> None:
+        super().__init__(timeout=timeout)
+        self._told = told
+
+    def request(self, *wish: Any, **more: Any) -> Any:
+        """Send one request, as the SDK does."""
+        answer = super().request(*wish, **more)
+        self._told(answer[2])
+        return answer
 
 
 def _price(order: Order) -> Any:

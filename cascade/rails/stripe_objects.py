@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
-from cascade.domain.card import CardCase, CardEvidence, CardIntent, CaseKind, IntentStatus, StripeEvent
-from cascade.domain.ledger import STRIPE
-from cascade.domain.money import USD, Money
+from cascade.domain.card import (
+    Alarm,
+    CardCase,
+    CardEvidence,
+    CardIntent,
+    CaseKind,
+    ExchangeGain,
+    IntentStatus,
+    StripeEvent,
+)
+from cascade.domain.ledger import EXCHANGE, STRIPE
+from cascade.domain.money import ASSETS, USD, Money, Rounding, divide
 from cascade.domain.orders import Order
 from cascade.domain.payments import ConfirmedPayment, Rail
 from cascade.domain.reversals import Reversal, ReversalKind
-from cascade.errors import StripeRefused
 
 ORDER_ID: Final = "order_id"
 ATTEMPT: Final = "attempt"
@@ -25,6 +33,10 @@ LATEST_SECOND: Final = 4_102_444_800
 MOST_UNITS: Final = 10**15
 UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What reading an object raises that is not in the shape that this module knows."""
+_RATES_DIFFER: Final = 10
+"""A bank that gives back at most a tenth less than it took has converted it at another rate."""
+CHARGES: Final = ("ch_", "py_")
+_OF_CHARGES: Final = ("refund.", "charge.dispute.", "radar.early_fraud_warning.")
 _CAME_BACK: Final = ("failed", "canceled")
 
 Json = Mapping[str, Any]
@@ -110,7 +122,7 @@ def intent_of(intent: Json, order: Order | None = None) -> Begun:
         IntentStatus.CANCELED: BegunState.OVER,
     }
     fault = None if order is None else _difference(intent, order, intent["amount"])
-    return Begun(text(intent["id"], "id"), intent["client_secret"], states.get(status, BegunState.OPEN), fault)
+    return Begun(text(intent["id"], "id"), str(intent["client_secret"]), states.get(status, BegunState.OPEN), fault)
 
 
 def _session_fault(session: Json, order: Order) -> str | None:
@@ -134,6 +146,8 @@ def event_of(event: Json) -> StripeEvent:
     """Read an event's envelope. Raises one of UNREADABLE when a field is not what Stripe can have sent."""
     subject = event["data"]["object"]
     intent = subject["id"] if subject["object"] == "payment_intent" else subject.get("payment_intent")
+    if intent is None and event["type"].startswith(_OF_CHARGES):  # so until API version 2019-08-14, and later for some
+        intent = subject.get("charge")
     if isinstance(intent, Mapping):
         intent = intent["id"]
     return StripeEvent(
@@ -149,11 +163,9 @@ def event_of(event: Json) -> StripeEvent:
 def read_evidence(
     intent: Json, refunds: Sequence[Json], disputes: Sequence[Json], warnings: Sequence[Json]
 ) -> CardEvidence:
-    """What Stripe's objects say of an intent, its latest charge expanded.
+    """What Stripe's objects say of an intent, its latest charge expanded. Raises one of UNREADABLE.
 
-    Raises:
-        StripeRefused: it was not paid in dollars.
-        KeyError, TypeError, ValueError: something is missing, or in words that are not known.
+    Money in another currency than dollars is told as what it is: no order asks for it, so that it goes to suspense.
     """
     failure = intent["last_payment_error"]
     status = IntentStatus(intent["status"])
@@ -162,37 +174,42 @@ def read_evidence(
         text(intent["id"], "id"), _order_id(intent) or None, status, code and text(code, "last_payment_error.code")
     )
     object_ids = frozenset(text(found["id"], "id") for found in (intent, *refunds, *disputes, *warnings))
-    if state.status is not IntentStatus.SUCCEEDED:
+    cents = units(intent["amount_received"], "amount_received") if status is IntentStatus.SUCCEEDED else 0
+    if not cents:  # not paid, or nothing was to be paid: no money moved
         return CardEvidence(state, None, (), (), object_ids)
-    if intent["currency"] != "usd":
-        raise StripeRefused(
-            f"{intent['id']} was paid in {intent['currency'].upper()}, but Cascade books USD only: refund it in"
-            " Stripe's Dashboard and `cascade inbox --ignore` its events; give Cascade a Stripe account of its own"
-        )
-    payment = _payment(intent)
-    reversals = (
-        *(movement for refund in refunds for movement in _refund(refund, payment.reference)),
-        *(movement for dispute in disputes for movement in _dispute(dispute, payment.reference)),
-    )
+    asset = ASSETS[text(intent["currency"], "currency").upper()]
+    payment = _payment(intent, Money(asset, cents))
+    books = [_refund(refund, payment) for refund in refunds] + [disputed(dispute, payment) for dispute in disputes]
     cases = (
-        *(_dispute_case(dispute, payment.reference) for dispute in disputes),
+        *(_dispute_case(dispute, payment) for dispute in disputes),
         *(_warning_case(warning, payment.reference) for warning in warnings),
     )
-    return CardEvidence(state, payment, reversals, cases, object_ids)
+    foreign = Alarm(
+        payment.reference, f"paid in {asset.code}, but Cascade sells for USD: refund it in Stripe's Dashboard"
+    )
+    return CardEvidence(
+        state,
+        payment,
+        tuple(movement for book in books for movement in book.reversals),
+        cases,
+        object_ids,
+        tuple(gain for book in books for gain in book.gains),
+        (*(() if asset == USD else (foreign,)), *(alarm for book in books for alarm in book.alarms)),
+        frozenset(moved for book in books for moved in book.moved),
+    )
 
 
-def _payment(intent: Json) -> ConfirmedPayment:
-    cents, charge = units(intent["amount_received"], "amount_received"), intent["latest_charge"]
+def _payment(intent: Json, received: Money) -> ConfirmedPayment:
     return ConfirmedPayment(
         reference=f"stripe:{intent['id']}",
         rail=Rail.CARD,
         order_key=_order_id(intent).encode(),
-        received=Money(USD, cents),
-        landed={STRIPE: cents},
+        received=received,
+        landed={STRIPE: received.units},
         payer=text(intent["payment_method"] or "unknown", "payment_method"),
         transaction=intent["id"],
         # When the payer gave the order to pay: a bank may take days to carry it out.
-        paid_at=moment(charge["created"], "latest_charge.created"),
+        paid_at=moment(intent["latest_charge"]["created"], "latest_charge.created"),
     )
 
 
@@ -202,33 +219,91 @@ def _order_id(intent: Json) -> str:
     return named if named.isascii() and named.isprintable() else ""
 
 
-def _refund(refund: Json, payment: str) -> Iterator[Reversal]:
+@dataclass(slots=True)
+class _Book:
+    """What one refund or dispute moved, as it is booked."""
+
+    reversals: list[Reversal] = field(default_factory=list)
+    gains: list[ExchangeGain] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+    moved: set[tuple[str, ReversalKind]] = field(default_factory=set)
+
+
+def _refund(refund: Json, payment: ConfirmedPayment) -> _Book:
     """A refund leaves when it is made, also while it is pending; one that failed or was canceled came back."""
-    amount, reference = Money(USD, units(refund["amount"], "amount")), f"stripe:{refund['id']}"
-    landed = {STRIPE: amount.units}
-    yield Reversal(reference, payment, ReversalKind.REFUND, amount, landed)
-    if refund["status"] in _CAME_BACK:
-        yield Reversal(f"{reference}:failed", payment, ReversalKind.REFUND_FAILED, amount, landed)
+    book = _Book()
+    amount, reference = Money(payment.received.asset, units(refund["amount"], "amount")), f"stripe:{refund['id']}"
+    came_back = refund["status"] in _CAME_BACK
+    if came_back:
+        book.moved.add((refund["id"], ReversalKind.REFUND_FAILED))
+    if amount.units > 0:
+        landed = {STRIPE: amount.units}
+        book.reversals.append(Reversal(reference, payment.reference, ReversalKind.REFUND, amount, landed))
+        if came_back:
+            failed = Reversal(f"{reference}:failed", payment.reference, ReversalKind.REFUND_FAILED, amount, landed)
+            book.reversals.append(failed)
+    return book
 
 
-def _dispute(dispute: Json, payment: str) -> Iterator[Reversal]:
-    """What a dispute moved, however often: an inquiry moves nothing."""
+def disputed(dispute: Json, payment: ConfirmedPayment) -> _Book:
+    """Read what a dispute moved, however often: an inquiry moves nothing.
+
+    A bank may give back more or less than it took, because it counts in another currency. What is more is a gain of
+    ours. What is a little less is made up from `exchange`, so that whoever won has all ducats again; of much less the
+    ducats follow the money, and a person is told.
+    """
+    book, asset = _Book(), payment.received.asset
+    away, taken = 0, 0  # of the payment's money, and in the currency of the account
+    whole = units(dispute["amount"], "amount")
     for movement in dispute["balance_transactions"]:
         moved = units(movement["amount"], "balance_transactions.amount")
-        # In the account's own currency, which need not be the payment's.
-        cents = abs(moved) if movement["currency"] == "usd" else units(dispute["amount"], "amount")
-        kind = ReversalKind.DISPUTE if moved < 0 else ReversalKind.DISPUTE_REINSTATED
-        if cents:
-            reference = f"stripe:{dispute['id']}:{text(movement['id'], 'balance_transactions.id')}"
-            yield Reversal(reference, payment, kind, Money(USD, cents), {STRIPE: cents})
+        reference = f"stripe:{dispute['id']}:{text(movement['id'], 'balance_transactions.id')}"
+        converted = movement["currency"].upper() != asset.code
+        if moved <= 0:
+            book.moved.add((dispute["id"], ReversalKind.DISPUTE))
+            cents = whole if converted and moved else -moved
+            away, taken = away + cents, taken - moved
+            _move(book, reference, payment, ReversalKind.DISPUTE, cents=cents, account=STRIPE)
+        if moved >= 0:
+            book.moved.add((dispute["id"], ReversalKind.DISPUTE_REINSTATED))
+            cents = divide(away * moved, max(taken, 1), Rounding.CREDIT) if converted else moved
+            back = min(cents, away)
+            _move(book, reference, payment, ReversalKind.DISPUTE_REINSTATED, cents=back, account=STRIPE)
+            if cents > back and not converted:
+                book.gains.append(ExchangeGain(f"{reference}:gain", Money(asset, cents - back)))
+            short = away - back
+            if 0 < short * _RATES_DIFFER <= away and moved:
+                _move(
+                    book,
+                    f"{reference}:difference",
+                    payment,
+                    ReversalKind.DISPUTE_REINSTATED,
+                    cents=short,
+                    account=EXCHANGE,
+                )
+                back += short
+            elif short and moved:
+                told = f"the bank gave back {back} of {away} cents: look at {dispute['id']} in Stripe's Dashboard"
+                book.alarms.append(Alarm(reference, told))
+            away, taken = away - back, taken - moved
+    return book
 
 
-def _dispute_case(dispute: Json, payment: str) -> CardCase:
+def _move(
+    book: _Book, reference: str, payment: ConfirmedPayment, kind: ReversalKind, *, cents: int, account: str
+) -> None:
+    if cents > 0:
+        amount = Money(payment.received.asset, cents)
+        book.reversals.append(Reversal(reference, payment.reference, kind, amount, {account: cents}))
+
+
+def _dispute_case(dispute: Json, payment: ConfirmedPayment) -> CardCase:
     status, reason = text(dispute["status"], "status"), text(dispute["reason"], "reason")
     kind = CaseKind.INQUIRY if status.startswith("warning_") else CaseKind.DISPUTE
     due = dispute["evidence_details"]["due_by"]
-    amount = Money(USD, units(dispute["amount"], "amount"))
-    return CardCase(dispute["id"], payment, kind, status, reason, amount, moment(due, "due_by") if due else None)
+    amount = Money(payment.received.asset, units(dispute["amount"], "amount"))
+    respond_by = moment(due, "due_by") if due else None
+    return CardCase(dispute["id"], payment.reference, kind, status, reason, amount, respond_by)
 
 
 def _warning_case(warning: Json, payment: str) -> CardCase:

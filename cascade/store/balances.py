@@ -38,6 +38,16 @@ def balance(connection: Conn, account: str, asset: str) -> Money:
     return Money(ASSETS[asset], int(row["units"]) if row else 0)
 
 
+def check_now(connection: Conn) -> None:
+    """Let the database check at once what it would check at the end of the transaction.
+
+    Raises:
+        psycopg.errors.IntegrityError: what was posted is refused.
+    """
+    connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    connection.execute("SET CONSTRAINTS ALL DEFERRED")
+
+
 def totals(connection: Conn) -> dict[str, int]:
     """Sum of all postings by asset, in units, both sides counted: zero for each, or the books are wrong."""
     rows = connection.execute("SELECT asset, sum(units) AS units FROM ledger.journal GROUP BY asset").fetchall()

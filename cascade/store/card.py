@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from cascade.domain.card import CardAttempt, CardCase, CardEvidence, CardIntent, CaseKind, Flow, IntentStatus
+from cascade.domain.card import PAYABLE, CardAttempt, CardCase, CardEvidence, CardIntent, CaseKind, Flow, IntentStatus
 from cascade.domain.money import USD, Money
 from cascade.store.database import Conn, Row
 
@@ -121,6 +121,17 @@ def close_named(connection: Conn, stripe_ids: Sequence[str]) -> None:
     connection.execute(
         "UPDATE card_attempts SET closed_at = clock_timestamp() WHERE stripe_id = ANY(%s) AND closed_at IS NULL",
         (list(stripe_ids),),
+    )
+
+
+def reopen_payable(connection: Conn, intent: CardIntent) -> None:
+    """Let an intent be canceled that was closed and can be paid again, because a bank has failed it."""
+    if intent.status not in PAYABLE:
+        return
+    connection.execute(
+        "UPDATE card_attempts SET closed_at = NULL, given_up_at = coalesce(given_up_at, now()), due_at = 'epoch'"
+        " WHERE stripe_id = %s AND closed_at IS NOT NULL",
+        (intent.intent_id,),
     )
 
 

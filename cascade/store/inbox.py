@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from cascade.domain.card import StripeEvent
+from cascade.domain.card import Alarm, StripeEvent
 from cascade.store.database import Conn
 
 LONGEST_PAUSE_SECONDS = 3600
@@ -104,28 +104,52 @@ def settle(connection: Conn, events: Sequence[StripeEvent]) -> None:
     )
 
 
-def postpone(connection: Conn, events: Sequence[StripeEvent], error: str) -> None:
-    """Note why events could not be handled; the pause until the next attempt grows to an hour and never to for ever."""
+def raise_alarm(connection: Conn, alarm: Alarm, intent_id: str) -> None:
+    """Show something to operators until one of them has seen to it; the same again changes nothing."""
     connection.execute(
-        "UPDATE stripe_events SET error = %s, due_at = clock_timestamp()"
-        " + least(%s, power(2, least(attempts, 30)) * (0.5 + random() / 2)) * interval '1 second'"
-        " WHERE event_id = ANY(%s) AND handled_at IS NULL",
-        (error, LONGEST_PAUSE_SECONDS, [event.event_id for event in events]),
+        "INSERT INTO card_alarms (reference, intent_id, problem) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+        (alarm.reference, intent_id, alarm.problem[:500]),
     )
 
 
+def postpone(connection: Conn, events: Sequence[StripeEvent], error: str, *, no_answer: bool = False) -> None:
+    """Note why events could not be handled; the pause until the next attempt grows to an hour and never to for ever.
+
+    Args:
+        connection: written in its transaction.
+        events: those that are settled stay as they are.
+        error: what went wrong.
+        no_answer: Stripe gave none, so that they are due as soon as it answers again; see `make_due`.
+    """
+    connection.execute(
+        "UPDATE stripe_events SET error = %s, no_answer = %s, due_at = clock_timestamp()"
+        " + least(%s, power(2, least(attempts, 30)) * (0.5 + random() / 2)) * interval '1 second'"
+        " WHERE event_id = ANY(%s) AND handled_at IS NULL",
+        (error, no_answer, LONGEST_PAUSE_SECONDS, [event.event_id for event in events]),
+    )
+
+
+def make_due(connection: Conn) -> int:
+    """Let events wait no longer that were postponed because Stripe gave no answer. Return how many."""
+    return connection.execute(
+        "UPDATE stripe_events SET due_at = clock_timestamp(), no_answer = false"
+        " WHERE handled_at IS NULL AND no_answer AND due_at > clock_timestamp()"
+    ).rowcount
+
+
 def waiting(connection: Conn, *, limit: int = 100) -> list[WaitingEvent]:
-    """Events that wait, the oldest first."""
+    """Events that wait, and alarms that nobody has seen to, the oldest first."""
     rows = connection.execute(
         "SELECT event_id, type, intent_id, received_at, attempts, due_at, error FROM stripe_events"
-        " WHERE handled_at IS NULL ORDER BY received_at, event_id LIMIT %s",
+        " WHERE handled_at IS NULL UNION ALL SELECT reference, 'alarm', intent_id, raised_at, 0, raised_at, problem"
+        " FROM card_alarms WHERE settled_at IS NULL ORDER BY received_at, event_id LIMIT %s",
         (limit,),
     ).fetchall()
     return [WaitingEvent(**row) for row in rows]
 
 
 def ignore(connection: Conn, event_id: str) -> bool:
-    """Give an event up, by the word of an operator who has seen to it elsewhere.
+    """Give an event or an alarm up, by the word of an operator who has seen to it elsewhere.
 
     Returns:
         False when no such event waits.
@@ -134,7 +158,12 @@ def ignore(connection: Conn, event_id: str) -> bool:
         "UPDATE stripe_events SET handled_at = now(), outcome = 'ignored' WHERE event_id = %s AND handled_at IS NULL",
         (event_id,),
     )
-    return ignored.rowcount == 1
+    if ignored.rowcount:
+        return True
+    seen_to = connection.execute(
+        "UPDATE card_alarms SET settled_at = now() WHERE reference = %s AND settled_at IS NULL", (event_id,)
+    )
+    return seen_to.rowcount == 1
 
 
 def retry(connection: Conn) -> None:
@@ -142,9 +171,14 @@ def retry(connection: Conn) -> None:
     connection.execute("UPDATE stripe_events SET due_at = clock_timestamp() WHERE handled_at IS NULL")
 
 
-def read_until(connection: Conn) -> datetime:
-    """How far Stripe's list of events has been read, by Stripe's clock; from now on when it never was."""
-    connection.execute("INSERT INTO stripe_catch_up (read_until) VALUES (now()) ON CONFLICT DO NOTHING")
+def read_until(connection: Conn, *, ahead: timedelta = timedelta(0)) -> datetime:
+    """How far Stripe's list of events has been read, by Stripe's clock; from now on when it never was.
+
+    Args:
+        connection: written in its transaction.
+        ahead: Stripe's clock less ours.
+    """
+    connection.execute("INSERT INTO stripe_catch_up (read_until) VALUES (now() + %s) ON CONFLICT DO NOTHING", (ahead,))
     row = connection.execute("SELECT read_until FROM stripe_catch_up").fetchone()
     assert row is not None  # noqa: S101 - it was inserted above
     until: datetime = row["read_until"]
@@ -165,7 +199,8 @@ def health(connection: Conn) -> InboxHealth:
         " coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::bigint AS oldest,"
         " (array_agg(error ORDER BY received_at) FILTER (WHERE error IS NOT NULL))[1] AS error,"
         " (SELECT extract(epoch FROM clock_timestamp() - checked_at)::bigint FROM stripe_catch_up) AS checked"
-        " FROM stripe_events WHERE handled_at IS NULL"
+        " FROM (SELECT received_at, error FROM stripe_events WHERE handled_at IS NULL"
+        " UNION ALL SELECT raised_at, problem FROM card_alarms WHERE settled_at IS NULL) AS waiting"
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate has one row
     return InboxHealth(row["waiting"], row["oldest"], row["error"], row["checked"])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from threading import Event
 
@@ -14,11 +15,12 @@ import psycopg
 
 from cascade.card_checkout import CardCheckout
 from cascade.checkout import tell_card
-from cascade.domain.card import CardAttempt, StripeEvent
-from cascade.errors import CascadeError, StripeError, StripeUnavailable
-from cascade.fulfillment import fulfill, reverse
+from cascade.domain.card import Alarm, CardAttempt, CardEvidence, StripeEvent
+from cascade.errors import CascadeError, LedgerConflict, StripeError, StripeFailed, StripeUnavailable
+from cascade.fulfillment import fulfill, gain, reverse
 from cascade.store import card, inbox
-from cascade.store.database import Database
+from cascade.store.balances import check_now
+from cascade.store.database import Conn, Database
 from cascade.workers.heartbeat import Heartbeat, describe
 from cascade.workers.patience import keep_on
 
@@ -28,6 +30,8 @@ CLAIM_SECONDS = 60.0
 """Events that a dead worker held are due again after this."""
 OVERLAP = timedelta(minutes=10)
 """How far Stripe's list is read again: an event may appear in it a little late."""
+MAKE_DUE_SECONDS = 30.0
+"""How often what was postponed for want of an answer may be made due."""
 _PAGE = 100
 _MOST_EVENTS = 200
 _MOST_TO_CLOSE = 8
@@ -62,6 +66,7 @@ class CardWorker:
         self._catch_up_seconds = catch_up_seconds
         self._claim_seconds = claim_seconds
         self._catch_up_at = 0.0
+        self._make_due_at = 0.0
 
     def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
         """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again."""
@@ -102,8 +107,9 @@ class CardWorker:
         Raises:
             StripeError: the list could not be read to its end; the next time begins where this one did.
         """
+        ahead = self._stripe.clock.ahead()
         with self._database.transaction() as connection:
-            until = inbox.read_until(connection)
+            until = inbox.read_until(connection, ahead=ahead)
         news, newest = 0, until
         listed = self._stripe.events_since(until - OVERLAP)
         while events := list(islice(listed, _PAGE)):
@@ -112,6 +118,7 @@ class CardWorker:
                 news += inbox.insert(connection, events)
         with self._database.transaction() as connection:
             inbox.set_read_until(connection, newest)
+        self._answers()
         if news:
             log.info("caught up on %d events whose webhooks had not come", news)
         return news
@@ -126,13 +133,15 @@ class CardWorker:
             with self._database.transaction() as connection:
                 if evidence.payment is not None:
                     outcome = fulfill(connection, evidence.payment)
-                    news = [r for r in evidence.reversals if reverse(connection, r)]
-                    log.info("%s: %s, %d reversals new", evidence.payment.reference, outcome, len(news))
+                    news = _book_movements(connection, evidence)
+                    log.info("%s: %s, %d movements new", evidence.payment.reference, outcome, news)
                 card.save_evidence(connection, number, evidence)
+                card.reopen_payable(connection, evidence.intent)
                 if evidence.payment is None:  # else a refused card is no news any more
                     tell_card(connection, evidence.intent, [e.event_id for e in covered if e.tells_failure])
                 card.close_named(connection, [event.object_id for event in covered if event.ends_attempt])
                 inbox.settle(connection, covered)
+            self._answers()
             if len(covered) < len(events):
                 raise StripeUnavailable("Stripe's answer does not hold yet what its event told of")
         except Exception as fault:  # of one intent: the others must not wait for it
@@ -143,8 +152,19 @@ class CardWorker:
     def _postpone(self, intent_id: str, events: list[StripeEvent], fault: Exception) -> None:
         error = describe(fault)
         log.warning("%s: %s", intent_id, error)
+        no_answer = isinstance(fault, (StripeUnavailable, StripeFailed))
         with self._database.transaction() as connection:
-            inbox.postpone(connection, events, error)  # but for those that are settled
+            inbox.postpone(connection, events, error, no_answer=no_answer)  # but for those that are settled
+
+    def _answers(self) -> None:
+        """Make due at once what was postponed while Stripe gave no answer; now and then, lest one fault be repeated."""
+        if time.monotonic() < self._make_due_at:
+            return
+        self._make_due_at = time.monotonic() + MAKE_DUE_SECONDS
+        with self._database.transaction() as connection:
+            due = inbox.make_due(connection)
+        if due:
+            log.info("Stripe answers: %d events that were postponed are due", due)
 
     def _attempts_to_close(self) -> list[CardAttempt]:
         with self._database.transaction() as connection:
@@ -158,6 +178,28 @@ class CardWorker:
             log.warning("ending %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)
             with self._database.transaction() as connection:
                 card.postpone_ending(connection, attempt)
+
+
+def _book_movements(connection: Conn, evidence: CardEvidence) -> int:
+    """Book what moved after a payment, each movement by itself: one that the ledger refuses holds up no other.
+
+    Returns:
+        How many were news.
+    """
+    intent_id, news = evidence.intent.intent_id, 0
+    books = [(r.reference, partial(reverse, connection, r)) for r in evidence.reversals]
+    books += [(g.reference, partial(gain, connection, g.reference, g.amount)) for g in evidence.gains]
+    for reference, book in books:
+        try:
+            with connection.transaction():  # a savepoint
+                news += book()
+                check_now(connection)
+        except (LedgerConflict, psycopg.IntegrityError) as fault:
+            told = f"the ledger refuses this movement, compare it with Stripe's Dashboard: {describe(fault)}"
+            inbox.raise_alarm(connection, Alarm(reference, told), intent_id)
+    for alarm in evidence.alarms:
+        inbox.raise_alarm(connection, alarm, intent_id)
+    return news
 
 
 def _finish(looks: Sequence[Future[None]]) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Final
 
 from sandbox.stripe.account import API_VERSION, Account, Cause
@@ -59,7 +60,11 @@ class Api:
     def answer(self, call: Call) -> Reply:
         """The answer to a call; what Stripe refuses is an answer too."""
         request_id = self._account.new_id("req", 14)
-        headers = {"request-id": request_id, "stripe-version": call.headers.get("stripe-version", API_VERSION)}
+        headers = {
+            "date": formatdate(self._account.now(), usegmt=True),
+            "request-id": request_id,
+            "stripe-version": call.headers.get("stripe-version", API_VERSION),
+        }
         if "idempotency-key" in call.headers:
             headers["idempotency-key"] = call.headers["idempotency-key"]
         try:

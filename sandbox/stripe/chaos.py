@@ -54,6 +54,16 @@ class Chaos:
     strikes_left: int | None = None
     """After this many strikes at requests all is well again; None for no end."""
 
+    adaptive_pricing: bool = False
+    """The Dashboard's default for sessions that do not say whether prices are shown in the payer's currency."""
+    forced_pricing: bool = False
+    """Adaptive Pricing is on, whatever a session asks for."""
+
+    webhook_clock_seconds: int = 0
+    """How far the clock that signs webhooks is ahead of the machine's."""
+    old_events: bool = False
+    """Events are written in a version of the API in which refunds, disputes and warnings name only their charge."""
+
     delayed_payments: bool = False
     """Hosted pages pay by bank account: the payment is `processing` until `Control.complete_async_payment`."""
     pending_refunds: bool = False

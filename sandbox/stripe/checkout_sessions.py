@@ -60,6 +60,12 @@ class CheckoutSessions:
             "metadata": parameters.metadata(),
             "submit_type": parameters.optional_text("submit_type"),
         }
+        pricing = parameters.optional_group("adaptive_pricing")
+        wants_local_prices = self._account.chaos.adaptive_pricing
+        if pricing is not None:
+            wants_local_prices = pricing.flag("enabled", wants_local_prices) or self._account.chaos.forced_pricing
+            pricing.finish()
+        session["adaptive_pricing"] = {"enabled": wants_local_prices}
         wishes = self._intent_wishes(parameters.optional_group("payment_intent_data"))
         parameters.ignore("customer_creation", "billing_address_collection", "payment_method_collection")
         parameters.finish()

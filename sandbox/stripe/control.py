@@ -14,8 +14,9 @@ from sandbox.stripe.world import World
 
 VERBS: Final = (
     "advance_clock", "pay_session", "authenticate", "complete_async_payment", "settle_charge", "settle_refund",
-    "fail_refund", "open_dispute", "escalate_dispute", "submit_evidence", "close_dispute", "warn_of_fraud", "pay_out",
-    "set_chaos", "reset_chaos", "deliver_now", "resend_event", "deliveries",
+    "fail_refund", "ask_for_refund", "cancel_refund", "convert_payment", "capture_a_part", "open_dispute",
+    "escalate_dispute", "submit_evidence", "close_dispute", "warn_of_fraud", "pay_out", "set_chaos", "reset_chaos",
+    "deliver_now", "resend_event", "deliveries",
 )  # fmt: skip
 """What may be asked for over HTTP."""
 Result = TypeVar("Result")
@@ -78,11 +79,35 @@ class Control:
         """The bank sends a pending or succeeded refund back: the refund. The charge is as if it had never been."""
         return self._do(lambda: self._world.refunds.fail(refund_id, reason))
 
+    def ask_for_refund(self, refund_id: str) -> Json:
+        """A refund needs its payer to do something, e.g. to name a bank account: the refund, `requires_action`."""
+        return self._do(lambda: self._world.refunds.ask(refund_id))
+
+    def cancel_refund(self, refund_id: str) -> Json:
+        """A refund that required action is canceled, and its money is ours again: the refund."""
+        return self._do(lambda: self._world.refunds.cancel(refund_id))
+
+    def convert_payment(self, intent_id: str, currency: str, amount: int) -> Json:
+        """A paid intent turns out to be in the payer's currency, as by Adaptive Pricing before 2025: the intent."""
+        return self._do(lambda: self._world.intents.convert(intent_id, currency, amount))
+
+    def capture_a_part(self, intent_id: str, amount: int) -> Json:
+        """Of a paid intent only a part was captured, in the Dashboard; the rest went back to the payer: the intent."""
+        return self._do(lambda: self._world.intents.capture_a_part(intent_id, amount))
+
     def open_dispute(
-        self, payment: str, amount: int | None = None, reason: str = "fraudulent", inquiry: bool = False
+        self,
+        payment: str,
+        amount: int | None = None,
+        reason: str = "fraudulent",
+        inquiry: bool = False,
+        taken: int | None = None,
     ) -> Json:
-        """A bank disputes a payment (a charge or an intent), by default all that was not refunded: the dispute."""
-        return self._do(lambda: self._world.disputes.open(self._charge(payment), amount, reason, inquiry))
+        """A bank disputes a payment (a charge or an intent), by default all that was not refunded: the dispute.
+
+        `taken`: what it takes instead of that, because it counts in another currency.
+        """
+        return self._do(lambda: self._world.disputes.open(self._charge(payment), amount, reason, inquiry, taken))
 
     def escalate_dispute(self, dispute_id: str) -> Json:
         """An inquiry becomes a dispute, and takes its money: the dispute."""
@@ -93,9 +118,9 @@ class Control:
         answer = {"evidence": {"uncategorized_text": text}}
         return self._do(lambda: self._world.disputes.update(Parameters(answer), dispute_id))
 
-    def close_dispute(self, dispute_id: str, won: bool) -> Json:
-        """The bank decides: the dispute. An inquiry just closes."""
-        return self._do(lambda: self._world.disputes.close(dispute_id, won))
+    def close_dispute(self, dispute_id: str, won: bool, given_back: int | None = None) -> Json:
+        """The bank decides: the dispute. An inquiry just closes. `given_back`: cents that come back instead of all."""
+        return self._do(lambda: self._world.disputes.close(dispute_id, won, given_back))
 
     def warn_of_fraud(self, payment: str, fraud_type: str = "unauthorized_use_of_card") -> Json:
         """The card's issuer warns of a payment (a charge or an intent): the early fraud warning."""

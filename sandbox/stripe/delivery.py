@@ -79,9 +79,10 @@ class Sender:
         secret = self._account.derived("a forger's secret", 32) if forged else self._webhooks.secret_of(endpoint["id"])
         body = json.dumps(event, indent=2).encode()
         # Signed with the machine's time, not the account's: the receiver compares it with its own clock.
+        signed_at = int(time.time()) + self._account.chaos.webhook_clock_seconds
         headers = {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": signature_header(body, secret, int(time.time())),
+            "Stripe-Signature": signature_header(body, secret, signed_at),
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks; sandbox double)",
         }
         status: int | None = None

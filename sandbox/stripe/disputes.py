@@ -38,11 +38,12 @@ class Disputes:
         self._account = account
         self._balance = balance
 
-    def open(self, charge_id: str, amount: int | None, reason: str, inquiry: bool) -> Json:
+    def open(self, charge_id: str, amount: int | None, reason: str, inquiry: bool, taken: int | None = None) -> Json:
         """`charge.dispute.created`, and unless it is an inquiry `charge.dispute.funds_withdrawn`.
 
-        `amount` in cents, by default what was not refunded. Raises `WrongState` for a charge that took no money or is
-        disputed already, `InvalidRequest` for a reason or an amount that cannot be.
+        `amount` in cents, by default what was not refunded; `taken`: what the bank takes instead, at another rate. A
+        charge is disputed again only when the dispute before was won. Raises `WrongState` for a charge that took no
+        money or is disputed already, `InvalidRequest` for a reason or an amount that cannot be.
         """
         charge = self._account.get("charge", charge_id, "charge")
         left = charge["amount"] - charge["amount_refunded"]
@@ -56,7 +57,7 @@ class Disputes:
         self._account.store.put(charge)
         self._account.store.put(dispute)
         if not inquiry:
-            self._withdraw(dispute)
+            self._withdraw(dispute, taken)
         # Created already shows the withdrawal, as with Stripe.
         self._account.emit("charge.dispute.created", dispute)
         if not inquiry:
@@ -104,10 +105,11 @@ class Disputes:
         parameters.finish()
         return self.close(dispute_id, won=False)
 
-    def close(self, dispute_id: str, won: bool) -> Json:
+    def close(self, dispute_id: str, won: bool, given_back: int | None = None) -> Json:
         """The bank has decided: `charge.dispute.closed`, and when it was won `charge.dispute.funds_reinstated`.
 
-        An inquiry just closes (`warning_closed`). Raises `WrongState` if it is closed already.
+        `given_back`: cents that come back instead of the dispute's amount: a part, or at another rate. An inquiry just
+        closes (`warning_closed`). Raises `WrongState` if it is closed already.
         """
         dispute = self._open_dispute(dispute_id)
         before = dict(dispute)
@@ -118,10 +120,14 @@ class Disputes:
             charge["disputed"] = False
             self._account.store.put(charge)
         elif won:
-            movement = self._balance.book("adjustment", dispute["amount"], dispute["id"], "Chargeback reversal",
+            back = dispute["amount"] if given_back is None else given_back
+            movement = self._balance.book("adjustment", back, dispute["id"], "Chargeback reversal",
                                           category="dispute_reversal")  # fmt: skip
             dispute["balance_transactions"] = [*dispute["balance_transactions"], movement]
             self._account.store.set_fact(f"withdrawn from {dispute['charge']}", "")
+            charge = self._account.get("charge", dispute["charge"])
+            charge["disputed"] = False  # for the double: a bank may open another one now
+            self._account.store.put(charge)
         self._account.store.put(dispute)
         self._account.emit("charge.dispute.closed", dispute, before)
         if won and not inquiry:
@@ -153,8 +159,9 @@ class Disputes:
         if card.disputed_as is not None:
             self._account.afterwards(lambda: self.open(charge_id, None, card.disputed_as or "general", card.inquiry))
 
-    def _withdraw(self, dispute: Json) -> None:
-        movement = self._balance.book("adjustment", -dispute["amount"], dispute["id"], "Chargeback withdrawal",
+    def _withdraw(self, dispute: Json, taken: int | None = None) -> None:
+        cents = dispute["amount"] if taken is None else taken
+        movement = self._balance.book("adjustment", -cents, dispute["id"], "Chargeback withdrawal",
                                       fee=DISPUTE_FEE_CENTS)  # fmt: skip
         dispute["balance_transactions"] = [*dispute["balance_transactions"], movement]
         self._account.store.put(dispute)

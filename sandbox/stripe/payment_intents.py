@@ -225,6 +225,26 @@ class PaymentIntents:
         })  # fmt: skip
         return intent
 
+    def convert(self, intent_id: str, currency: str, amount: int) -> Json:
+        """A paid intent and its charge in another currency. Raises `WrongState` unless it is paid."""
+        intent = self._account.get("payment_intent", intent_id, "intent")
+        self._require(intent, "convert", "succeeded")
+        charge = self._account.get("charge", intent["latest_charge"]) | {"currency": currency, "amount": amount}
+        intent |= {"currency": currency, "amount": amount, "amount_received": amount}
+        self._account.store.put(charge)
+        self._account.store.put(intent)
+        return intent
+
+    def capture_a_part(self, intent_id: str, amount: int) -> Json:
+        """A paid intent of which only a part was captured. Raises `WrongState` unless it is paid."""
+        intent = self._account.get("payment_intent", intent_id, "intent")
+        self._require(intent, "capture", "succeeded")
+        intent["amount_received"] = amount
+        charge = self._account.get("charge", intent["latest_charge"]) | {"amount_captured": amount}
+        self._account.store.put(charge)
+        self._account.store.put(intent)
+        return intent
+
     def _confirm(self, intent: Json, return_url: str | None) -> Json:
         if intent["payment_method"] is None:
             raise InvalidRequest("You must provide a payment method to confirm this PaymentIntent.",

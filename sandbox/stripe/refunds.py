@@ -68,6 +68,31 @@ class Refunds:
         self._change(before, refund)
         return refund
 
+    def ask(self, refund_id: str) -> Json:
+        """A refund that waits for its payer: `refund.updated`. Raises `WrongState` unless it is pending."""
+        refund = self._account.get("refund", refund_id, "refund")
+        if refund["status"] != "pending":
+            raise WrongState(f"Refund {refund_id} has a status of {refund['status']}, not pending.")
+        before = dict(refund)
+        refund["status"] = "requires_action"
+        refund.pop("pending_reason", None)
+        self._change(before, refund)
+        return refund
+
+    def cancel(self, refund_id: str) -> Json:
+        """`POST /v1/refunds/{id}/cancel`: only one that requires action; `refund.updated`, and its money is ours."""
+        refund = self._account.get("refund", refund_id, "refund")
+        if refund["status"] != "requires_action":
+            raise WrongState(f"Refund {refund_id} has a status of {refund['status']}, not requires_action.")
+        before = dict(refund)
+        movement = self._balance.book("refund_failure", refund["amount"], refund_id, "REFUND CANCELED")
+        refund |= {"failure_balance_transaction": movement["id"], "status": "canceled"}
+        charge = self._account.get("charge", refund["charge"])
+        charge |= {"amount_refunded": charge["amount_refunded"] - refund["amount"], "refunded": False}
+        self._account.store.put(charge)
+        self._change(before, refund)
+        return refund
+
     def fail(self, refund_id: str, reason: str) -> Json:
         """The bank has sent a refund back, even days after it had succeeded: the money is ours again.
 

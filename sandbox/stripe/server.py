@@ -66,7 +66,7 @@ class Server:
         """Begins; returns once it answers. `on_change` is called after every request."""
         config = uvicorn.Config(
             _Doors(api, payer, control, on_change).application(), http=_Protocol, log_config=None, access_log=False,
-            lifespan="off", timeout_graceful_shutdown=1, server_header=False, ws="none",
+            lifespan="off", date_header=False, timeout_graceful_shutdown=1, server_header=False, ws="none",
         )  # fmt: skip
         self._uvicorn = uvicorn.Server(config)
         started = self._uvicorn

@@ -252,7 +252,7 @@ class TestAStripeThatFails:
         ("change", "words"),
         [
             ({"status": "novel"}, "not one that Cascade knows"),
-            ({"currency": "eur"}, "paid in EUR, but Cascade books USD"),
+            ({"latest_charge": None}, "not subscriptable"),
         ],
     )
     def test_an_answer_that_cannot_be_booked_waits_for_a_person(

@@ -80,6 +80,10 @@ def test_money_beyond_the_payment_takes_no_more_ducats() -> None:
     assert ducats(transaction(movement(5000, ReversalKind.DISPUTE), standing(returned=5000))) == {}
 
 
+def test_what_comes_back_beyond_what_went_gives_no_more_ducats() -> None:
+    assert kept(Money(DUCAT, 500), Money(USD, 5000), Money(USD, -100)) == Money(DUCAT, 500)
+
+
 def test_a_payment_in_suspense_gave_nobody_ducats() -> None:
     posted = transaction(movement(5000), None)
     (posting,) = posted.postings

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from cascade.domain.card import EVENT_TYPES, CaseKind, IntentStatus, StripeEvent
-from cascade.domain.money import USD, Money
+from cascade.domain.money import ASSETS, USD, Money
 from cascade.domain.reversals import ReversalKind
-from cascade.errors import StripeRefused
 from cascade.rails.stripe import Stripe, read_evidence
+from cascade.rails.stripe_objects import event_of
 
 ORDER_ID = "ord_" + "a" * 26
 
@@ -101,9 +101,60 @@ def test_an_inquiry_is_no_dispute(status: str, kind: CaseKind) -> None:
     assert ([case.kind for case in evidence.cases], evidence.reversals) == ([kind], ())
 
 
-def test_another_currency_is_refused_with_what_to_do() -> None:
-    with pytest.raises(StripeRefused, match="paid in JPY, but Cascade books USD only: refund it"):
-        read_evidence(intent(currency="jpy"), [], [], [])
+def test_another_currency_is_told_as_what_it_is_with_an_alarm() -> None:
+    evidence = read_evidence(intent(currency="jpy"), [refund("pending")], [dispute(("jpy", -900), amount=900)], [])
+    yen = ASSETS["JPY"]
+    assert evidence.payment is not None
+    assert evidence.payment.received == Money(yen, 5000)
+    assert [r.amount for r in evidence.reversals] == [Money(yen, 1000), Money(yen, 900)]
+    assert [alarm.reference for alarm in evidence.alarms] == ["stripe:pi_1"]
+    assert "paid in JPY" in evidence.alarms[0].problem
+
+
+@pytest.mark.parametrize(("movements", "booked", "gains", "alarms"), [
+    ((-5000, 5000), [(-5000, "stripe"), (5000, "stripe")], [], 0),
+    ((-5000, 5100), [(-5000, "stripe"), (5000, "stripe")], [100], 0),
+    ((-5000, 4900), [(-5000, "stripe"), (4900, "stripe"), (100, "exchange")], [], 0),
+    ((-5000, 2000), [(-5000, "stripe"), (2000, "stripe")], [], 1),
+    ((-5000, 2000, 2900), [(-5000, "stripe"), (2000, "stripe"), (2900, "stripe"), (100, "exchange")], [], 1),
+    ((-5000, 5000, -5000, 5100), [(-5000, "stripe"), (5000, "stripe")] * 2, [100], 0),
+    ((700,), [], [700], 0),
+    ((0,), [], [], 0),
+])  # fmt: skip
+def test_a_dispute_never_gives_back_more_than_it_took(
+    movements: tuple[int, ...], booked: list[tuple[int, str]], gains: list[int], alarms: int
+) -> None:
+    evidence = read_evidence(intent(), [], [dispute(*(("usd", units) for units in movements))], [])
+    told = [(-r.amount.units if r.kind.leaves else r.amount.units, *r.landed) for r in evidence.reversals]
+    assert told == booked
+    assert [gain.amount.units for gain in evidence.gains] == gains
+    assert len(evidence.alarms) == alarms
+    assert len({r.reference for r in evidence.reversals}) == len(booked)
+
+
+def test_a_dispute_in_the_currency_of_the_account_gives_back_its_share() -> None:
+    evidence = read_evidence(intent(), [], [dispute(("eur", -4600), ("eur", 2300))], [])
+    assert [r.amount.units for r in evidence.reversals] == [5000, 2500]
+    evidence = read_evidence(intent(), [], [dispute(("eur", -4600), ("eur", 4700))], [])
+    assert ([r.amount.units for r in evidence.reversals], evidence.gains) == ([5000, 5000], ())
+
+
+@pytest.mark.parametrize("kind", ["charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"])
+def test_a_movement_of_nothing_is_waited_for_no_longer(kind: str) -> None:
+    evidence = read_evidence(intent(), [], [dispute(("usd", 0))], [])
+    assert evidence.covers(StripeEvent("evt_1", kind, datetime.now(UTC), "du_1", "pi_1"))
+
+
+def test_a_payment_of_nothing_is_none_and_covers_its_event() -> None:
+    evidence = read_evidence(intent(amount_received=0), [], [], [])
+    assert evidence.payment is None
+    assert evidence.covers(StripeEvent("evt_1", "payment_intent.succeeded", datetime.now(UTC), "pi_1", "pi_1"))
+
+
+def test_an_event_of_an_old_version_names_its_charge() -> None:
+    subject = {"id": "du_1", "object": "dispute", "charge": "ch_1"}
+    event = event_of({"id": "evt_1", "type": "charge.dispute.created", "created": 1, "data": {"object": subject}})
+    assert (event.intent_id, event.matters) == ("ch_1", True)
 
 
 def test_every_event_that_matters_can_be_asked_for_in_one_list() -> None:
