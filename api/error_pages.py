@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.pages import Language, language_of, templates
+from api.pages import Language, language_of, sold_by, templates
+from cascade.domain.seller import Seller
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def page_of(request: Request, status: int, headers: Headers | MutableHeaders | N
     """Return the page of a status. It shows nothing of the request, and asks nothing of the database."""
     kept = {name: headers[name] for name in _KEPT if headers and name in headers}
     try:
-        content = _rendered(language_of(request), _kind(status))
+        content = _rendered(language_of(request), _kind(status), request.app.state.cascade.settings.seller)
     except (jinja2.TemplateError, OSError) as fault:
         log.error("the page of status %d cannot be written: %s", status, fault)
         content = _LAST_RESORT
@@ -88,8 +89,9 @@ def page_of(request: Request, status: int, headers: Headers | MutableHeaders | N
 
 
 @cache
-def _rendered(language: Language, kind: str) -> str:
-    return templates(language).get_template("error.html").render(kind=kind, language=language)
+def _rendered(language: Language, kind: str, seller: Seller) -> str:
+    words = {"kind": kind, "language": language, **sold_by(language, seller)}
+    return templates(language).get_template("error.html").render(words)
 
 
 def _kind(status: int) -> str:

@@ -46,12 +46,14 @@ class Moment:
         seconds_left: until its price runs out; 0 when it has.
         newest_event: the number of its newest event.
         renewal: the link token of the order in its place; None when there is none.
+        email: where receipts go; None: nowhere.
     """
 
     view: OrderView
     seconds_left: int
     newest_event: int
     renewal: str | None = None
+    email: str | None = None
 
 
 def phase_of(moment: Moment, *, returned: bool) -> Phase:
@@ -84,6 +86,8 @@ def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str,
         "order": OrderOut.of(view, chain, collects=cascade.settings.has_relayer),
         "at_the_bank": any(intent.status is IntentStatus.PROCESSING for intent in view.intents),
         "reversals": view.reversals,
+        "email": moment.email,
+        "paid_at": max((payment.recorded_at for payment in view.payments if payment.grant), default=None),
         "citizen_id": view.order.citizen_id,
         "expires_at": view.order.expires_at,
         "price": sold.price,

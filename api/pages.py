@@ -27,9 +27,11 @@ from starlette.responses import Response
 
 from cascade.domain.amounts import Separators
 from cascade.domain.money import ASSETS, USD, Money
+from cascade.domain.seller import Seller
 from cascade.pictures import Speech
 
 CHECKOUT: Final = Path(__file__).parent / "checkout"
+DEFAULT_SELLER: Final = "Venice"
 _COOKIE: Final = "lang"
 _YEAR_SECONDS: Final = 31_536_000
 _LONGEST_FIRST: Final[tuple[tuple[Literal["day", "hour", "minute", "second"], int], ...]] = (
@@ -54,11 +56,18 @@ def page(request: Request, template: str, context: Mapping[str, Any] | None = No
     language = language_of(request)
     asked = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
     others = {code: urlencode([*asked, ("lang", code)]) for code in Language if code != language}
-    words = {"language": language, "other_languages": others, **(context or {})}
+    seller = request.app.state.cascade.settings.seller
+    words = {"language": language, "other_languages": others, **sold_by(language, seller), **(context or {})}
     response = templates(language).TemplateResponse(request, template, words, status_code)
     if request.query_params.get("lang") == language:
         response.set_cookie(_COOKIE, language, _YEAR_SECONDS, httponly=True, samesite="lax")
     return response
+
+
+def sold_by(language: Language, seller: Seller) -> dict[str, Any]:
+    """Return what every page is given of the seller; the name of the city is translated, any other is as it is."""
+    name = _catalogue(language).gettext(seller.name) if seller.name == DEFAULT_SELLER else seller.name
+    return {"seller": seller, "seller_name": name}
 
 
 def language_of(request: Request) -> Language:
@@ -111,8 +120,12 @@ def filters(locale: Locale) -> dict[str, Callable[..., str]]:
 
     def money(value: Money, places: int = 2) -> str:
         text = amount(value, places)
-        if value.asset != USD:
-            return f"{text} {value.asset.code}"
+        return dollars(text) if value.asset == USD else f"{text} {value.asset.code}"
+
+    def cents(value: Money) -> str:
+        return dollars(format_decimal(Decimal(value.plain), "#,##0.00", locale))
+
+    def dollars(text: str) -> str:
         return f"${text}" if locale.language == "en" else f"{text} $"
 
     def moment(value: datetime) -> str:
@@ -124,7 +137,7 @@ def filters(locale: Locale) -> dict[str, Callable[..., str]]:
     def paid(payment: Any) -> str:
         return money(Money(ASSETS[payment.token], int(payment.amount)), 6)
 
-    return {"amount": amount, "money": money, "paid": paid, "moment": moment, "hour": hour}
+    return {"amount": amount, "money": money, "cents": cents, "paid": paid, "moment": moment, "hour": hour}
 
 
 def filters_of_the_rate(locale: Locale) -> dict[str, Callable[..., str]]:
@@ -155,6 +168,7 @@ def filters_of_the_rate(locale: Locale) -> dict[str, Callable[..., str]]:
     return {"number": number, "exact": exact, "listed": listed, "minute": minute, "duration": duration}
 
 
+@cache
 def _catalogue(language: Language) -> NullTranslations:
     if language == Language.ENGLISH:
         return NullTranslations()

@@ -102,7 +102,7 @@ def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> Cascade:
         start=Rate(formula.base_nano_usd),
     )
     database = Database(settings.database_url.get_secret_value(), deadlines=deadlines)
-    texts = Texts(settings.language, settings.texts)
+    texts = Texts(settings.language, settings.texts, settings.seller)
     return Cascade(
         settings,
         database,

@@ -8,7 +8,7 @@ from typing import Any
 from cascade.domain.deliveries import EMAIL, MESSAGE, webhook
 from cascade.domain.events import EventType, OrderEvent, order_data
 from cascade.domain.orders import Order
-from cascade.store import contacts, endpoints, events, outbox
+from cascade.store import contacts, endpoints, events, orders, outbox
 from cascade.store.database import Conn
 
 
@@ -47,9 +47,10 @@ def record(
     if quietly or not kind.is_told_to_citizen:
         return event
     events.notify(connection, order.citizen_id, event)
-    outbox.enqueue(connection, MESSAGE, order.citizen_id, order.id, event.id, message)
+    letter = {**message, "language": orders.language_of(connection, order.id)}
+    outbox.enqueue(connection, MESSAGE, order.citizen_id, order.id, event.id, letter)
     if kind.is_mailed:
         address = contacts.email_of(connection, order.id)
         if address is not None:
-            outbox.enqueue(connection, EMAIL, order.citizen_id, order.id, event.id, {**message, "to": address})
+            outbox.enqueue(connection, EMAIL, order.citizen_id, order.id, event.id, {**letter, "to": address})
     return event

@@ -20,6 +20,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cascade.domain.addresses import listening_url, origin_of, parts_of
+from cascade.domain.seller import Seller, check_contact, check_name, check_web_address
 from cascade.errors import SettingsError
 
 _PREFIX = "CASCADE_"
@@ -90,6 +91,15 @@ class Settings(BaseSettings):
     """How citizens reach the API, e.g. https://pay.example.org, without a path; default: http://host:port."""
     forwarded_allow_ips: str = "127.0.0.1"
     """Proxies whose X-Forwarded-For is believed; comma separated."""
+
+    seller_name: str = "Venice"
+    """Who sells, as shop, receipts and letters say it."""
+    seller_contact: str | None = None
+    """Where payers ask: an e-mail address or a web address."""
+    seller_terms_url: str | None = None
+    """The terms of sale."""
+    seller_home_url: str | None = None
+    """Where payers come from and go back to, such as the platform."""
 
     catalogue: Path | None = None
     """A catalogue of your own; default: the one that ships with Cascade."""
@@ -209,6 +219,21 @@ class Settings(BaseSettings):
             raise ValueError("must be an address such as https://venice.example.org, without user and password")
         return value.rstrip("/")
 
+    @field_validator("seller_name")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        return check_name(value)
+
+    @field_validator("seller_contact")
+    @classmethod
+    def _is_contact(cls, value: str | None) -> str | None:
+        return value and check_contact(value)
+
+    @field_validator("seller_terms_url", "seller_home_url")
+    @classmethod
+    def _is_web_address(cls, value: str | None) -> str | None:
+        return value and check_web_address(value)
+
     @field_validator("walletconnect_project_id")
     @classmethod
     def _is_project_id(cls, value: str | None) -> str | None:
@@ -294,6 +319,11 @@ class Settings(BaseSettings):
     def has_relayer(self) -> bool:
         """Payments that their payers only signed are taken."""
         return self.relayer_key is not None or self.relayer_keystore is not None
+
+    @property
+    def seller(self) -> Seller:
+        """Who sells."""
+        return Seller(self.seller_name, self.seller_contact, self.seller_terms_url, self.seller_home_url)
 
     @property
     def base_url(self) -> str:

@@ -82,6 +82,7 @@ class Box:
             if "CASCADE_VENICE_URL" not in os.environ:
                 venice = undo.enter_context(VeniceDouble.start(home / "venice", venice_port, open_city=True))
                 environment["CASCADE_VENICE_URL"] = venice.url
+                environment["CASCADE_SELLER_HOME_URL"] = os.environ.get("CASCADE_SELLER_HOME_URL", venice.url)
             cascade = _start_cascade(home, environment)
             undo.callback(_stop_cascade, cascade)
             endpoints = _await_up(home, cascade)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 from urllib.parse import quote
 
+import psycopg
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
@@ -12,7 +14,7 @@ from starlette.responses import Response
 from api.dependencies import System
 from api.idempotency import IdempotentRoute
 from api.order_page import Moment, context_of
-from api.pages import page
+from api.pages import language_of, page
 from api.qr import qr
 from api.routes.shop import ask_who
 from cascade.bootstrap import Cascade
@@ -21,7 +23,7 @@ from cascade.domain.links import LinkState
 from cascade.domain.orders import OrderStatus
 from cascade.errors import InvalidInput, NotFound, NotPayable
 from cascade.order_view import OrderView
-from cascade.store import events, links, orders
+from cascade.store import contacts, events, links, orders
 
 router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
 
@@ -45,11 +47,13 @@ def renew(token: str, request: Request, cascade: System) -> Response:
     """The button of an order whose price has expired: the same purchase at the price of the moment."""
     try:
         with cascade.database.transaction() as connection:
-            return _to(cascade.links.renew(connection, orders.by_link_token(connection, token)))
+            view = cascade.links.renew(connection, orders.by_link_token(connection, token))
+            orders.note_language(connection, view.order.id, language_of(request))
     except NotFound:
         return nothing(request)
     except (InvalidInput, NotPayable):  # what it was for is no longer sold, or its link is over
         return page(request, "closed.html", {"why": "expired"}, 410)
+    return _to(view)
 
 
 @router.get("/pay/{token}/again")
@@ -77,11 +81,23 @@ def order_page(
             is_over = view.status is OrderStatus.EXPIRED
             renewal = orders.newest_renewal(connection, view.order.id) if is_over else None
             newest = events.newest(connection, view.order.id)
+            email = contacts.email_of(connection, view.order.id)
+            language = orders.language_of(connection, view.order.id)
     except NotFound:
         return None
-    moment = Moment(view, max(0, int(left.total_seconds())), newest, renewal.link_token if renewal else None)
+    if language is None and view.status is OrderStatus.OPEN:
+        _note_language(request, cascade, view)
+    moment = Moment(view, max(0, int(left.total_seconds())), newest, renewal.link_token if renewal else None, email)
     returned = request.query_params.get("card") == "paid"
     return page(request, "pay.html", context_of(cascade, moment, returned=returned) | {"problem": problem}, status_code)
+
+
+def _note_language(request: Request, cascade: Cascade, view: OrderView) -> None:
+    """Note the language of the first reader of an order that a program opened; a program says none when it reads."""
+    if "accept-language" not in request.headers:
+        return
+    with suppress(psycopg.Error), cascade.database.transaction() as connection:  # the page is shown without it, too
+        orders.note_language(connection, view.order.id, language_of(request))
 
 
 def _open_link(request: Request, cascade: Cascade, token: str, citizen_id: str | None = None) -> Response:
@@ -103,11 +119,13 @@ def _open_link(request: Request, cascade: Cascade, token: str, citizen_id: str |
         if asks and citizen_id is not None:
             cascade.checkout.check_wish(Wish(citizen_id=citizen_id))
         with cascade.database.transaction() as connection:
-            return _to(cascade.links.open(connection, token, citizen_id if asks else None))
+            view = cascade.links.open(connection, token, citizen_id if asks else None)
+            orders.note_language(connection, view.order.id, language_of(request))
     except InvalidInput as fault:
         return ask_who(request, cascade, offer, citizen_id or "", fault.field)
     except NotPayable:
         return page(request, "closed.html", {"why": state}, 410)
+    return _to(view)
 
 
 def nothing(request: Request) -> Response:

@@ -20,6 +20,7 @@ from cascade.domain.money import USD, Money
 from cascade.domain.orders import check_citizen_id
 from cascade.domain.quotes import Quote, better_package, quote_custom
 from cascade.errors import InvalidInput
+from cascade.store import orders
 
 router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
 
@@ -79,6 +80,7 @@ def buy(
             return _show_back(request, cascade, given, wish)
         with cascade.database.transaction() as connection:
             view = cascade.checkout.order_to_pay(connection, wish)
+            orders.note_language(connection, view.order.id, language_of(request))
     except InvalidInput as fault:
         return _shop(request, cascade, given, fault.field, 422)
     return RedirectResponse(f"/pay/{view.order.link_token}", 303)

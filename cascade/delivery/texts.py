@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
+from babel.core import Locale, UnknownLocaleError
+from babel.dates import format_datetime
+from babel.numbers import get_decimal_symbol, get_group_symbol
 
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.seller import Seller
 from cascade.errors import DeliveryRefused, SettingsError
 
 _OURS: Final = Path(__file__).parent / "texts"
@@ -37,27 +42,19 @@ class Texts:
     Args:
         language: what is written for readers whose language there is not.
         folder: an operator's own ``<language>/<event type>.txt``, which go before ours; None when there are none.
+        seller: is named in receipts; None: nobody is.
 
     Raises:
         SettingsError: there is no such folder or language, or a file of the operator's is no template.
     """
 
-    def __init__(self, language: str = _OUR_LANGUAGE, folder: Path | None = None) -> None:
+    def __init__(self, language: str = _OUR_LANGUAGE, folder: Path | None = None, seller: Seller | None = None) -> None:
         if folder is not None and not folder.is_dir():
             raise SettingsError(f"{folder} is no folder: texts are read from <folder>/<language>/<event type>.txt")
         self._folders: Final = (_OURS,) if folder is None else (folder, _OURS)
         self._language = language
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(self._folders),
-            undefined=jinja2.StrictUndefined,
-            autoescape=False,  # noqa: S701 - plain text, which no browser reads as HTML
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-            finalize=_shown,
-        )
-        self._templates.filters |= {"amount": amount, "ducats": ducats, "total": total, "moment": moment}
-        self._templates.tests["some"] = _is_some
+        self._seller = seller
+        self._templates: dict[str, jinja2.Environment] = {}
         self.languages: Final = self._found()
         """Those that there are texts in."""
         if language not in self.languages:
@@ -75,9 +72,8 @@ class Texts:
             DeliveryRefused: there is no text, or it asks for something that the event does not tell.
         """
         wanted = (language or "", (language or "").partition("-")[0], self._language, _OUR_LANGUAGE)
-        names = [f"{one}/{kind}.txt" for one in wanted if one in self.languages]
         try:
-            written = self._templates.select_template(names).render(data)
+            written = self._template(kind, [one for one in wanted if one in self.languages]).render(data)
         except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as fault:
             raise DeliveryRefused(f"the text of {kind} cannot be written: {fault}", Problem.REFUSED) from None
         title, _, body = written.strip().partition("\n")
@@ -85,6 +81,31 @@ class Texts:
             raise DeliveryRefused(f"the text of {kind} needs a title, an empty line and a text", Problem.REFUSED)
         lines = "\n".join(line.rstrip() for line in body.strip().splitlines())
         return Text(title.strip(), re.sub(r"\n{3,}", "\n\n", lines) + "\n")
+
+    def _template(self, kind: EventType, languages: Sequence[str]) -> jinja2.Template:
+        """Return the text in the first of the languages that has it. Raises TemplateNotFound."""
+        for language in languages:
+            with suppress(jinja2.TemplateNotFound):
+                return self._in(language).get_template(f"{language}/{kind}.txt")
+        raise jinja2.TemplateNotFound(f"{kind}.txt")
+
+    def _in(self, language: str) -> jinja2.Environment:
+        """Return where templates of a language are found: amounts and times are written as its readers write them."""
+        if language not in self._templates:
+            made = jinja2.Environment(
+                loader=jinja2.FileSystemLoader(self._folders),
+                undefined=jinja2.StrictUndefined,
+                autoescape=False,  # noqa: S701 - plain text, which no browser reads as HTML
+                trim_blocks=True,
+                lstrip_blocks=True,
+                auto_reload=False,
+                finalize=_shown,
+            )
+            made.filters |= {"total": total} | _filters(language)
+            made.tests["some"] = _is_some
+            made.globals["seller"] = self._seller
+            self._templates[language] = made
+        return self._templates[language]
 
     def _found(self) -> Sequence[str]:
         """The languages; every template is read on the way, so that a broken one is found at the start."""
@@ -95,7 +116,7 @@ class Texts:
                     raise SettingsError(f"{file}: there is no event {file.stem!r}, so this text would never be read")
                 languages.add(file.parent.name)
                 try:
-                    self._templates.get_template(f"{file.parent.name}/{file.name}")
+                    self._in(file.parent.name).get_template(f"{file.parent.name}/{file.name}")
                 except (jinja2.TemplateError, UnicodeDecodeError) as fault:
                     raise SettingsError(f"{file} is no template: {fault}") from None
         return tuple(sorted(languages))
@@ -119,6 +140,12 @@ def ducats(plain: str) -> str:
     return Money.parse(str(plain), DUCAT).display()
 
 
+def rate(plain: str) -> str:
+    """The price of a ducat: at most six decimals, cut off. Raises ValueError as `amount`."""
+    whole, _, fraction = amount(plain).partition(".")
+    return f"{whole}.{fraction[:6].rstrip('0'):0<2}"
+
+
 def total(parts: Sequence[str]) -> str:
     """The sum of several amounts of ducats, as a plain decimal. Raises ValueError as `amount`."""
     return sum((Money.parse(part, DUCAT) for part in parts), Money(DUCAT, 0)).plain
@@ -126,7 +153,31 @@ def total(parts: Sequence[str]) -> str:
 
 def moment(text: str) -> str:
     """A time for people: ``2026-11-25T08:35:00Z`` becomes ``2026-11-25 08:35:00 UTC``. Raises ValueError."""
-    return f"{datetime.strptime(str(text), '%Y-%m-%dT%H:%M:%SZ').replace(tzinfo=UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{_read_moment(text):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _filters(language: str) -> dict[str, Callable[[str], str]]:
+    """How a language writes amounts and times; English, where Babel does not know the language."""
+    english: dict[str, Callable[[str], str]] = {"amount": amount, "ducats": ducats, "rate": rate, "moment": moment}
+    try:
+        locale = Locale.parse(language)
+    except (UnknownLocaleError, ValueError):
+        return english
+    if locale.language == _OUR_LANGUAGE:
+        return english
+    marks = str.maketrans({",": get_group_symbol(locale), ".": get_decimal_symbol(locale)})
+
+    def numbers(write: Callable[[str], str]) -> Callable[[str], str]:
+        return lambda plain: write(plain).translate(marks)
+
+    def local_moment(text: str) -> str:
+        return f"{format_datetime(_read_moment(text), 'medium', locale=locale)} UTC"
+
+    return {name: numbers(write) for name, write in english.items()} | {"moment": local_moment}
+
+
+def _read_moment(text: str) -> datetime:
+    return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 def _is_some(value: object) -> bool:

@@ -74,6 +74,21 @@ def forget_expiry(connection: Conn, order_id: str) -> None:
     connection.execute("UPDATE orders SET expiry_due = NULL WHERE id = %s", (order_id,))
 
 
+def note_language(connection: Conn, order_id: str, language: str) -> None:
+    """Note the language that an order is read in, unless one is noted or the order is being booked at the moment."""
+    connection.execute(
+        "UPDATE orders SET language = %s WHERE id ="
+        " (SELECT id FROM orders WHERE id = %s AND language IS NULL FOR NO KEY UPDATE SKIP LOCKED)",
+        (language, order_id),
+    )
+
+
+def language_of(connection: Conn, order_id: str) -> str | None:
+    """Return the language that an order is read in; None while nobody has opened it."""
+    row = connection.execute("SELECT language FROM orders WHERE id = %s", (order_id,)).fetchone()
+    return row["language"] if row else None
+
+
 def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms, deposit_address: str) -> None:
     """Store what an order asks for on chain, and where a plain transfer for it goes."""
     connection.execute(

@@ -106,7 +106,7 @@ class MessageReceiver(Receiver):
         """Send a message; Venice knows no idempotency key here, so that a lost answer may lead to a second one."""
         if self._venice is None:
             return
-        text = write(self._texts, delivery.payload, self._chain)
+        text = write(self._texts, delivery.payload, self._chain, delivery.payload.get("language"))
         await self._venice.message(delivery.citizen_id, f"{text.title}\n\n{text.body}")
 
     async def close(self) -> None:
@@ -132,7 +132,8 @@ class EmailReceiver(Receiver):
         if self._mailer is None:
             raise NotDelivered("CASCADE_SMTP_URL is not set: no mail can be sent")
         ready = delivery.payload.get("text")
-        text = Text(**ready) if ready else write(self._texts, delivery.payload, self._chain)
+        language = delivery.payload.get("language")
+        text = Text(**ready) if ready else write(self._texts, delivery.payload, self._chain, language)
         await self._mailer.send(delivery.payload["to"], delivery.reference, text)
 
     async def close(self) -> None:
@@ -200,6 +201,8 @@ class WebhookReceiver(Receiver):
 def write(texts: Texts, message: Mapping[str, Any], chain: Chain, language: str | None = None) -> Text:
     """The words for an event, with a link to the transaction where there is one."""
     data = dict(message["data"])
+    data["mailed_to"] = message.get("to")
+    data["occurred_at"] = _whole_seconds(message.get("timestamp"))
     payment = data.get("payment")
     if payment:
         on_chain = payment["rail"] == "chain"
@@ -207,6 +210,11 @@ def write(texts: Texts, message: Mapping[str, Any], chain: Chain, language: str 
             "transaction_url": chain.transaction_url(payment["transaction"]) if on_chain else None
         }
     return texts.write(EventType(message["type"]), data, language)
+
+
+def _whole_seconds(timestamp: str | None) -> str | None:
+    """Return a message's time as texts take it: without the fraction of its second."""
+    return timestamp and f"{timestamp.rstrip('Z').partition('.')[0]}Z"
 
 
 def _endpoint(delivery: Delivery) -> str:

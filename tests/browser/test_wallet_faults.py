@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -25,18 +26,39 @@ def test_each_refusal_gets_a_sentence(shop: Shop, wallet: PayerWallet, context: 
         ("eth_sendTransaction", Refusal(-32603, "", {"originalError": {"code": 4001}}), "You declined in your wallet"),
         ("eth_sendTransaction", Refusal(4100, "Unauthorized."), "Your wallet no longer shares this account."),
         ("eth_sendTransaction", Refusal(-32000, "insufficient funds for gas * price"), "too little POL"),
-        ("eth_sendTransaction", Refusal(-32603, "<b>odd</b>"), "It says: “<b>odd</b>”."),
+        ("eth_sendTransaction", Refusal(-32603, "execution reverted: odd"), "Your wallet could not do this."),
+        ("eth_sendTransaction", Refusal(0, "User denied transaction signature."), "You declined in your wallet"),
     ]
     for method, refusal, sentence in sentences:
         wallet.refusals = {method: refusal}
         page.get_by_role("button").click()
         expect(page.get_by_role("alert")).to_contain_text(sentence)
+        expect(page.get_by_role("alert")).not_to_contain_text(re.compile(r"odd|-32603|User"))
         expect(page.get_by_role("status")).to_have_text("Waiting for your payment.")
     wallet.refusals, wallet.locked = {}, True
     page.get_by_role("button").click()
     expect(page.get_by_role("alert")).to_have_text(
         "Your wallet shares no account with this page. Unlock it and try again."
     )
+
+
+@pytest.mark.parametrize("failing", ["eth_signTypedData_v4", "wallet_sendCalls"])
+def test_a_wallet_that_fails_in_a_way_of_its_own_is_asked_for_the_next_way(
+    shop: Shop, wallet: PayerWallet, context: BrowserContext, page: Page, failing: str
+) -> None:
+    if failing == "wallet_sendCalls":
+        wallet.batches = True
+        wallet.use_account_code()
+    wallet.refusals = {failing: Refusal(-32603, "Internal JSON-RPC error.")}
+    wallet.install(context)
+    page.goto(shop.order()["payment_link"])
+    page.get_by_role("button").click()
+    expect(page.get_by_role("alert")).to_have_text(
+        "Your wallet could not do it this way. Press the button again: it is then asked to approve and pay, for a"
+        " small network fee."
+    )
+    page.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_contain_text("Payment seen.")
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -111,9 +133,10 @@ def test_too_little_money_is_said_before_anything_is_approved(
     page.goto(shop.order()["payment_link"])
     page.get_by_role("button").click()
     expect(page.get_by_role("alert")).to_contain_text(
-        "Your account holds 12.345678 USDC, 0 USDT on Polygon: 237.654322 USDC, 250 USDT are missing."
+        "237.654322 USDC or 250 USDT is missing: your account holds 12.345678 USDC and 0 USDT on Polygon."
     )
     expect(page.get_by_role("alert")).to_contain_text("USDC.e is another token")
+    expect(page.get_by_text("the payment contract, 0x")).to_be_visible()
     assert wallet.transactions_asked_for == 0
 
 
@@ -122,6 +145,7 @@ def test_a_browser_without_a_wallet_says_what_to_do(shop: Shop, page: Page) -> N
     expect(page.get_by_text("No wallet was found in this browser.")).to_be_visible()
     expect(page.get_by_role("button")).to_have_count(0)
     expect(page.get_by_text("Send from an exchange or any wallet")).to_be_visible()
+    expect(page.get_by_text("the payment contract, 0x")).to_be_hidden()  # it would frighten those who pay by card
 
 
 def test_an_italian_reads_italian_while_paying(

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cascade.fulfillment import fulfill
 from cascade.order_view import OrderView
+from cascade.store import contacts
 from cascade.store.database import Database
 from tests.purchases import collected, confirmed, open_order
 
@@ -100,15 +101,43 @@ def test_a_part_says_how_much_is_missing_and_where_to_send_it(api: TestClient, d
     assert '<details id="send" open>' in page
 
 
-def test_a_paid_order_is_a_receipt(api: TestClient, database: Database) -> None:
+def test_a_paid_order_is_a_receipt(environment: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("NAME", "Serenissima & Co"),
+        ("CONTACT", "help@venice.example"),
+        ("TERMS_URL", "https://venice.example/terms"),
+        ("HOME_URL", "https://venice.example/"),
+    ):
+        monkeypatch.setenv(f"CASCADE_SELLER_{name}", value)
     view = open_order(database)
+    payment = confirmed(view.terms[0])
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0]))
-    page = seen(api, view)
+        contacts.insert(connection, view.order.id, "marco@example.org")
+        fulfill(connection, payment)
+    with TestClient(create_app()) as api:
+        page = seen(api, view)
+        shop = api.get("/pay").text
+        italian = seen(api, view, **{"accept-language": "it"})
+    receipt = dict(re.findall(r"<dt>(.*?)</dt> ?<dd>(.*?)</dd>", page))
+    assert receipt.pop("Date").endswith(" UTC</time>")
+    assert payment.transaction in receipt.pop("Transaction")
+    assert receipt == {
+        "Seller": 'Serenissima &amp; Co, <a href="mailto:help@venice.example">help@venice.example</a>',
+        "Receipt": f"<code>{view.order.id}</code>",
+        "Bought": "2,500 ducats + 250 bonus",
+        "Citizen": "<bdi>Marco_Polo</bdi>",
+        "Price of a ducat": "0.10 US dollars",
+        "Total": "$250.00",
+        "Paid on Polygon": "250 USDC",
+        "Sent to": "marco@example.org",
+    }
+    assert "<dt>Totale</dt><dd>250,00 $</dd>" in italian
+    for text in (page, shop):
+        assert "Sold by Serenissima &amp; Co" in text
+        for address in ("mailto:help@venice.example", "https://venice.example/terms", "https://venice.example/"):
+            assert f'href="{address}"' in text
     assert "Done: 2,750 ducats were credited." in page
     assert "<title>Paid: 2,750 ducats for $250</title>" in page
-    for text in ("2,500 bought and 250 bonus", "at 0.10 US dollars for one", "Paid on Polygon", "250 USDC,"):
-        assert text in page
     assert Scripts(page).data["words"] == {}  # whoever has paid needs none of them
     assert '<section id="pay" aria-label="Pay" hidden>' in page
 

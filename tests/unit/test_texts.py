@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from cascade.delivery.texts import Text, Texts, amount, ducats, total
+from cascade.delivery.texts import Text, Texts, amount, ducats, rate, total
 from cascade.domain.events import EventType
 from cascade.domain.payments import SuspenseReason
+from cascade.domain.seller import Seller
 from cascade.errors import DeliveryRefused, SettingsError
 
 TEXTS = Texts()
@@ -40,6 +41,7 @@ FULL = ORDER | {
     "usd_per_ducat": "0.1041",
     "rate_tick": "2026-11-25T08:35:00Z",
 }
+AMOUNT = re.compile(r"\d+(?:[.,]\d+)+")
 HOSTILE = "<b>{{ 7 * 7 }}</b>{% raw %}\r\n\x1b[31m\u202eevil\u2028"
 
 
@@ -49,9 +51,10 @@ def write(kind: EventType, data: Mapping[str, Any]) -> str:
 
 
 def test_every_event_that_citizens_are_told_of_has_a_text_and_no_other_has() -> None:
-    folder = files("cascade.delivery") / "texts" / "en"
-    assert sorted(file.name for file in folder.iterdir()) == sorted(f"{kind}.txt" for kind in TOLD)
-    assert TEXTS.languages == ("en",)
+    for language in ("en", "it"):
+        folder = files("cascade.delivery") / "texts" / language
+        assert sorted(file.name for file in folder.iterdir()) == sorted(f"{kind}.txt" for kind in TOLD)
+    assert TEXTS.languages == ("en", "it")
 
 
 @pytest.mark.parametrize("kind", TOLD)
@@ -68,12 +71,47 @@ def test_a_text_is_whole_whatever_is_known(kind: EventType, data: Mapping[str, A
     assert ORDER_ID in written
 
 
+@pytest.mark.parametrize("kind", TOLD)
+@pytest.mark.parametrize("data", [ORDER, ORDER | {"payment": CARD}, FULL])
+def test_a_letter_is_as_whole_in_italian(kind: EventType, data: Mapping[str, Any]) -> None:
+    english, italian = (TEXTS.write(kind, data, language) for language in ("en", "it-IT"))
+    assert 10 < len(italian.title) < 80
+    assert italian.title != english.title
+    assert len(italian.body.splitlines()) == len(english.body.splitlines())
+    assert not re.search(r"\b(the|your|ducats|order|was|paid)\b|[{}]|None", italian.body)
+    swapped = {figure.translate(str.maketrans(",.", ".,")) for figure in AMOUNT.findall(english.body)}
+    assert swapped == set(AMOUNT.findall(italian.body))
+
+
+def test_an_italian_receipt_is_italian_to_its_figures() -> None:
+    seller = Seller("Serenissima Srl", "aiuto@venice.example", "https://venice.example/condizioni")
+    known = {"citizen_id": "Marco_Polo", "mailed_to": "marco@example.org", "occurred_at": "2026-11-25T08:36:00Z"}
+    assert Texts(seller=seller).write(EventType.ORDER_FULFILLED, FULL | known, "it") == Text(
+        "13.505,25 ducati sono nella tua borsa",
+        "Grazie. Questa è la ricevuta dell'ordine ord_01hzyabc.\n\n"
+        "Venditore: Serenissima Srl, aiuto@venice.example\nData: 25 nov 2026, 08:36:00 UTC\nPer: Marco_Polo\n"
+        "Ducati acquistati: 12.505\nBonus: 1.000,25\n"
+        "Prezzo di un ducato: 0,1041 USD, fissato il 25 nov 2026, 08:35:00 UTC\nTotale: 1.250,50 USD\n"
+        "Pagato: 1.250,50 USDC su Polygon\nTransazione: 0xabcdef\n"
+        "Per vederla: https://polygonscan.com/tx/0xabcdef\nRicevuta inviata a: marco@example.org\n\n"
+        "Accreditati in tutto: 13.505,25\n\n"
+        "Condizioni di vendita: https://venice.example/condizioni\n\nNon devi fare altro.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("plain", "shown"), [("0.1", "0.10"), ("0.104123456", "0.104123"), ("0.104000001", "0.104"), ("12", "12.00")]
+)
+def test_the_price_of_a_ducat_has_no_more_decimals_than_people_read(plain: str, shown: str) -> None:
+    assert rate(plain) == shown
+
+
 def test_a_receipt_says_which_tick_priced_it() -> None:
     receipt = write(EventType.ORDER_FULFILLED, FULL)
-    assert "\nRate: 0.1041 USD for a ducat, set by the tick of 2026-11-25 08:35:00 UTC\n" in receipt
+    assert "\nPrice of a ducat: 0.1041 USD, set by the tick of 2026-11-25 08:35:00 UTC\n" in receipt
     before_the_first = write(EventType.ORDER_FULFILLED, FULL | {"rate_tick": None})
-    assert "\nRate: 0.1041 USD for a ducat\n" in before_the_first
-    assert "Rate:" not in write(EventType.ORDER_FULFILLED, ORDER)  # of an event from before there were ticks
+    assert "\nPrice of a ducat: 0.1041 USD\n" in before_the_first
+    assert "Price of" not in write(EventType.ORDER_FULFILLED, ORDER)  # of an event from before there were ticks
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EventType if not kind.is_told_to_citizen])
@@ -101,13 +139,14 @@ def test_a_receipt_names_everything() -> None:
         "13,505.25 ducats are in your purse",
         "Thank you. This is the receipt for order ord_01hzyabc.\n\n"
         "Ducats bought: 12,505\nBonus: 1,000.25\n"
-        "Rate: 0.1041 USD for a ducat, set by the tick of 2026-11-25 08:35:00 UTC\nCredited in total: 13,505.25\n"
+        "Price of a ducat: 0.1041 USD, set by the tick of 2026-11-25 08:35:00 UTC\nTotal: 1,250.50 USD\n"
         "Paid: 1,250.50 USDC on Polygon\nTransaction: 0xabcdef\n"
         "Look it up: https://polygonscan.com/tx/0xabcdef\n\n"
+        "Credited in total: 13,505.25\n\n"
         "There is nothing more to do.\n",
     )
     by_card = write(EventType.ORDER_FULFILLED, ORDER | {"ducats_credited": "12505", "payment": CARD})
-    assert "Paid: 1,250.50 USD by card\nTransaction: pi_123\n\nThere" in by_card
+    assert "Paid: 1,250.50 USD by card\nTransaction: pi_123\n\nCredited in total: 12,505\n\nThere" in by_card
     assert "Bonus" not in by_card
     assert "Fewer ducats" not in by_card
     assert "Fewer ducats were credited" in write(EventType.ORDER_FULFILLED, FULL | {"ducats_credited": "13505"})
@@ -219,5 +258,5 @@ def test_an_unknown_language_falls_back_and_cannot_leave_the_folder() -> None:
     usual = TEXTS.write(EventType.ORDER_EXPIRED, ORDER)
     for language in ("en", "en-GB", "vi", "../en", "/etc", "\x00", ""):
         assert TEXTS.write(EventType.ORDER_EXPIRED, ORDER, language) == usual
-    with pytest.raises(SettingsError, match="no texts in 'vi', only in en"):
+    with pytest.raises(SettingsError, match="no texts in 'vi', only in en, it"):
         Texts("vi")

@@ -9,9 +9,7 @@
  * @typedef {{data: Data, words: Record<string, any>, say: (id: string, text?: string) => void, look: () => Promise<void>}} Page
  */
 
-const [REJECTED, ALREADY_ASKED, UNAUTHORIZED] = [4001, -32002, 4100];
-// As our own WalletConnect module says them.
-const [NO_RELAY, WRONG_CHAIN, NOBODY_CAME] = [4900, 4901, 8000];
+const [REJECTED, ALREADY_ASKED] = [4001, -32002];
 const CANNOT = [4200, -32601, -32004];
 // Why a signature of an account does not count, although its own transactions do.
 const UNSIGNED = ["undeployed_wallet", "delegated_code"];
@@ -29,6 +27,10 @@ class Problem extends Error {
     this.values = values;
   }
 }
+
+const [SIGN, BATCH] = [1, 2];
+/** @type {WeakMap<Provider, number>} The last way to pay at which a wallet failed: at the next try the one after it is taken. */
+const failed = new WeakMap();
 
 /**
  * Pays the page's order. Resolves when the wallet has done all that is asked of it, with what it sent and may still fail on
@@ -48,11 +50,7 @@ export async function payFrom(provider, page) {
   const { method, typed_data, send_to, token } = plan;
   if (!typed_data || !send_to) return sendCalls(provider, page, account, plan);
   say("step", method === "permit" ? words.sign_permit : words.sign);
-  const signature = await provider
-    .request({ method: "eth_signTypedData_v4", params: [account, JSON.stringify(typed_data)] })
-    .catch((/** @type {unknown} */ error) => {
-      if (!CANNOT.includes(code(error))) throw error;
-    });
+  const signature = await attempt(provider, words, SIGN, { method: "eth_signTypedData_v4", params: [account, JSON.stringify(typed_data)] });
   if (!signature) return sendCalls(provider, page, account, plan);
   const answer = await ask(send_to, page, { payer: account, signature, token }).catch((/** @type {unknown} */ error) => {
     if (!(error instanceof Problem && UNSIGNED.includes(error.message))) throw error;
@@ -61,6 +59,23 @@ export async function payFrom(provider, page) {
   if (method !== "permit") return {};
   say("step", words.confirm_pay);
   return { landed: mined(provider, await send(provider, page, account, answer), page) };
+}
+
+/**
+ * Asks a wallet in one of the ways to pay. Returns nothing where it cannot, or has failed so before; then the next way is taken.
+ * @param {Provider} provider
+ * @param {Record<string, any>} words
+ * @param {number} way
+ * @param {Parameters<Provider["request"]>[0]} call
+ */
+async function attempt(provider, words, way, call) {
+  if ((failed.get(provider) ?? 0) >= way) return;
+  return provider.request(call).catch((/** @type {unknown} */ error) => {
+    if (CANNOT.includes(code(error))) return;
+    if (words[code(error)]) throw error;
+    failed.set(provider, way);
+    throw new Problem("next_way");
+  });
 }
 
 /**
@@ -77,8 +92,8 @@ async function sendCalls(provider, page, account, { calls }) {
   if (calls.length > 1 && (await batches(provider, network, account))) {
     say("step", words.confirm);
     const batch = { version: "2.0.0", chainId: network.chainId, from: account, atomicRequired: true, calls: calls.map(bare) };
-    const { id } = await provider.request({ method: "wallet_sendCalls", params: [batch] });
-    return { landed: batched(provider, id) };
+    const sent = await attempt(provider, words, BATCH, { method: "wallet_sendCalls", params: [batch] });
+    if (sent) return { landed: batched(provider, sent.id) };
   }
   if (calls.length > 1) {
     say("step", words.confirm_approve);
@@ -106,9 +121,10 @@ async function planFor(account, page, strict = true) {
 
 /** @param {Obstacle} told */
 function obstacle({ reason, holdings = [] }) {
-  const list = (/** @type {"held_display" | "missing_display"} */ key) => holdings.map((one) => `${one[key]} ${one.token}`).join(", ");
+  const list = (/** @type {"held_display" | "missing_display"} */ key, /** @type {"conjunction" | "disjunction"} */ type) =>
+    new Intl.ListFormat(document.documentElement.lang, { type }).format(holdings.map((one) => `${one[key]} ${one.token}`));
   return reason === "insufficient_balance" && holdings.length
-    ? new Problem("short", { held: list("held_display"), missing: list("missing_display") })
+    ? new Problem("short", { held: list("held_display", "conjunction"), missing: list("missing_display", "disjunction") })
     : new Problem(reason);
 }
 
@@ -168,7 +184,7 @@ async function select(provider, network) {
   } catch (error) {
     if (code(error) === ALREADY_ASKED) throw error;
   }
-  if (!(await here())) throw new Problem("network");
+  if (!(await here())) throw new Problem("4901");
 }
 
 /**
@@ -246,21 +262,13 @@ async function until(question, slow = () => {}) {
  * @returns {string}
  */
 export function explain(error, words) {
-  const said = String(error?.message ?? error).slice(0, 200);
+  const said = String(error?.message);
   if (error instanceof Problem) {
     return (words[said] ?? words.obstacles[said] ?? words.closed).replace(/{(\w+)}/g, (/** @type {string} */ _, /** @type {string} */ name) => error.values[name]);
   }
-  switch (code(error)) {
-    case REJECTED: return words.rejected;
-    case ALREADY_ASKED: return words.already_asked;
-    case UNAUTHORIZED: return words.unauthorized;
-    case NO_RELAY: return words.no_relay;
-    case WRONG_CHAIN: return words.network;
-    case NOBODY_CAME: return words.nobody_came;
-  }
   if (/insufficient funds/i.test(said)) return words.obstacles.no_pol;
-  return words.odd.replace("{said}", said);
+  return words[code(error)] ?? words.odd; // what a wallet or its node says is for programmers
 }
 
 /** @param {any} error wallets nest the code that matters */
-const code = (error) => error?.data?.originalError?.code ?? error?.code;
+const code = (error) => error?.data?.originalError?.code ?? (/user (rejected|denied)/i.test(error?.message) ? REJECTED : error?.code);

@@ -1,5 +1,4 @@
-const [REJECTED, ALREADY_ASKED, UNAUTHORIZED] = [4001, -32002, 4100];
-const [NO_RELAY, WRONG_CHAIN, NOBODY_CAME] = [4900, 4901, 8000];
+const [REJECTED, ALREADY_ASKED] = [4001, -32002];
 const CANNOT = [4200, -32601, -32004];
 const UNSIGNED = ["undeployed_wallet", "delegated_code"];
 const POLL_MS = 1500;
@@ -10,6 +9,8 @@ class Problem extends Error {
         this.values = values;
     }
 }
+const [SIGN, BATCH] = [1, 2];
+const failed = new WeakMap();
 export async function payFrom(provider, page) {
     const { data, words, say } = page;
     say("step", words.connect);
@@ -23,12 +24,7 @@ export async function payFrom(provider, page) {
     if (!typed_data || !send_to)
         return sendCalls(provider, page, account, plan);
     say("step", method === "permit" ? words.sign_permit : words.sign);
-    const signature = await provider
-        .request({ method: "eth_signTypedData_v4", params: [account, JSON.stringify(typed_data)] })
-        .catch((error) => {
-        if (!CANNOT.includes(code(error)))
-            throw error;
-    });
+    const signature = await attempt(provider, words, SIGN, { method: "eth_signTypedData_v4", params: [account, JSON.stringify(typed_data)] });
     if (!signature)
         return sendCalls(provider, page, account, plan);
     const answer = await ask(send_to, page, { payer: account, signature, token }).catch((error) => {
@@ -42,6 +38,18 @@ export async function payFrom(provider, page) {
     say("step", words.confirm_pay);
     return { landed: mined(provider, await send(provider, page, account, answer), page) };
 }
+async function attempt(provider, words, way, call) {
+    if ((failed.get(provider) ?? 0) >= way)
+        return;
+    return provider.request(call).catch((error) => {
+        if (CANNOT.includes(code(error)))
+            return;
+        if (words[code(error)])
+            throw error;
+        failed.set(provider, way);
+        throw new Problem("next_way");
+    });
+}
 async function sendCalls(provider, page, account, { calls }) {
     const { say, words, data: { network, router } } = page;
     if (!(await exists(provider, router)))
@@ -49,8 +57,9 @@ async function sendCalls(provider, page, account, { calls }) {
     if (calls.length > 1 && (await batches(provider, network, account))) {
         say("step", words.confirm);
         const batch = { version: "2.0.0", chainId: network.chainId, from: account, atomicRequired: true, calls: calls.map(bare) };
-        const { id } = await provider.request({ method: "wallet_sendCalls", params: [batch] });
-        return { landed: batched(provider, id) };
+        const sent = await attempt(provider, words, BATCH, { method: "wallet_sendCalls", params: [batch] });
+        if (sent)
+            return { landed: batched(provider, sent.id) };
     }
     if (calls.length > 1) {
         say("step", words.confirm_approve);
@@ -69,9 +78,9 @@ async function planFor(account, page, strict = true) {
     return plan;
 }
 function obstacle({ reason, holdings = [] }) {
-    const list = (key) => holdings.map((one) => `${one[key]} ${one.token}`).join(", ");
+    const list = (key, type) => new Intl.ListFormat(document.documentElement.lang, { type }).format(holdings.map((one) => `${one[key]} ${one.token}`));
     return reason === "insufficient_balance" && holdings.length
-        ? new Problem("short", { held: list("held_display"), missing: list("missing_display") })
+        ? new Problem("short", { held: list("held_display", "conjunction"), missing: list("missing_display", "disjunction") })
         : new Problem(reason);
 }
 async function ask(path, page, body) {
@@ -115,7 +124,7 @@ async function select(provider, network) {
             throw error;
     }
     if (!(await here()))
-        throw new Problem("network");
+        throw new Problem("4901");
 }
 async function exists(provider, contract) {
     try {
@@ -158,20 +167,12 @@ async function until(question, slow = () => { }) {
     }
 }
 export function explain(error, words) {
-    const said = String(error?.message ?? error).slice(0, 200);
+    const said = String(error?.message);
     if (error instanceof Problem) {
         return (words[said] ?? words.obstacles[said] ?? words.closed).replace(/{(\w+)}/g, (_, name) => error.values[name]);
     }
-    switch (code(error)) {
-        case REJECTED: return words.rejected;
-        case ALREADY_ASKED: return words.already_asked;
-        case UNAUTHORIZED: return words.unauthorized;
-        case NO_RELAY: return words.no_relay;
-        case WRONG_CHAIN: return words.network;
-        case NOBODY_CAME: return words.nobody_came;
-    }
     if (/insufficient funds/i.test(said))
         return words.obstacles.no_pol;
-    return words.odd.replace("{said}", said);
+    return words[code(error)] ?? words.odd;
 }
-const code = (error) => error?.data?.originalError?.code ?? error?.code;
+const code = (error) => error?.data?.originalError?.code ?? (/user (rejected|denied)/i.test(error?.message) ? REJECTED : error?.code);
