@@ -102,6 +102,22 @@ def claim(connection: Conn, destination: str, *, limit: int, seconds: float) -> 
     return [_delivery(row) for row in rows]
 
 
+def renew(connection: Conn, deliveries: Sequence[Delivery], seconds: float) -> None:
+    """Let deliveries that are still being tried be due later; those that were overtaken or have ended stay as they are.
+
+    Args:
+        connection: nothing stays locked after its transaction.
+        deliveries: as they were claimed.
+        seconds: when they are due again, should we die.
+    """
+    connection.execute(
+        "UPDATE outbox o SET due_at = clock_timestamp() + %s * interval '1 second'"
+        " FROM unnest(%s::bigint[], %s::integer[]) AS tried (id, attempts)"
+        " WHERE o.id = tried.id AND o.attempts = tried.attempts AND o.state = 'pending'",
+        (seconds, [one.id for one in deliveries], [one.attempts for one in deliveries]),
+    )
+
+
 def hold(connection: Conn, delivery: Delivery) -> Delivery | None:
     """A delivery as it stands, held until the transaction ends; None when this try was overtaken by another."""
     row = connection.execute(

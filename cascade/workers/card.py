@@ -26,8 +26,9 @@ from cascade.workers.patience import keep_on
 
 log = logging.getLogger(__name__)
 
-CLAIM_SECONDS = 60.0
-"""Events that a dead worker held are due again after this."""
+CLAIM_SECONDS = 15.0
+"""Events are due again after this when their worker died or lost the database. A look that takes longer is harmless:
+another worker's look at the same intent books nothing twice."""
 OVERLAP = timedelta(minutes=10)
 """How far Stripe's list is read again: an event may appear in it a little late."""
 MAKE_DUE_SECONDS = 30.0

@@ -32,7 +32,8 @@ WEBHOOKS = "webhook"
 _THREADS = 4
 """For the database; names of hosts are looked up in others, which may hang."""
 _MOST_AT_ONCE = 1000
-_LEASE_MARGIN_SECONDS = 15.0
+LEASE_SECONDS = 15.0
+"""Who is silent for so long has its deliveries taken over; a try that takes longer renews its lease meanwhile."""
 _CHORES_SECONDS = 5.0
 _KEEP_DAYS = 90
 _PATIENCE_AT_END_SECONDS = 5.0
@@ -86,6 +87,7 @@ class Dispatcher:
         self._patience = patience or Patience()
         self._in_flight: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[tuple[int, int], Delivery] = {}
 
     def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
         """Deliver until told to stop. Whatever goes wrong is said, waited out and tried again."""
@@ -100,12 +102,14 @@ class Dispatcher:
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="dispatcher") as threads:
             self._books = Books(self._database, threads)
             self._receivers = self._make_receivers(self._books)
-            listener = asyncio.create_task(self._listen())
+            self._renewing = asyncio.Lock()
+            beside = [asyncio.create_task(self._listen()), asyncio.create_task(self._renew())]
             try:
                 await self._deliver_until(stop, partial(loop.run_in_executor, threads), heartbeat)
             finally:
-                listener.cancel()
+                beside[0].cancel()
                 await self._end()
+                beside[1].cancel()
 
     async def _deliver_until(
         self, stop: threading.Event, in_thread: Callable[..., Awaitable[None]], heartbeat: Heartbeat
@@ -149,10 +153,10 @@ class Dispatcher:
         room = min(receiver.at_once - self._in_flight[destination], _MOST_AT_ONCE - len(self._tasks))
         if room <= 0:
             return
-        lease = receiver.seconds + _LEASE_MARGIN_SECONDS
-        claimed = await self._books(partial(outbox.claim, destination=destination, limit=room, seconds=lease))
+        claimed = await self._books(partial(outbox.claim, destination=destination, limit=room, seconds=LEASE_SECONDS))
         for delivery in claimed:
             self._in_flight[destination] += 1
+            self._running[delivery.id, delivery.attempts] = delivery
             task = asyncio.create_task(self._try(receiver, delivery))
             self._tasks.add(task)
             task.add_done_callback(self._note_end)
@@ -175,10 +179,25 @@ class Dispatcher:
             fault = NotDelivered(f"{type(surprise).__name__}: see the log")
         finally:
             self._in_flight[delivery.destination] -= 1
+            async with self._renewing:  # a renewal that is under way would overwrite the pause that follows
+                self._running.pop((delivery.id, delivery.attempts), None)
         try:
             await self._conclude(receiver, delivery, fault, time.monotonic() - begun)
         except psycopg.Error as failure:  # the lease runs out by itself
             log.warning("delivery %d: %s: database", delivery.id, type(failure).__name__)
+
+    async def _renew(self) -> None:
+        """Keep what is being tried, so that a lease can be short: what a lost claim holds is due again soon."""
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            async with self._renewing:
+                if not self._running:
+                    continue
+                tries = list(self._running.values())
+                try:
+                    await self._books(partial(outbox.renew, deliveries=tries, seconds=LEASE_SECONDS))
+                except psycopg.Error as fault:
+                    log.info("leases of %d deliveries were not renewed: %s", len(tries), type(fault).__name__)
 
     async def _conclude(
         self, receiver: Receiver, delivery: Delivery, fault: DeliveryError | None, seconds: float

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from stripe import WebhookSignature
 
@@ -14,6 +15,7 @@ from cascade.domain.card import CardEvidence, StripeEvent
 from cascade.errors import StripeUnavailable
 from cascade.rails.stripe import Stripe
 from cascade.store import inbox
+from cascade.workers.card import CardWorker
 from tests.card_shop import CardShop
 from tests.together import together
 
@@ -293,6 +295,31 @@ class TestRivals:
             assert inbox.claim(connection, limit=100, seconds=0.5)  # and dies
             assert inbox.claim(connection, limit=100, seconds=0.5) == {}
         time.sleep(0.6)
+        card_shop.work_through_inbox()
+        assert card_shop.order(session)["status"] == "fulfilled"
+
+    def test_what_a_worker_holds_that_loses_the_database_is_due_again_soon(
+        self, card_shop: CardShop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        session = card_shop.paid()
+        card_shop.double.control.deliver_now()
+
+        def away(*_: object) -> None:
+            raise psycopg.OperationalError("the server closed the connection")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Stripe, "evidence", away)
+            patched.setattr(inbox, "postpone", away)
+            with pytest.raises(psycopg.OperationalError):
+                CardWorker(card_shop.database, card_shop.checkout, poll_seconds=0.02, catch_up_seconds=0.02).step()
+        with card_shop.database.transaction() as connection:
+            row = connection.execute(
+                "SELECT extract(epoch FROM max(due_at) - clock_timestamp()) AS seconds FROM stripe_events"
+                " WHERE handled_at IS NULL"
+            ).fetchone()
+        assert row is not None
+        assert 5 < row["seconds"] <= 15
+        card_shop.make_due()
         card_shop.work_through_inbox()
         assert card_shop.order(session)["status"] == "fulfilled"
 
