@@ -15,6 +15,8 @@ export PATH := $(CURDIR)/sandbox/polygon/bin:$(BIN):$(PATH)
 # Ape takes its Solidity compiler from here: npm's WebAssembly build behind a solc command line.
 export SOLCX_BINARY_PATH := $(CURDIR)/sandbox/polygon/solc
 export PYTHONUNBUFFERED := 1
+# Trust what the system trusts: behind a proxy that inspects TLS, its own authority as well.
+export UV_SYSTEM_CERTS := 1
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
 
@@ -122,8 +124,10 @@ $(VENV)/.done: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
 		echo "Cascade needs Python 3.11 or 3.12, but $(PYTHON) is $$($(PYTHON) --version): set PYTHON=..." >&2; exit 1; }
 	@echo "Installing Python packages ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	@# Without the package python3-venv a first try leaves an environment that has a Python, but no pip.
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+		rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment: install its venv (Debian: python3-venv)" >&2; exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@

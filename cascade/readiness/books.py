@@ -57,8 +57,6 @@ def _writing(connection: psycopg.Connection) -> Finding:
     try:
         connection.execute("CREATE TABLE cascade_check (number int)")
         connection.execute("INSERT INTO cascade_check VALUES (1)")
-    except psycopg.errors.ReadOnlySqlTransaction:
-        return fault(name, "it is read-only: a standby, or set so", "point DATABASE_URL at the primary")
     except psycopg.errors.InsufficientPrivilege:
         return fault(
             name, "our user may not make tables", "GRANT CREATE, USAGE ON SCHEMA public TO our user, or own it"

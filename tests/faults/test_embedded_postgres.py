@@ -154,3 +154,17 @@ def test_listens_on_tcp_when_a_port_is_named(tmp_path: Path) -> None:
         assert kept(again.url) == [1]
     finally:
         again.stop()
+
+
+def test_a_locale_that_is_not_installed_keeps_nothing_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LANG", "LC_ALL", "LC_MESSAGES"):
+        monkeypatch.setenv(name, "xx_YY.UTF-8")
+    server = EmbeddedPostgres.start(tmp_path / "pg")
+    try:
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+    finally:
+        server.stop()
+    assert os.environ["LANG"] == "xx_YY.UTF-8"

@@ -109,8 +109,9 @@ def test_the_database(look: Look, database_url: str, monkeypatch: pytest.MonkeyP
         assert "0001_ledger.sql" in look(books.database)["schema"].text
         name = connection.info.dbname
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
-        read_only = look(books.database)["database writable"]
-        assert (read_only.level, "read-only" in read_only.text) == (Level.FAULT, True)
+        read_only = look(books.database)["database"]
+        assert (read_only.level, "read-only: PostgreSQL at " in read_only.text) == (Level.FAULT, True)
+        connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'.encode())
     monkeypatch.setattr(books, "version_of", lambda _: 140_012)
     old = look(books.database)["database"]
     assert (old.level, old.text) == (Level.FAULT, "PostgreSQL 14.12 is too old")

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -52,3 +53,18 @@ def test_every_make_target_that_it_names_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`make ([a-z]+)`", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_operators_install_nothing_without_a_hash() -> None:
+    lines = (ROOT / "docs" / "operations.md").read_text().splitlines()
+    installing = [line for line in lines if "pip install" in line]
+    assert installing
+    assert all("--require-hashes" in line and "--only-binary :all:" in line for line in installing)
+
+
+def test_the_program_runs_where_it_lies(tmp_path: Path) -> None:
+    """A copy that was not installed runs, with only what the lock names beside it."""
+    for folder in ("cascade", "api"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    told = subprocess.run([sys.executable, "-m", "cascade", "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert told.stdout.startswith("cascade, version "), told.stderr
