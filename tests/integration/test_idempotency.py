@@ -66,6 +66,7 @@ def is_refused(answer: httpx.Response, words: str) -> None:
         ("/api/payments/payment-intent", EXPLORER, "card_attempts"),
         (LINKS, {"package": "merchant"}, "payment_links"),
     ],
+    ids=["an order", "a session", "an intent", "a link"],
 )
 def test_eight_at_once_with_one_key_make_one(
     shop: CardShop, database: Database, path: str, wish: dict[str, Any], table: str
