@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from cascade.order_view import OrderView
 from cascade.rails.node import Node
 from cascade.store.database import Database
 from sandbox.polygon import LocalPolygon
+from sandbox.polygon.faults import Faults, Json
+from sandbox.polygon.faulty_node import FaultyNode
 from tests import hostile_wallets
 from tests.faults.chain_rail import follow
 from tests.faults.relaying import HOT_KEY, alarm, items, no_blocks, nonces, queue, relayer, sign
@@ -115,9 +118,9 @@ class Town:
         else:
             queue(self.database, view, payer, sign(view, payer))
 
-    def work(self, steps: int = STEPS, **policy: Any) -> None:
+    def work(self, steps: int = STEPS, *, url: str | None = None, **policy: Any) -> None:
         """A relayer looks at most so often, with blocks between; it ends as soon as nothing waits any more."""
-        with relayer(self.database, self.router, self.polygon.rpc_url, **policy) as worker:
+        with relayer(self.database, self.router, url or self.polygon.rpc_url, **policy) as worker:
             for _ in range(steps):
                 worker.step()
                 self.polygon.mine(3)
@@ -311,3 +314,40 @@ def test_a_limit_that_a_whole_batch_exceeds_is_kept_by_smaller_ones(town: Town) 
     town.work(30, per_day_wei=2 * 10**17, per_minute_wei=2 * 10**17)
     town.assert_honest_are_credited()
     assert len(nonces(town.database)) > 2
+
+
+class Grudge(FaultyNode):
+    """A node that has something against one account: it answers what names it with an error that is no revert."""
+
+    def __init__(self, upstream_url: str, account: str, *, whole: bool) -> None:
+        super().__init__(upstream_url)
+        self._account, self._whole = account[2:].lower(), whole
+
+    def _answer(self, body: bytes) -> Any:
+        if self._whole and any(map(self._is_about_it, json.loads(body))):
+            return None  # it hangs up
+        return super()._answer(body)
+
+    def _is_about_it(self, request: Json) -> bool:
+        return request["method"] == "eth_call" and self._account in json.dumps(request).lower()
+
+    def _answer_all(self, requests: list[Json], faults: Faults, behind: int) -> list[Json]:
+        error = {"code": -32000, "message": "out of gas: gas required exceeds allowance"}
+        return [
+            {"jsonrpc": "2.0", "id": request["id"], "error": error} if self._is_about_it(request) else answer
+            for request, answer in zip(requests, super()._answer_all(requests, faults, behind), strict=True)
+        ]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["an error", "no answer to all that is asked with it"])
+def test_what_a_node_fails_at_for_one_payment_is_not_taken_for_its_end(town: Town, whole: bool) -> None:
+    town.pay_honestly()
+    account = key("someone")
+    view = town.order("someone", "USDC")
+    hostile_wallets.fund(town.polygon, account.address, "USDC", view.terms[0].units)
+    town.queue(view, account)
+    with Grudge(town.polygon.rpc_url, account.address, whole=whole) as node:
+        town.work(url=node.url)
+    town.assert_honest_are_credited()
+    item = town.item(view)
+    assert (item.state, item.reason, item.tries) == (RelayState.REFUSED, Refusal.REVERTED, 0)

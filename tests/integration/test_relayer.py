@@ -237,3 +237,30 @@ def test_the_same_signature_again_is_the_item_that_is_there(
     view = order_of(polygon, database, router, 0)
     first = queue(database, view, payer(0))
     assert replace(queue(database, view, payer(0))) == first
+
+
+def test_a_lane_at_its_limit_delays_no_other(polygon: LocalPolygon, database: Database, router: Deployment) -> None:
+    """Signatures have used up their part of the day; a plain transfer has one of its own."""
+    limit = 6 * 10**16
+    views = [order_of(polygon, database, router, n) for n in range(4)]
+    with relayer(database, router, polygon.rpc_url, per_day_wei=limit, batch=1) as worker:
+        for n, view in enumerate(views[:3]):
+            queue(database, view, payer(n))
+        for _ in range(5):
+            worker.step()
+            polygon.mine(3)
+        assert "the limit a day is reached for keys" in (alarm(database) or "")
+        terms = views[3].terms[0]
+        polygon.mint("USDC", deposit_address(router.router, terms.on_chain_order_id), terms.units)
+        with database.transaction() as connection:
+            relay.enqueue_collect(
+                connection,
+                order_id=views[3].order.id,
+                on_chain_order_id=terms.on_chain_order_id,
+                token_address=terms.token_address,
+            )
+        worker.step()
+        polygon.mine(3)
+        worker.step()
+    assert items(database, views[3])[0].state is RelayState.SETTLED
+    assert RelayState.QUEUED in [items(database, view)[0].state for view in views[:3]]
