@@ -28,7 +28,7 @@ run: setup       ## Start the whole system on an embedded default; Ctrl-C stops 
 demo: setup      ## Buy twice with real transactions on free ports in a temporary folder; exit 0 when all is well.
 	@exec $(BIN)/python -m sandbox demo
 
-test: setup check contracts forge analysis fork system browser  ## Everything, as CI runs it.
+test: setup check contracts forge analysis fork system oldest-postgres browser  ## Everything, as CI runs it.
 
 check: setup     ## Format, lint, types, import rules, unit tests: under 30 seconds.
 	$(BIN)/ruff format --check --quiet
@@ -77,6 +77,17 @@ fork: setup      ## The router against real tokens: a local Polygon, or a true o
 system: setup    ## Database, chain, API and workers together, also while they are being killed.
 	$(PYTEST) tests/integration tests/property tests/faults
 
+# Everything runs on the embedded PostgreSQL 18; on 15 only what speaks SQL that a release could lack, and needs no chain:
+# migrations, guards of the tables, orders and their pages, deposits, links, rates, streams, the outbox, the API's answers.
+ON_OLDEST := $(addprefix tests/integration/test_,migrations.py ledger_guards.py outbox_guards.py rate_guards.py order_page.py \
+	api.py fulfillment.py parts.py payment_links.py renewals.py notifications.py feeds.py rate_keeper.py signals_in.py \
+	delivery_commands.py rate_commands.py) tests/faults/test_supervised_workers.py
+OLDEST ?= /usr/lib/postgresql/15/bin
+
+oldest-postgres: setup ## What the database has to answer, on the oldest PostgreSQL that is promised: 15.
+	@test -x $(OLDEST)/initdb || $(MAKE) --no-print-directory postgres-15
+	CASCADE_SANDBOX_POSTGRES=$(OLDEST) $(PYTEST) $(wildcard $(ON_OLDEST))
+
 browser: setup $(WALLETS)/.done $(PHONE)/.done $(PAGE)/.done ## The payment page in a real Chromium, also with wallets that nobody here wrote.
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium
 	$(PYTEST) tests/browser
@@ -97,12 +108,22 @@ contract-mutants: setup $(ANALYSERS)/.done .build/forge/permit2.hex ## Let the t
 bench-gas: setup $(PEERS)/.done ## Gas beside the floor and other people's contracts; ARGS=--write keeps what it finds.
 	$(BIN)/python -m benchmarks.gas $(ARGS)
 
-.PHONY: chromium mutants contract-mutants analysis bench-gas
+.PHONY: chromium oldest-postgres postgres-15 mutants contract-mutants analysis bench-gas
 chromium:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq chromium; \
 	else \
 		$(BIN)/playwright install chromium; \
+	fi
+
+# The package alone would also start a server of its own.
+postgres-15:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq postgresql-common && \
+		sed -i 's/^#*create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf && \
+		apt-get install -y -qq postgresql-15; \
+	else \
+		echo "make oldest-postgres needs PostgreSQL 15: install it, and set OLDEST=/path/to/its/bin" >&2; exit 1; \
 	fi
 
 format: setup    ## Put the code into its one format.

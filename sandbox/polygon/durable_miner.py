@@ -148,14 +148,20 @@ class DurableMiner:
             self._head_is_saved = True
 
     def _mine_for_ever(self) -> None:
-        mark = time.monotonic() + self._block_seconds
+        mark, said = time.monotonic() + self._block_seconds, ""
         while not self._stopping.wait(max(0.0, mark - time.monotonic())):
             # A machine that slept, or a slow disk, makes the next block late; it does not make a burst of them.
             mark = max(mark + self._block_seconds, time.monotonic())
             try:
                 self.mine(1)
-            except Exception:  # noqa: BLE001  whatever it was, the next block may only follow when it is gone
+                if said:
+                    said = ""
+                    _log.warning("the local Polygon goes on")
+            except Exception as fault:  # noqa: BLE001  whatever it was, the next block may only follow when it is gone
                 if not self._node.running:
                     _log.error("the local Polygon's node is gone; its chain is safe in %s", self._saved.directory)
                     return
-                _log.exception("the local Polygon stands still: it could not be saved in %s", self._saved.directory)
+                if str(fault) != said:  # once, not once a block
+                    said = str(fault)
+                    folder = self._saved.directory
+                    _log.error("the local Polygon stands still: it cannot be saved in %s: %s", folder, fault)

@@ -172,7 +172,7 @@ def test_payments_that_are_booked_learn_what_they_brought(database_url: str) -> 
             ledger.post(connection, Transaction(reference, Kind.SALE, (posting,)))
             connection.execute(
                 "INSERT INTO payments (reference, rail, order_id, asset, units, payer, transaction, outcome, reason)"
-                " VALUES (%s, 'chain', %s, 'USDC', 1, '', '', %s, %s)",
+                " VALUES (%s, 'chain', %s, 'USDC', 2500000, '', '', %s, %s)",
                 (reference, order_id, outcome, "duplicate" if outcome == "suspense" else None),
             )
     migrate(database)
