@@ -7,11 +7,11 @@ PEERS  := benchmarks/gas/node_modules
 WALLETS := tests/browser/wallets/node_modules
 PHONE  := tests/browser/walletconnect_wallet/node_modules
 PAGE   := api/checkout/walletconnect/node_modules
-BIN    := $(CURDIR)/$(VENV)/bin
+BIN    := $(VENV)/bin
 UV     := 0.13.9
 NODE   := 22.20.0
 
-export PATH := $(CURDIR)/sandbox/polygon/bin:$(BIN):$(PATH)
+export PATH := $(CURDIR)/sandbox/polygon/bin:$(CURDIR)/$(BIN):$(PATH)
 # Ape takes its Solidity compiler from here: npm's WebAssembly build behind a solc command line.
 export SOLCX_BINARY_PATH := $(CURDIR)/sandbox/polygon/solc
 export PYTHONUNBUFFERED := 1
@@ -68,7 +68,7 @@ fuzz: setup .build/forge/permit2.hex ## The same for a quarter of an hour from a
 
 analysis: setup $(ANALYSERS)/.done ## What slither finds in the contracts, and what halmos proves of them.
 	$(ANALYSERS)/bin/python -m tests.analysis.findings
-	cd tests/analysis/halmos && $(CURDIR)/$(ANALYSERS)/bin/halmos --forge-build-out ../../../.build/halmos/out
+	cd tests/analysis/halmos && ../../../$(ANALYSERS)/bin/halmos --forge-build-out ../../../.build/halmos/out
 
 fork: setup      ## The router against real tokens: a local Polygon, or a true one named by WEB3_PROVIDER_URI.
 	$(FORGET_STALE)

@@ -68,3 +68,10 @@ def test_the_program_runs_where_it_lies(tmp_path: Path) -> None:
         (tmp_path / folder).symlink_to(ROOT / folder)
     told = subprocess.run([sys.executable, "-m", "cascade", "--version"], cwd=tmp_path, capture_output=True, text=True)
     assert told.stdout.startswith("cascade, version "), told.stderr
+
+
+def test_the_makefile_works_in_a_folder_with_a_space() -> None:
+    """Names the absolute folder only where make hands it on without a shell that would split it."""
+    lines = [line for line in (ROOT / "Makefile").read_text().splitlines() if "$(CURDIR)" in line]
+    assert lines
+    assert all(line.startswith("export ") for line in lines)
