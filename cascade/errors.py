@@ -10,6 +10,7 @@
     ├── LedgerConflict           a reference is used again with other contents
     ├── DeploymentMismatch       the deployment record and the chain disagree
     ├── LeaseLost                another indexer leads this stream now
+    ├── ClockFault               two clocks disagree, or one was wrong: nothing is priced by it
     ├── BookingTooLong           a booking would hold the ledger for too long: it is tried again in parts
     ├── StripeError              what Stripe said, or did not say
     │   ├── InvalidSignature     a webhook that Stripe did not sign, or signed too long ago
@@ -92,6 +93,10 @@ class DeploymentMismatch(CascadeError):
 
 class LeaseLost(CascadeError):
     """Another indexer leads this stream now; nothing of this step was written."""
+
+
+class ClockFault(CascadeError):
+    """The database's clock disagrees with another one, or was wrong. Nothing is priced by it until a person looks."""
 
 
 class BookingTooLong(CascadeError):

@@ -11,13 +11,15 @@ from cascade.domain import signals as city
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Contribution, Move, Rate, Tick, next_rate
 from cascade.domain.signals import MICRO, Counted, Input, Inputs, Observation, SignalKind
-from cascade.errors import CascadeError
+from cascade.errors import CascadeError, ClockFault
 from cascade.store import balances, orders, rates, signals
 from cascade.store.database import Conn, Database
 from cascade.store.signals import Pulse
 
 TICKS_AT_ONCE = 300
 """Ticks in one transaction: a day and a bit, so that an order never waits for long."""
+MOST_MISSED = 10_000
+"""Ticks that are caught up after a downtime: a month of one every five minutes."""
 SHOWN_SECONDS = 6 * 3600
 """A reading that is older is no longer shown as the city's state."""
 _CONFIDENT_AT_MICRO = 1_000 * MICRO
@@ -115,8 +117,16 @@ def keep(connection: Conn, formula: Formula) -> list[Tick]:
 
     Raises:
         SettingsError: the formula's version was used with other constants.
+        ClockFault: a tick of the future is there.
     """
     last, now = rates.latest(connection), orders.clock(connection)
+    ahead = rates.future(connection)
+    if ahead is not None:
+        raise ClockFault(
+            f"a tick of the rate is of {ahead:%Y-%m-%d %H:%M} UTC, but the database's clock says {now:%Y-%m-%d %H:%M}:"
+            " it was ahead when the tick was written, and no tick can follow until then; set it right, or restore"
+            " rate_ticks from a backup"
+        )
     due = _due(formula, last, now)
     if due:
         rates.remember(connection, formula)
@@ -221,10 +231,15 @@ def explained(tick: Tick) -> Sequence[tuple[Contribution, Sequence[Observation]]
 
 
 def _due(formula: Formula, last: Tick | None, now: datetime) -> list[datetime]:
-    """The moments that have come and have no tick yet: all since the last tick; at the very start only the newest."""
+    """The moments that have come and have no tick yet: all since the last tick; at the very start only the newest.
+
+    After more than ``MOST_MISSED`` only the newest are written: rather the clock has jumped than that nobody looked.
+    """
     seconds = formula.tick_seconds
     newest = int(now.timestamp()) // seconds
     first = newest if last is None else int(last.at.timestamp()) // seconds + 1
+    if newest - first > MOST_MISSED:
+        first = newest - TICKS_AT_ONCE + 1
     return [datetime.fromtimestamp(n * seconds, UTC) for n in range(first, newest + 1)[:TICKS_AT_ONCE]]
 
 

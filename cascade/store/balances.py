@@ -70,8 +70,11 @@ def drifts(connection: Conn) -> list[Drift]:
 def sold(connection: Conn, at: datetime) -> Sold:
     """What was sold up to a moment, UTC, less what went back; a dollar stablecoin is a dollar."""
     row = connection.execute(
-        "SELECT coalesce(sum(micro) FILTER (WHERE posted_at > %(day)s), 0)::bigint AS last_day,"
-        " coalesce(sum(micro) FILTER (WHERE posted_at <= %(day)s), 0)::bigint AS week_before,"
+        # Bounded: a sum beyond what the database can count would end the keeping of the rate.
+        "SELECT greatest(-1e15, least(1e15, coalesce(sum(micro) FILTER (WHERE posted_at > %(day)s), 0)))::bigint"
+        " AS last_day,"
+        " greatest(-1e15, least(1e15, coalesce(sum(micro) FILTER (WHERE posted_at <= %(day)s), 0)))::bigint"
+        " AS week_before,"
         " min(posted_at) AS first_at FROM ("
         " SELECT j.posted_at, j.units * 10::numeric ^ (6 - a.scale) AS micro FROM ledger.journal j"
         " JOIN ledger.assets a ON a.code = j.asset"

@@ -82,7 +82,9 @@ def lease(connection: Conn, stream: str, leader: str, seconds: float) -> Cursor 
     row = connection.execute(
         "UPDATE chain_cursors SET epoch = epoch + (leader IS DISTINCT FROM %(leader)s)::int, leader = %(leader)s,"
         " leased_until = clock_timestamp() + %(seconds)s * interval '1 second'"
-        " WHERE stream = %(stream)s AND (leader = %(leader)s OR leased_until < clock_timestamp())"
+        " WHERE stream = %(stream)s AND (leader = %(leader)s OR leased_until < clock_timestamp()"
+        # A lease is a minute at most: a longer one was taken while the database's clock was ahead.
+        " OR leased_until > clock_timestamp() + interval '5 minutes')"
         " RETURNING stream, height, hash, last_seq, epoch",
         {"stream": stream, "leader": leader, "seconds": seconds},
     ).fetchone()

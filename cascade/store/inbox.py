@@ -85,9 +85,11 @@ def claim(connection: Conn, *, limit: int, seconds: float) -> dict[str, list[Str
     rows = connection.execute(
         "UPDATE stripe_events SET attempts = attempts + 1, due_at = clock_timestamp() + %s * interval '1 second'"
         " WHERE event_id IN (SELECT event_id FROM stripe_events WHERE handled_at IS NULL"
-        " AND due_at <= clock_timestamp() ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
+        # No pause is longer than an hour: what is due later was postponed while the database's clock was ahead.
+        " AND (due_at <= clock_timestamp() OR due_at > clock_timestamp() + 2 * %s * interval '1 second')"
+        " ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED)"
         " RETURNING event_id, type, created_at, object_id, intent_id",
-        (seconds, limit),
+        (seconds, LONGEST_PAUSE_SECONDS, limit),
     ).fetchall()
     by_intent: dict[str, list[StripeEvent]] = {}
     for row in rows:

@@ -17,6 +17,8 @@ _CLAIMED = (
     " extract(epoch FROM clock_timestamp() - tried_since)::float AS age_seconds,"
     " extract(epoch FROM clock_timestamp() - sent_at)::float AS sent_seconds"
 )
+# No pause is that long: what is due later was postponed while the database's clock was ahead.
+_IS_DUE = "(o.due_at <= clock_timestamp() OR o.due_at > clock_timestamp() + interval '25 hours')"
 _ENTRY = "id, destination, citizen_id, order_id, reference, state, problem, error, attempts, created_at, due_at"
 _MATCHES = (
     " (%(id)s::bigint IS NULL OR id = %(id)s) AND (%(destination)s::text IS NULL OR destination = %(destination)s)"
@@ -71,10 +73,12 @@ def due(connection: Conn) -> list[str]:
     """Destinations for which a delivery is due."""
     # Hops from one destination to the next in the index: what waits for a dead one, however much, is passed over.
     rows = connection.execute(
-        "WITH RECURSIVE d (destination) AS ((SELECT min(destination) FROM outbox WHERE state = 'pending') UNION ALL"
+        "WITH RECURSIVE d (destination) AS ((SELECT min(destination) FROM outbox"  # noqa: S608 - constant
+        " WHERE state = 'pending') UNION ALL"
         " SELECT (SELECT min(destination) FROM outbox WHERE state = 'pending' AND destination > d.destination)"
         " FROM d WHERE d.destination IS NOT NULL) SELECT destination FROM d WHERE EXISTS (SELECT FROM outbox o"
-        " WHERE o.destination = d.destination AND o.state = 'pending' AND o.due_at <= clock_timestamp())"
+        " WHERE o.destination = d.destination AND o.state = 'pending'"
+        f" AND {_IS_DUE})"
     )
     return [row["destination"] for row in rows.fetchall()]
 
@@ -94,7 +98,7 @@ def claim(connection: Conn, destination: str, *, limit: int, seconds: float) -> 
         "UPDATE outbox SET attempts = attempts + 1, tried_since = coalesce(tried_since, clock_timestamp()),"  # noqa: S608 - constant
         " due_at = clock_timestamp() + %(seconds)s * interval '1 second' WHERE id IN ("
         " SELECT id FROM outbox o WHERE destination = %(destination)s AND state = 'pending'"
-        " AND due_at <= clock_timestamp() AND NOT EXISTS (SELECT FROM outbox e WHERE e.destination = o.destination"
+        f" AND {_IS_DUE} AND NOT EXISTS (SELECT FROM outbox e WHERE e.destination = o.destination"
         " AND e.citizen_id = o.citizen_id AND e.state = 'pending' AND e.id < o.id)"
         f" ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) RETURNING {_CLAIMED}",
         {"destination": destination, "limit": limit, "seconds": seconds},

@@ -16,6 +16,8 @@ from cascade.errors import SettingsError
 from cascade.store.database import Conn, Row
 
 _PAGE = 1000
+# A minute, since the keeper's transaction may have begun a moment later than the reader's.
+_HAS_COME = "(at <= now() + interval '1 minute')"
 
 
 class Interval(StrEnum):
@@ -44,14 +46,26 @@ class Candle:
 
 
 def latest(connection: Conn) -> Tick | None:
-    """The tick of the moment; None before the first one."""
-    row = connection.execute("SELECT * FROM rate_ticks ORDER BY at DESC LIMIT 1").fetchone()
+    """The tick of the moment; None before the first one. One of the future is not followed."""
+    row = connection.execute(
+        f"SELECT * FROM rate_ticks WHERE {_HAS_COME} ORDER BY at DESC LIMIT 1"  # noqa: S608 - constant
+    ).fetchone()
     return _tick(row) if row else None
+
+
+def future(connection: Conn) -> datetime | None:
+    """The newest tick that was written while the database's clock was ahead; None when there is none."""
+    row = connection.execute(
+        f"SELECT max(at) AS at FROM rate_ticks WHERE NOT {_HAS_COME}"  # noqa: S608 - constant
+    ).fetchone()
+    return row["at"] if row else None
 
 
 def current(connection: Conn) -> tuple[datetime, Rate] | None:
     """When the rate of the moment began, and the rate; None before the first tick."""
-    row = connection.execute("SELECT at, nano_usd FROM rate_ticks ORDER BY at DESC LIMIT 1").fetchone()
+    row = connection.execute(
+        f"SELECT at, nano_usd FROM rate_ticks WHERE {_HAS_COME} ORDER BY at DESC LIMIT 1"  # noqa: S608 - constant
+    ).fetchone()
     return (row["at"], Rate(row["nano_usd"])) if row else None
 
 

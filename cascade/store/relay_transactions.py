@@ -83,7 +83,9 @@ def lease(connection: Conn, chain_id: int, sender: str, leader: str, seconds: fl
         "UPDATE relay_senders SET epoch = epoch + (leader IS DISTINCT FROM %(leader)s)::int, leader = %(leader)s,"
         " leased_until = clock_timestamp() + %(seconds)s * interval '1 second'"
         " WHERE chain_id = %(chain_id)s AND address = %(sender)s"
-        " AND (leader = %(leader)s OR leased_until < clock_timestamp()) RETURNING epoch",
+        " AND (leader = %(leader)s OR leased_until < clock_timestamp()"
+        # A lease is a minute at most: a longer one was taken while the database's clock was ahead.
+        " OR leased_until > clock_timestamp() + interval '5 minutes') RETURNING epoch",
         {"leader": leader, "seconds": seconds, "chain_id": chain_id, "sender": sender},
     ).fetchone()
     return Lead(chain_id, sender, row["epoch"]) if row else None

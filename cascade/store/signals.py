@@ -26,10 +26,10 @@ PULSE = """
         ORDER BY kind, source, occurred_at DESC, id DESC
     ) AS newest) AS readings, (SELECT coalesce(json_agg(counted), '[]') FROM (
         SELECT source, min(first_at) AS first_at, max(newest_at) AS newest_at,
-            coalesce(sum(micro) FILTER (WHERE occurred_at > first_at), 0)::bigint AS last_week,
-            coalesce(sum(micro) FILTER (WHERE occurred_at > newest_at - %(hour)s), 0)::bigint AS last_hour,
-            coalesce(sum(micro) FILTER (WHERE occurred_at <= newest_at - %(hour)s
-                AND occurred_at > newest_at - 2 * %(hour)s), 0)::bigint AS hour_before
+            least(1e15, coalesce(sum(micro) FILTER (WHERE occurred_at > first_at), 0))::bigint AS last_week,
+            least(1e15, coalesce(sum(micro) FILTER (WHERE occurred_at > newest_at - %(hour)s), 0))::bigint AS last_hour,
+            least(1e15, coalesce(sum(micro) FILTER (WHERE occurred_at <= newest_at - %(hour)s
+                AND occurred_at > newest_at - 2 * %(hour)s), 0))::bigint AS hour_before
         FROM (
             SELECT source, micro, occurred_at, min(occurred_at) OVER (PARTITION BY source) AS first_at,
                 max(occurred_at) OVER (PARTITION BY source) AS newest_at

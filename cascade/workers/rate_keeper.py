@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import UTC, datetime
 
 from cascade.domain.formula import Formula
+from cascade.errors import ClockFault
 from cascade.exchange import TICKS_AT_ONCE, keep
+from cascade.store import orders
 from cascade.store.database import Database
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.patience import keep_on
@@ -15,6 +18,21 @@ log = logging.getLogger(__name__)
 
 _LOOKS_IN_A_TICK = 60
 _LONGEST_WAIT_SECONDS = 5.0
+CLOCKS_APART_SECONDS = 300
+"""By so much the database's clock and this machine's may differ."""
+
+
+def _check_clock(database: datetime, machine: datetime) -> None:
+    """Refuse to price by a clock that has jumped: a tick that is written stays, also one of the future.
+
+    Raises:
+        ClockFault: it has, or this machine's clock is wrong.
+    """
+    if abs((database - machine).total_seconds()) > CLOCKS_APART_SECONDS:
+        raise ClockFault(
+            f"the database's clock says {database:%Y-%m-%d %H:%M:%S} UTC, this machine's {machine:%Y-%m-%d %H:%M:%S}:"
+            " the rate stands still until they agree; set the wrong one right"
+        )
 
 
 class RateKeeper:
@@ -40,8 +58,13 @@ class RateKeeper:
         keep_on(lambda: self.keep_once() == TICKS_AT_ONCE, stop, poll_seconds=wait_seconds, heartbeat=heart)
 
     def keep_once(self) -> int:
-        """Write what is due, as much as fits into one transaction. Returns how many ticks."""
+        """Write what is due, as much as fits into one transaction. Returns how many ticks.
+
+        Raises:
+            ClockFault: the database's clock is far from this machine's, or was ahead when the last tick was written.
+        """
         with self._database.transaction() as connection:
+            _check_clock(orders.clock(connection), datetime.now(UTC))
             ticks = keep(connection, self._formula)
         if ticks:
             caught_up = f", and {len(ticks) - 1} that were missed" if len(ticks) > 1 else ""
