@@ -16,8 +16,8 @@ from cascade.errors import SettingsError
 from cascade.store.database import Conn, Row
 
 _PAGE = 1000
-# A minute, since the keeper's transaction may have begun a moment later than the reader's.
-_HAS_COME = "(at <= now() + interval '1 minute')"
+# An hour is the longest tick: what is ahead by less comes by itself.
+_HAS_COME = "(at <= now() + interval '1 hour')"
 
 
 class Interval(StrEnum):
