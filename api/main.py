@@ -58,7 +58,7 @@ def content_security_policy(card: CardCheckout | None, settings: Settings) -> st
     Its one form leads, by a redirect, to Stripe's page: Chromium holds `form-action` against the redirect too. With
     WalletConnect it may also talk to the relay, and Reown's has a frame beside it that attests our address to wallets.
     """
-    checkout = f" {card.stripe.checkout_origin}" if card else ""
+    checkout = "".join(f" {origin}" for origin in card.stripe.checkout_origins) if card else ""
     relay = frame = ""
     if settings.walletconnect_project_id is not None:
         url = urlsplit(settings.walletconnect_relay_url)

@@ -296,7 +296,12 @@ def _card(settings: Settings, database: Database) -> CardCheckout | None:
     key, webhook_secret = settings.stripe_secret_key, settings.stripe_webhook_secret
     if key is None or webhook_secret is None:
         return None
-    stripe = Stripe(key.get_secret_value(), webhook_secret.get_secret_value(), api_base=settings.stripe_api_base)
+    stripe = Stripe(
+        key.get_secret_value(),
+        webhook_secret.get_secret_value(),
+        api_base=settings.stripe_api_base,
+        checkout_domain=settings.stripe_checkout_domain,
+    )
     return CardCheckout(database, stripe, settings.base_url)
 
 

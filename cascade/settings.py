@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """What Stripe signs events with; required beside the key."""
     stripe_api_base: str | None = None
     """Address of a double of Stripe on this machine, instead of Stripe. Never in production."""
+    stripe_checkout_domain: Annotated[str | None, Field(pattern=r"^([a-z0-9-]{1,63}\.)+[a-z]{2,63}$")] = None
+    """The custom domain on which Stripe shows its pages, e.g. ``pay.example.org``: browsers are led nowhere else."""
     stripe_catch_up_seconds: Annotated[float, Field(gt=0, le=300)] = 60.0
     """How often Stripe's own list of events is read, for webhooks that were lost."""
 

@@ -68,11 +68,18 @@ class Stripe:
         secret_key: of the server's side; in no log and no message.
         webhook_secret: what Stripe signs events with.
         api_base: another address than Stripe's, for a double; None for Stripe.
+        checkout_domain: the custom domain of its pages; None for Stripe's own.
         timeout_seconds: for one request. A request is repeated twice under its own idempotency key.
     """
 
     def __init__(
-        self, secret_key: str, webhook_secret: str, *, api_base: str | None = None, timeout_seconds: float = 10.0
+        self,
+        secret_key: str,
+        webhook_secret: str,
+        *,
+        api_base: str | None = None,
+        checkout_domain: str | None = None,
+        timeout_seconds: float = 10.0,
     ) -> None:
         if not webhook_secret.strip():
             raise ValueError("an empty webhook secret verifies nothing")
@@ -87,6 +94,9 @@ class Stripe:
         self.test_mode: Final = "_live_" not in secret_key
         self.checkout_origin: Final = _origin(api_base) if api_base else _CHECKOUT_ORIGIN
         """Where a payer is sent to pay."""
+        custom = [f"https://{checkout_domain}"] if checkout_domain else []
+        self.checkout_origins: Final = (self.checkout_origin, *custom)
+        """All of them: a custom domain can be switched off in the Dashboard, and then Stripe's own is used again."""
 
     def _read_clock(self, headers: Mapping[str, str]) -> None:
         self.clock.read(headers)
@@ -124,7 +134,13 @@ class Stripe:
                 },
                 {"idempotency_key": attempt.idempotency_key},
             )
-            return session_of(session.to_dict(), order)
+            page = session_of(session.to_dict(), order)
+            if _origin(page.handle) not in self.checkout_origins:
+                log.warning(
+                    "browsers are led to none but %s, and this page is at %s: set CASCADE_STRIPE_CHECKOUT_DOMAIN",
+                    " or ".join(self.checkout_origins), _origin(page.handle),
+                )  # fmt: skip
+            return page
 
         return _unless_busy(create)
 

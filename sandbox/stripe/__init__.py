@@ -20,7 +20,8 @@ Amounts are in cents, times in seconds since 1970, the currency is `usd`, events
 - Checkout Sessions in mode `payment` with `price_data`; the hosted page; expiry after 30 minutes to 24 hours. The
   payment intent is made at the first attempt to pay, as since API version 2022-08-01; until then
   `session.payment_intent` is null.
-- Refunds (full, partial, several, pending, failed), disputes (and inquiries), early fraud warnings.
+- Refunds (full, partial, several, pending, failed, requiring action, canceled), disputes (and inquiries, second ones,
+  ones that give back a part or are converted at another rate), early fraud warnings.
 - Events (kept for 30 days; `type`, `types`, `created`, `delivery_success`), webhook endpoints.
 - A parameter or path that it does not know is refused, never ignored. So is `payment_method_types`, which this version
   of the API no longer takes: it is `allowed_payment_method_types` now (`card`, `us_bank_account`).
@@ -52,14 +53,15 @@ shortens to four minutes. What was not delivered is found with `GET /v1/events?d
 The hand of the test
 --------------------
 
-`double.control` lets payers, banks and time act; `double.chaos` lets things go wrong. Both are also under
+`double.control` lets payers, banks and time act, and shows payments in another currency or captured in part;
+`double.chaos` lets things go wrong: also answers of any status, Adaptive Pricing, wrong clocks, and old API versions. Both are also under
 `POST /_double/<verb>` with a JSON body, without a key, for this machine only.
 
 With a directory everything is committed to SQLite before it is answered, and outlives `kill -9`. Keys and webhook
 secrets are derived from the seed and stored nowhere; ids are never drawn with it, so that two runs cannot name two
 payments alike.
 
-What it does not know: customers, subscriptions, manual capture, other currencies, Stripe.js, Connect, API v2; the order
+What it does not know: customers, subscriptions, manual capture, Stripe.js, Connect, API v2; the order
 and timing of events are Stripe's own affair and only likely here.
 """
 

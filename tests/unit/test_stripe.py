@@ -194,3 +194,18 @@ def test_where_payers_are_sent() -> None:
     assert Stripe("sk_live_x", "whsec_x").checkout_origin == "https://checkout.stripe.com"
     assert Stripe("sk_test_x", "whsec_x", api_base="http://127.0.0.1:9/v1").checkout_origin == "http://127.0.0.1:9"
     assert [Stripe(key, "whsec_x").test_mode for key in ("sk_live_x", "rk_live_x", "sk_test_x")] == [False, False, True]
+
+
+def test_a_custom_domain_is_one_more_place_to_pay() -> None:
+    from types import SimpleNamespace
+    from typing import cast
+
+    from api.main import content_security_policy
+    from cascade.card_checkout import CardCheckout
+    from cascade.settings import Settings
+
+    stripe = Stripe("sk_live_x", "whsec_x", checkout_domain="pay.example.org")
+    card = cast(CardCheckout, SimpleNamespace(stripe=stripe))
+    settings = cast(Settings, SimpleNamespace(walletconnect_project_id=None))
+    policy = content_security_policy(card, settings)
+    assert "form-action 'self' https://checkout.stripe.com https://pay.example.org;" in policy
