@@ -130,7 +130,8 @@ class Shop:
                     body: dict[str, Any] = answer.json()
                     return body
                 last = f"HTTP {answer.status_code}: {answer.text[:300]}"
-                if answer.status_code < 500 and answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                # A refusal that names a time to come back is none: limits, and a request that is still being answered.
+                if answer.status_code < 500 and "retry-after" not in answer.headers:
                     raise GaveUp(last)
             time.sleep(_PAUSE_SECONDS)
         raise GaveUp(f"no luck in time; the last was {last}")
