@@ -12,6 +12,7 @@ from cascade.chains import Deployment
 from cascade.checkout import Checkout
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
+from cascade.domain.relay import RelayState
 from cascade.errors import LeaseLost, NodeUnavailable
 from cascade.order_view import OrderView
 from cascade.rails.chain import deposit_address, transfer_uri
@@ -203,6 +204,21 @@ def test_a_transfer_after_a_collect_is_collected_again(
     assert len(items(database, view)) == 2
     relay_all(polygon, database, router, worker)
     assert balance_of(database, "suspense", "USDC") == 100 * CENT
+
+
+def test_rest_of_the_price_is_collected_at_once_after_the_first_part(
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+) -> None:
+    view = open_order(database, router, package="starter")
+    price = view.terms[0].units
+    with database.transaction() as connection:  # its last minutes, in which what is short is not kept waiting
+        connection.execute("UPDATE chain_terms SET expires_at = extract(epoch FROM now())::bigint + 60")
+    send(polygon, view, price // 2)
+    watch(worker)
+    relay_all(polygon, database, router, worker)
+    send(polygon, view, price - price // 2)
+    watch(worker)
+    assert [item.state for item in items(database, view)] == [RelayState.SETTLED, RelayState.QUEUED]
 
 
 def test_dust_and_strangers_transfers_are_left_alone(
