@@ -11,8 +11,8 @@
 
 const [REJECTED, ALREADY_ASKED] = [4001, -32002];
 const CANNOT = [4200, -32601, -32004];
-// Why a signature of an account does not count, although its own transactions do.
-const UNSIGNED = ["undeployed_wallet", "delegated_code"];
+// Why a signature of an account does not count, although its own transactions do: a reason of the server's.
+const UNSIGNED = /undeployed|delegated/;
 const POLL_MS = 1500;
 const SLOW_AFTER_MS = 60_000;
 
@@ -20,7 +20,7 @@ const SLOW_AFTER_MS = 60_000;
 class Problem extends Error {
   /**
    * @param {string} name
-   * @param {Record<string, string>} [values]
+   * @param {Record<string, string[]>} [values] joined by the words of their names
    */
   constructor(name, values = {}) {
     super(name);
@@ -29,7 +29,7 @@ class Problem extends Error {
 }
 
 const [SIGN, BATCH] = [1, 2];
-/** @type {WeakMap<Provider, number>} The last way to pay at which a wallet failed: at the next try the one after it is taken. */
+/** @type {WeakMap<Provider, any>} The last way to pay at which a wallet failed: at the next try the one after it is taken. */
 const failed = new WeakMap();
 
 /**
@@ -51,9 +51,8 @@ export async function payFrom(provider, page) {
   if (!typed_data || !send_to) return sendCalls(provider, page, account, plan);
   say("step", method === "permit" ? words.sign_permit : words.sign);
   const signature = await attempt(provider, words, SIGN, { method: "eth_signTypedData_v4", params: [account, JSON.stringify(typed_data)] });
-  if (!signature) return sendCalls(provider, page, account, plan);
-  const answer = await ask(send_to, page, { payer: account, signature, token }).catch((/** @type {unknown} */ error) => {
-    if (!(error instanceof Problem && UNSIGNED.includes(error.message))) throw error;
+  const answer = signature && await ask(send_to, page, { payer: account, signature, token }).catch((/** @type {Error} */ error) => {
+    if (!UNSIGNED.test(error.message)) throw error;
   });
   if (!answer) return sendCalls(provider, page, account, plan);
   if (method !== "permit") return {};
@@ -69,7 +68,7 @@ export async function payFrom(provider, page) {
  * @param {Parameters<Provider["request"]>[0]} call
  */
 async function attempt(provider, words, way, call) {
-  if ((failed.get(provider) ?? 0) >= way) return;
+  if (failed.get(provider) >= way) return;
   return provider.request(call).catch((/** @type {unknown} */ error) => {
     if (CANNOT.includes(code(error))) return;
     if (words[code(error)]) throw error;
@@ -102,8 +101,7 @@ async function sendCalls(provider, page, account, { calls }) {
     await until(async () => (await planFor(account, page, false)).calls.length === 1, () => say("step", words.slow));
   }
   say("step", calls.length > 1 ? words.confirm_pay : words.confirm);
-  const hash = await send(provider, page, account, calls[calls.length - 1]);
-  return { landed: mined(provider, hash, page) };
+  return { landed: mined(provider, await send(provider, page, account, calls[calls.length - 1]), page) };
 }
 
 /**
@@ -121,11 +119,9 @@ async function planFor(account, page, strict = true) {
 
 /** @param {Obstacle} told */
 function obstacle({ reason, holdings = [] }) {
-  const list = (/** @type {"held_display" | "missing_display"} */ key, /** @type {"conjunction" | "disjunction"} */ type) =>
-    new Intl.ListFormat(document.documentElement.lang, { type }).format(holdings.map((one) => `${one[key]} ${one.token}`));
-  return reason === "insufficient_balance" && holdings.length
-    ? new Problem("short", { held: list("held_display", "conjunction"), missing: list("missing_display", "disjunction") })
-    : new Problem(reason);
+  if (reason !== "insufficient_balance" || !holdings.length) return new Problem(reason);
+  const list = (/** @type {"held_display" | "missing_display"} */ key) => holdings.map((one) => `${one[key]} ${one.token}`);
+  return new Problem("short", { held: list("held_display"), missing: list("missing_display") });
 }
 
 /**
@@ -135,8 +131,7 @@ function obstacle({ reason, holdings = [] }) {
  * @param {object} [body]
  */
 async function ask(path, page, body) {
-  const headers = { "content-type": "application/json" };
-  const given = body && { method: "POST", headers, body: JSON.stringify(body) };
+  const given = body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   const lost = body ? "unsure" : "offline"; // what was given may have arrived
   const response = await fetch(path, { ...given, signal: AbortSignal.timeout(20_000) }).catch(() => {
     throw new Problem(lost);
@@ -194,11 +189,10 @@ async function select(provider, network) {
  * @param {string} contract
  */
 async function exists(provider, contract) {
-  try {
-    return (await provider.request({ method: "eth_getCode", params: [contract, "latest"] })).length > 2;
-  } catch (error) {
-    return CANNOT.includes(code(error));
-  }
+  return provider.request({ method: "eth_getCode", params: [contract, "latest"] }).then(
+    (found) => found?.length > 2,
+    (error) => CANNOT.includes(code(error)),
+  );
 }
 
 /**
@@ -263,12 +257,10 @@ async function until(question, slow = () => {}) {
  */
 export function explain(error, words) {
   const said = String(error?.message);
-  if (error instanceof Problem) {
-    return (words[said] ?? words.obstacles[said] ?? words.closed).replace(/{(\w+)}/g, (/** @type {string} */ _, /** @type {string} */ name) => error.values[name]);
-  }
-  if (/insufficient funds/i.test(said)) return words.obstacles.no_pol;
-  return words[code(error)] ?? words.odd; // what a wallet or its node says is for programmers
+  if (error instanceof Problem) return (words[said] ?? words.closed).replace(/{(\w+)}/g, (/** @type {string} */ _, /** @type {string} */ name) => error.values[name].join(words[name]));
+  // What a wallet or its node says is for programmers.
+  return /insufficient funds/i.test(said) ? words.no_pol : words[code(error)] ?? words.odd;
 }
 
 /** @param {any} error wallets nest the code that matters */
-const code = (error) => error?.data?.originalError?.code ?? (/user (rejected|denied)/i.test(error?.message) ? REJECTED : error?.code);
+const code = (error) => error?.data?.originalError?.code ?? (/user (rej|den)/i.test(error?.message) ? REJECTED : error?.code);

@@ -1,6 +1,6 @@
 const [REJECTED, ALREADY_ASKED] = [4001, -32002];
 const CANNOT = [4200, -32601, -32004];
-const UNSIGNED = ["undeployed_wallet", "delegated_code"];
+const UNSIGNED = /undeployed|delegated/;
 const POLL_MS = 1500;
 const SLOW_AFTER_MS = 60_000;
 class Problem extends Error {
@@ -25,10 +25,8 @@ export async function payFrom(provider, page) {
         return sendCalls(provider, page, account, plan);
     say("step", method === "permit" ? words.sign_permit : words.sign);
     const signature = await attempt(provider, words, SIGN, { method: "eth_signTypedData_v4", params: [account, JSON.stringify(typed_data)] });
-    if (!signature)
-        return sendCalls(provider, page, account, plan);
-    const answer = await ask(send_to, page, { payer: account, signature, token }).catch((error) => {
-        if (!(error instanceof Problem && UNSIGNED.includes(error.message)))
+    const answer = signature && await ask(send_to, page, { payer: account, signature, token }).catch((error) => {
+        if (!UNSIGNED.test(error.message))
             throw error;
     });
     if (!answer)
@@ -39,7 +37,7 @@ export async function payFrom(provider, page) {
     return { landed: mined(provider, await send(provider, page, account, answer), page) };
 }
 async function attempt(provider, words, way, call) {
-    if ((failed.get(provider) ?? 0) >= way)
+    if (failed.get(provider) >= way)
         return;
     return provider.request(call).catch((error) => {
         if (CANNOT.includes(code(error)))
@@ -68,8 +66,7 @@ async function sendCalls(provider, page, account, { calls }) {
         await until(async () => (await planFor(account, page, false)).calls.length === 1, () => say("step", words.slow));
     }
     say("step", calls.length > 1 ? words.confirm_pay : words.confirm);
-    const hash = await send(provider, page, account, calls[calls.length - 1]);
-    return { landed: mined(provider, hash, page) };
+    return { landed: mined(provider, await send(provider, page, account, calls[calls.length - 1]), page) };
 }
 async function planFor(account, page, strict = true) {
     const plan = await ask(`${page.data.order}/wallet?payer=${account}`, page);
@@ -78,14 +75,13 @@ async function planFor(account, page, strict = true) {
     return plan;
 }
 function obstacle({ reason, holdings = [] }) {
-    const list = (key, type) => new Intl.ListFormat(document.documentElement.lang, { type }).format(holdings.map((one) => `${one[key]} ${one.token}`));
-    return reason === "insufficient_balance" && holdings.length
-        ? new Problem("short", { held: list("held_display", "conjunction"), missing: list("missing_display", "disjunction") })
-        : new Problem(reason);
+    if (reason !== "insufficient_balance" || !holdings.length)
+        return new Problem(reason);
+    const list = (key) => holdings.map((one) => `${one[key]} ${one.token}`);
+    return new Problem("short", { held: list("held_display"), missing: list("missing_display") });
 }
 async function ask(path, page, body) {
-    const headers = { "content-type": "application/json" };
-    const given = body && { method: "POST", headers, body: JSON.stringify(body) };
+    const given = body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
     const lost = body ? "unsure" : "offline";
     const response = await fetch(path, { ...given, signal: AbortSignal.timeout(20_000) }).catch(() => {
         throw new Problem(lost);
@@ -127,12 +123,7 @@ async function select(provider, network) {
         throw new Problem("4901");
 }
 async function exists(provider, contract) {
-    try {
-        return (await provider.request({ method: "eth_getCode", params: [contract, "latest"] })).length > 2;
-    }
-    catch (error) {
-        return CANNOT.includes(code(error));
-    }
+    return provider.request({ method: "eth_getCode", params: [contract, "latest"] }).then((found) => found?.length > 2, (error) => CANNOT.includes(code(error)));
 }
 async function batches(provider, { chainId }, account) {
     const can = await provider.request({ method: "wallet_getCapabilities", params: [account, [chainId]] }).catch(() => ({}));
@@ -168,11 +159,8 @@ async function until(question, slow = () => { }) {
 }
 export function explain(error, words) {
     const said = String(error?.message);
-    if (error instanceof Problem) {
-        return (words[said] ?? words.obstacles[said] ?? words.closed).replace(/{(\w+)}/g, (_, name) => error.values[name]);
-    }
-    if (/insufficient funds/i.test(said))
-        return words.obstacles.no_pol;
-    return words[code(error)] ?? words.odd;
+    if (error instanceof Problem)
+        return (words[said] ?? words.closed).replace(/{(\w+)}/g, (_, name) => error.values[name].join(words[name]));
+    return /insufficient funds/i.test(said) ? words.no_pol : words[code(error)] ?? words.odd;
 }
-const code = (error) => error?.data?.originalError?.code ?? (/user (rejected|denied)/i.test(error?.message) ? REJECTED : error?.code);
+const code = (error) => error?.data?.originalError?.code ?? (/user (rej|den)/i.test(error?.message) ? REJECTED : error?.code);
