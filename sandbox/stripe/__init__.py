@@ -53,9 +53,9 @@ shortens to four minutes. What was not delivered is found with `GET /v1/events?d
 The hand of the test
 --------------------
 
-`double.control` lets payers, banks and time act, and shows payments in another currency or captured in part;
-`double.chaos` lets things go wrong: also answers of any status, Adaptive Pricing, wrong clocks, and old API versions. Both are also under
-`POST /_double/<verb>` with a JSON body, without a key, for this machine only.
+`double.control` lets payers, banks and time act, and shows payments in another currency or captured in part.
+`double.chaos` lets things go wrong: also answers of any status, Adaptive Pricing, wrong clocks, and old API versions.
+Both are also under `POST /_double/<verb>` with a JSON body, without a key, for this machine only.
 
 With a directory everything is committed to SQLite before it is answered, and outlives `kill -9`. Keys and webhook
 secrets are derived from the seed and stored nowhere; ids are never drawn with it, so that two runs cannot name two
