@@ -73,7 +73,8 @@ class TestWebhookFields:
         account = card_shop.double._account
         with account.doing():
             (odd, *_) = list(account.newest("event", type="payment_intent.created"))
-            account.store.put(odd | {"type": "payment_intent.succeeded\0"})
+            subject = odd["data"]["object"] | {"id": "pi_\0"}
+            account.store.put(odd | {"type": "payment_intent.succeeded", "data": {"object": subject}})
         card_shop.worker().catch_up()
         card_shop.work_through_inbox()
         assert card_shop.order(session)["status"] == "fulfilled"
