@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from tests.mutants import ROOT, Guard, guards
@@ -34,6 +35,8 @@ def killed_by(guard: Guard, copy: Path) -> str | None:
         command = ["ape", "test", guard.test, "--network", "polygon:mainnet-fork:foundry", *quietly]
     try:
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"a test that did not end within {PATIENCE_SECONDS} s"
     finally:
         mutated.write_text(genuine)
     failed = re.search(r"^(?:FAILED|ERROR) \S+::(\S+)", done.stdout, re.MULTILINE)
@@ -53,8 +56,8 @@ def main() -> None:
         for guard in progress.track(chosen, description="Mutants"):
             test = killed_by(guard, copy)
             survivors += test is None
-            verdict = f"[green]killed[/] by {test}" if test else "[bold red]survived[/]"
-            progress.console.print(f"{guard.name}: {verdict}")
+            verdict = f"[green]killed[/] by {escape(test)}" if test else "[bold red]survived[/]"
+            progress.console.print(f"{escape(guard.name)}: {verdict}")
     sys.exit(1 if survivors else 0)
 
 
