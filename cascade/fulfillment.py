@@ -387,9 +387,10 @@ def _paid(payment: ConfirmedPayment | BookedPayment) -> dict[str, Any]:
 
 
 def _check_same(payment: ConfirmedPayment, booked: BookedPayment) -> None:
-    # Not the payer: a payment method may be replaced or removed later.
-    came = (payment.received, payment.transaction)
-    stands = (booked.received, booked.transaction)
+    # A card's payer may change: a payment method is replaced or removed later. The chain's is evidence.
+    is_card = payment.rail is Rail.CARD
+    came = (payment.received, payment.transaction, None if is_card else payment.payer)
+    stands = (booked.received, booked.transaction, None if is_card else booked.payer)
     if came != stands:
         raise _conflict(payment.reference, stands, came)
 

@@ -124,7 +124,7 @@ def test_of_ducats_that_all_went_back_nobody_is_told_that_they_came(database: Da
 def test_money_in_suspense_is_told_as_waiting_for_review(database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0], amount=replace(view.terms[0].amount, units=1)))
+        fulfill(connection, confirmed(view.terms[0], amount=replace(view.terms[0].amount, units=10_000)))
     (notice,) = told(database)
     assert (notice["type"], notice["data"]["reason"]) == ("payment.in_review", "short")
     assert rows(database, destination="venice") == []

@@ -317,7 +317,7 @@ def test_the_operators_words_go_before_ours(tmp_path: Path) -> None:
 
 def test_a_translation_is_a_folder(tmp_path: Path) -> None:
     texts = Texts(folder=own(tmp_path, "vi/order.expired.txt", "Hết hạn: {{ order_id }}\n\nĐơn hàng đã hết hạn."))
-    assert texts.languages == ("en", "vi")
+    assert texts.languages == ("en", "it", "vi")
     for theirs in ("vi", "vi-VN"):
         assert texts.write(EventType.ORDER_EXPIRED, EXPIRED, theirs).title == "Hết hạn: ord_1"
     for language in (None, "en", "de", "../vi", ""):

@@ -82,11 +82,17 @@ def test_another_amount_goes_to_suspense(database: Database, units: int, reason:
 def test_a_strangers_payment_is_booked_once_also_when_it_comes_many_times(database: Database) -> None:
     terms = open_order(database).terms[0]
     stranger = ConfirmedPayment(
-        "chain:137:1:9", confirmed(terms).rail, b"\xff" * 32, Money(USDC, 5), {"treasury": 3, "partner": 2}, "0x", "0x"
+        "chain:137:1:9",
+        confirmed(terms).rail,
+        b"\xff" * 32,
+        Money(USDC, 50_001),
+        {"treasury": 25_001, "partner": 25_000},
+        "0x",
+        "0x",
     )
     assert set(together(8, lambda _: book(database, stranger))) == {Outcome.SUSPENSE}
     assert suspended(database) == [SuspenseReason.UNKNOWN_ORDER]
-    assert balance_of(database, "suspense", "USDC") == 5
+    assert balance_of(database, "suspense", "USDC") == 50_001
 
 
 def take_back(database: Database, reversal: Reversal) -> bool:
@@ -254,11 +260,11 @@ def test_who_sends_a_credit_waits_for_who_books_much(
 
 def test_what_waits_in_suspense_waits_no_more_when_it_went_back(database: Database) -> None:
     terms = open_order(database).terms[0]
-    short = confirmed(terms, amount=Money(USDC, 7))
+    short = confirmed(terms, amount=Money(USDC, 70_000))
     book(database, short)
-    take_back(database, refund(short, 3))
+    take_back(database, refund(short, 30_000))
     assert suspended(database) == [SuspenseReason.SHORT]
-    take_back(database, refund(short, 4))
+    take_back(database, refund(short, 40_000))
     assert suspended(database) == []
     assert balance_of(database, "suspense", "USDC") == 0
 

@@ -128,8 +128,8 @@ def test_a_payment_of_nobodys_order_waits_in_suspense(
 ) -> None:
     record = Deployment.load(deployment)
     usdc, expires_at, salt = TOKENS["USDC"].address, int(time.time()) + 10**6, b"\7" * 32
-    stranger = on_chain_order_id(137, record.router, usdc, 7, expires_at, salt)
-    sent = purchases.pay(polygon, ChainTerms(stranger, 137, record.router, USDC, usdc, 7, expires_at, salt))
+    stranger = on_chain_order_id(137, record.router, usdc, 70_000, expires_at, salt)
+    sent = purchases.pay(polygon, ChainTerms(stranger, 137, record.router, USDC, usdc, 70_000, expires_at, salt))
     polygon.mine(3)
     deadline = time.monotonic() + 15
     shown = ""
@@ -183,7 +183,7 @@ def test_endpoints_tell_where_everything_is(cascade_up: RunningCascade, polygon:
         ({"CASCADE_PORT": "x"}, "CASCADE_PORT"),
         ({"CASCADE_DEPLOYMENT": "nowhere.json"}, "CASCADE_DEPLOYMENT: there is no nowhere.json"),
         ({"CASCADE_CATALOGUE": "nowhere.toml"}, "CASCADE_CATALOGUE"),
-        ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "DATABASE_URL: the database does not answer"),
+        ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "DATABASE_URL: nothing listens at"),
     ],
 )
 def test_a_bad_setting_ends_the_start_with_its_name(
