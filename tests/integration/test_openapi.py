@@ -17,6 +17,7 @@ from api.main import create_app
 from cascade.store import cursors, inbox, keys, orders
 from cascade.store.database import Database
 from sandbox.stripe import StripeDouble
+from tests.purchases import NOWHERE
 
 KEY = "k" * 32
 SIGNALS = "/api/economics/signals"
@@ -31,8 +32,9 @@ def api_schema(environment: Path, database: Database, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CASCADE_AUTHORIZATIONS_PER_MINUTE", "1000000")
     monkeypatch.setenv("CASCADE_WEBHOOKS_PER_MINUTE", "1000000")
     with database.transaction() as connection:  # somebody books, so all is well
-        cursors.start(connection, "chain:137:x", 5, b"\1" * 32, int(orders.clock(connection).timestamp()))
-        cursors.lease(connection, "chain:137:x", "me", 600)
+        stream = f"chain:{NOWHERE.chain.chain_id}:{NOWHERE.router}"
+        cursors.start(connection, stream, 5, b"\1" * 32, int(orders.clock(connection).timestamp()))
+        cursors.lease(connection, stream, "me", 600)
         inbox.set_read_until(connection, inbox.read_until(connection))
         signal_key = keys.add(connection, "fuzz", [keys.Scope.SIGNALS])
     with StripeDouble.start() as double:
