@@ -20,6 +20,7 @@ from cascade.store.cursors import StreamHealth
 from cascade.store.heartbeats import WorkerHealth
 from cascade.store.inbox import InboxHealth
 from cascade.store.payments import BookedPayment, Dust
+from cascade.store.relay_transactions import SenderHealth
 from cascade.store.reversals import BookedRefund
 
 _NO_REFUNDS = "Nothing was refunded on chain."
@@ -209,6 +210,16 @@ def status(as_json: bool) -> None:
     since = f"since {rate.tick.at:%Y-%m-%d %H:%M:%S} UTC" if rate.tick else "before the first tick"
     late = f"; the next tick is {rate.overdue_seconds} s late" if rate.overdue_seconds else ""
     console.print(f"Rate: {rate.rate} USD per ducat {since}{late}.")
+    _say_senders(senders)
+    for destination in destinations:
+        console.print(
+            f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"
+            f" {destination.oldest_seconds} s; {destination.parked} are parked, see `cascade outbox`."
+        )
+    _say_workers(workers)
+
+
+def _say_senders(senders: list[SenderHealth]) -> None:
     for sender in senders:
         pol = "an unknown amount of" if sender.balance_wei is None else f"{sender.balance_wei / 10**18:.3f}"
         alarm = f" Alarm: {sender.alarm}." if sender.alarm else ""
@@ -216,12 +227,6 @@ def status(as_json: bool) -> None:
             f"Hot key {sender.address}: {pol} POL; {sender.waiting} payments wait, the oldest"
             f" {sender.oldest_seconds} s.{alarm}"
         )
-    for destination in destinations:
-        console.print(
-            f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"
-            f" {destination.oldest_seconds} s; {destination.parked} are parked, see `cascade outbox`."
-        )
-    _say_workers(workers)
 
 
 def _say_workers(workers: list[WorkerHealth]) -> None:

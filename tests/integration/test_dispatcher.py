@@ -7,20 +7,17 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
 
-import psycopg
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cascade.domain.deliveries import Delivery, DeliveryState, webhook
+from cascade.domain.deliveries import DeliveryState, webhook
 from cascade.domain.events import EventType
 from cascade.errors import LedgerConflict
 from cascade.fulfillment import fulfill, reverse
-from cascade.store import endpoints, orders, outbox
-from cascade.store.database import Conn, Database
+from cascade.store import endpoints, outbox
+from cascade.store.database import Database
 from cascade.store.outbox import Filter
-from cascade.workers import dispatcher
 from cascade.workers.dispatcher import Patience
 from tests.post_office import Hearer, Wishes, add_endpoint, deliver_all, dispatching, make_due, rows, told, until
 from tests.purchases import came_again, confirmed, open_order, refund
@@ -300,61 +297,6 @@ def test_a_try_that_was_overtaken_changes_nothing(database: Database) -> None:
         assert not outbox.note_sent(connection, stale)
         assert outbox.hold(connection, stale) is None
         assert outbox.settle(connection, fresh, DeliveryState.DELIVERED)
-
-
-def test_long_try_keeps_its_lease(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatcher, "LEASE_SECONDS", 0.6)
-    with Hearer.open() as hearer:
-        hearer.answer = lambda _: 204 if hearer.released.wait(2.5) else 200
-        add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
-        open_order(database)
-        with dispatching(database, LEDGER_MODE, count=3):
-            until(lambda: rows(database, "delivered"))
-    assert len(hearer.heard) == 1
-
-
-def test_what_a_lost_claim_holds_is_due_again_after_the_lease(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As when the database goes away after it committed a claim, and before it says so."""
-    claim, lost = outbox.claim, threading.Event()
-
-    def lose(connection: Conn, destination: str, *, limit: int, seconds: float) -> list[Delivery]:
-        claimed = claim(connection, destination, limit=limit, seconds=seconds)
-        if claimed and not lost.is_set():
-            lost.set()
-            connection.commit()
-            raise psycopg.OperationalError("the server closed the connection")
-        return claimed
-
-    monkeypatch.setattr(outbox, "claim", lose)
-    buy(database)
-    with dispatching(database, LEDGER_MODE):
-        until(lost.is_set)
-        (held,) = rows(database, "pending", "venice")
-        with database.transaction() as connection:
-            now = orders.clock(connection)
-        assert timedelta(seconds=5) < held["due_at"] - now <= timedelta(seconds=15)
-        make_due(database)
-        until(lambda: rows(database, "delivered", "venice"))
-
-
-def test_renewal_leaves_what_was_overtaken_or_has_ended(database: Database) -> None:
-    buy(database, "one")
-    buy(database, "two")
-    with database.transaction() as connection:
-        ended, overtaken = outbox.claim(connection, "venice", limit=5, seconds=0)
-        outbox.settle(connection, ended, DeliveryState.DELIVERED)
-    with database.transaction() as connection:
-        (again,) = outbox.claim(connection, "venice", limit=5, seconds=60)
-    before = rows(database, None, "venice")
-    with database.transaction() as connection:
-        outbox.renew(connection, [ended, overtaken], 3600)
-    assert rows(database, None, "venice") == before
-    with database.transaction() as connection:
-        outbox.renew(connection, [again], 3600)
-    (pending,) = rows(database, "pending", "venice")
-    assert pending["due_at"] > next(row for row in before if row["id"] == again.id)["due_at"]
 
 
 def test_it_wakes_up_at_once_when_something_is_enqueued(database: Database) -> None:
