@@ -31,10 +31,10 @@ def running(home: Path, ports: Mapping[str, str]) -> Iterator[tuple[subprocess.P
     process = subprocess.Popen((*SANDBOX, "run"), cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         written = home / "endpoints.json"
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while not is_up(written):  # the file of a killed run may still lie there
             assert process.poll() is None, "make run ended before it was up"
-            assert time.monotonic() < deadline, "make run was not up within 90 seconds"
+            assert time.monotonic() < deadline, "make run was not up within 180 seconds"
             time.sleep(0.1)
         yield process, json.loads(written.read_text())
     finally:

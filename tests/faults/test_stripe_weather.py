@@ -304,7 +304,7 @@ class TestRivals:
         session = card_shop.paid()
         card_shop.double.control.deliver_now()
 
-        def away(*_: object) -> None:
+        def away(*_: object, **__: object) -> None:
             raise psycopg.OperationalError("the server closed the connection")
 
         with monkeypatch.context() as patched:

@@ -27,6 +27,7 @@ from sandbox.ports import free_port
 from tests.card_shop import CardShop
 from tests.conftest import ROOT
 from tests.post_office import until
+from tests.purchases import NOWHERE
 
 POISONED = """
 import os, sys
@@ -105,8 +106,9 @@ def test_health_is_503_while_a_worker_fails_and_says_no_detail(environment: Path
     with database.transaction() as connection:
         now = connection.execute("SELECT extract(epoch FROM now())::bigint AS now").fetchone()
         assert now is not None
-        cursors.start(connection, "chain:137:x", 5, b"\1" * 32, now["now"])
-        cursors.lease(connection, "chain:137:x", "me", 60)
+        stream = f"chain:{NOWHERE.chain.chain_id}:{NOWHERE.router}"
+        cursors.start(connection, stream, 5, b"\1" * 32, now["now"])
+        cursors.lease(connection, stream, "me", 60)
         for instance, fault in (("here", None), ("there", "ValueError")):  # one of two is enough
             heartbeats.save(connection, "relayer", instance, fault, fault and "secret details")
     with TestClient(create_app()) as client:
