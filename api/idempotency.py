@@ -6,18 +6,19 @@ answered, and the others wait for its answer. A request that made nothing, and a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 import logging
 import re
 import secrets
+from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
 import anyio
-import psycopg
 from Crypto.Cipher import AES
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -28,7 +29,7 @@ from api.bounds import WEBHOOK_PATH, address_of
 from api.problems import documented, problem
 from cascade.errors import InvalidInput
 from cascade.store import idempotency
-from cascade.store.database import Database
+from cascade.store.database import OUTAGES, Database
 from cascade.store.idempotency import MOST_ANSWER_BYTES, Claim
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ REPLAYED: Final = "idempotency-replayed"
 WAIT_SECONDS: Final = 5.0
 """How long a request waits for the answer of the same request."""
 _LOOK_SECONDS: Final = 0.1
+_AGAIN_SECONDS: Final = 1.0
+_MOST_UNSETTLED: Final = 10_000
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _KEPT: Final = ("content-type", "location")
 _NONCE_BYTES: Final = 12
@@ -92,7 +95,7 @@ async def _handle(handler: Handler, request: Request) -> Response:
         return problem(409, detail, headers={"retry-after": "1"})
     if answer is not None:
         return seal.open(answer)
-    return await _answer(database, asked, seal, partial(handler, request))
+    return await _answer(request.app.state.settlements, asked, seal, partial(handler, request))
 
 
 async def _asked(request: Request, key: str) -> idempotency.Request:
@@ -121,7 +124,10 @@ async def _claim(database: Database, asked: idempotency.Request) -> tuple[Claim,
 
 
 async def _answer(
-    database: Database, asked: idempotency.Request, seal: _Seal, handle: Callable[[], Coroutine[Any, Any, Response]]
+    settlements: Settlements,
+    asked: idempotency.Request,
+    seal: _Seal,
+    handle: Callable[[], Coroutine[Any, Any, Response]],
 ) -> Response:
     """Answer a request that holds its key, and store the answer before it is sent."""
     sealed = None
@@ -130,19 +136,53 @@ async def _answer(
         sealed = seal.close(response) if response.status_code < 400 else None
     finally:
         with anyio.CancelScope(shield=True):
-            await run_in_threadpool(_settle, database, asked, sealed)
+            await settlements.settle(asked, sealed)
     return response
 
 
-def _settle(database: Database, asked: idempotency.Request, sealed: bytes | None) -> None:
-    try:
-        with database.transaction() as connection:
-            if sealed is None:
-                idempotency.release(connection, asked)
-            else:
-                idempotency.store(connection, asked, sealed)
-    except psycopg.OperationalError as fault:  # what was made stays made; the key frees itself
-        log.error("an answer to a request with a key could not be stored: %s", type(fault).__name__)
+class Settlements:
+    """Stores answers and frees keys; what the database did not take while it was away, it is given when it is back.
+
+    Else a request that an outage interrupted would be told to wait until its key frees itself, long after it.
+
+    Args:
+        database: holds the keys.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[tuple[idempotency.Request, bytes | None]] = deque(maxlen=_MOST_UNSETTLED)
+        self._task: asyncio.Task[None] | None = None
+
+    async def settle(self, asked: idempotency.Request, sealed: bytes | None) -> None:
+        """Store the sealed answer of a request, or free its key where there is none."""
+        if await run_in_threadpool(self._settle, asked, sealed):
+            return
+        self._waiting.append((asked, sealed))  # of too many the oldest is dropped, and frees itself
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._settle_waiting())
+
+    async def _settle_waiting(self) -> None:
+        """Settle one after the other, so that one thread at most waits for a database that is away."""
+        while self._waiting:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            while self._waiting:
+                asked, sealed = self._waiting.popleft()
+                if not await run_in_threadpool(self._settle, asked, sealed):
+                    self._waiting.appendleft((asked, sealed))
+                    break
+
+    def _settle(self, asked: idempotency.Request, sealed: bytes | None) -> bool:
+        try:
+            with self._database.transaction() as connection:
+                if sealed is None:
+                    idempotency.release(connection, asked)
+                else:
+                    idempotency.store(connection, asked, sealed)
+        except OUTAGES as fault:  # what was made stays made
+            log.warning("an answer to a request with a key could not be stored yet: %s", type(fault).__name__)
+            return False
+        return True
 
 
 class _Seal:

@@ -21,6 +21,7 @@ from api import problems
 from api.bounds import Bounds, Room
 from api.error_pages import ErrorPages
 from api.hub import Hub
+from api.idempotency import Settlements
 from api.routes import (
     authorizations,
     card,
@@ -109,6 +110,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         cascade.database.close()
         raise
     app.state.cascade = cascade
+    app.state.settlements = Settlements(cascade.database)
     app.state.room = Room(cascade.settings.streams, cascade.settings.streams_per_address)
     hub = app.state.hub = Hub(cascade.database, start=cascade.checkout.start)
     serving = asyncio.create_task(hub.run())

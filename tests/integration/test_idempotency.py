@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from fastapi.testclient import TestClient
 
@@ -16,6 +17,7 @@ from api.main import create_app
 from cascade.store import idempotency, keys
 from cascade.store.database import Database
 from tests.card_shop import CardShop
+from tests.post_office import until
 from tests.together import together
 
 API_KEY = "k" * 32
@@ -169,6 +171,30 @@ def test_a_failure_of_the_server_frees_the_key(shop: CardShop, database: Databas
     assert count(database, "idempotency_keys") == 0
     shop.double.control.set_chaos(fail_before_effect=0.0)
     assert shop.client.post("/api/payments/payment-intent", json=EXPLORER, headers=SAME).status_code == 201
+
+
+@pytest.mark.parametrize("kept", ["store", "release"])
+def test_an_outage_holds_no_key_longer_than_itself(
+    client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    """The database goes away after a request was carried out (its answer is stored), or refused (its key is free)."""
+    genuine, away = getattr(idempotency, kept), True
+
+    def fail_while_away(*asked: Any) -> None:
+        if away:
+            raise psycopg.errors.ReadOnlySqlTransaction("cannot execute in a read-only transaction")
+        genuine(*asked)
+
+    monkeypatch.setattr(idempotency, kept, fail_while_away)
+    monkeypatch.setattr(keeper, "_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(keeper, "WAIT_SECONDS", 0.1)
+    wish = EXPLORER if kept == "store" else EXPLORER | {"package": "nothing"}
+    expected = 201 if kept == "store" else 422
+    assert client.post(INTENT, json=wish, headers=SAME).status_code == expected
+    assert client.post(INTENT, json=wish, headers=SAME).status_code == 409
+    away = False
+    until(lambda: client.post(INTENT, json=wish, headers=SAME).status_code == expected)
+    assert count(database, "orders") == (kept == "store")
 
 
 def test_a_body_that_is_too_large_holds_no_key(client: TestClient, database: Database) -> None:
