@@ -23,7 +23,7 @@ def shares_of(host: str, each: int) -> Iterable[tuple[str, int]]:
 
 
 class Counts:
-    """What each network asked for in the last minute: this minute's count, and the part of the last one's still in it.
+    """Count each network's requests in the last minute: this minute's, and the part of the last one's still in it.
 
     Both are dropped as a whole when their time is over, so that nothing has to be looked for and nothing is left.
 
@@ -76,7 +76,7 @@ class Counts:
 
 
 class Shares:
-    """What networks hold at the moment, such as open streams; what is given back is forgotten.
+    """Count what networks hold at the moment, such as open streams; what is given back is forgotten.
 
     Args:
         each: most for one IPv4 address or one /64 of IPv6.

@@ -56,7 +56,7 @@ class RateOut(Body):
 
 
 class WorkerOut(Body):
-    """How the workers of one kind do that were heard of lately."""
+    """Tell the state of the workers of one kind that were heard of lately."""
 
     worker: str
     standing_still: Annotated[bool, Field(description="One of them meets the same fault again and again")]

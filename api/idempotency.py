@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "idempotency-replayed"
 WAIT_SECONDS: Final = 5.0
-"""How long a request waits for the answer of the same request."""
+"""Bounds the wait of a request for the answer of the same request."""
 _LOOK_SECONDS: Final = 0.1
 _AGAIN_SECONDS: Final = 1.0
 _MOST_UNSETTLED: Final = 10_000
