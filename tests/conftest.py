@@ -103,9 +103,9 @@ def deployment(_chain: LocalPolygon, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def polygon(_chain: LocalPolygon, deployment: Path) -> Iterator[LocalPolygon]:
     """The local Polygon with the router; whatever a test does to it is taken back."""
-    snapshot = _chain.rpc("evm_snapshot")
+    snapshot = _chain.snapshot()
     yield _chain
-    _chain.rpc("evm_revert", snapshot)
+    _chain.revert(snapshot)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +100,19 @@ class LocalPolygon:
             self._miner.mine(n)
         else:
             self.rpc("anvil_mine", hex(n))
+
+    def snapshot(self) -> str:
+        """Returns a name for the chain as it is now, for one `revert`."""
+        return str(self.rpc("evm_snapshot"))
+
+    def revert(self, snapshot: str) -> None:
+        """Takes back everything since `snapshot`, but not the time: anvil would go on at the clock of that moment.
+
+        After a long suite that clock is half an hour late, and a watcher takes the chain for stalled.
+        """
+        self.rpc("evm_revert", snapshot)
+        latest = int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+        self.rpc("evm_setTime", max(int(time.time()), latest))
 
     def mint(self, symbol: str, to: str, units: int) -> None:
         """Mints `units` (millionths) of "USDC" or "USDT" through the token's own `mint`; returns when mined."""

@@ -71,9 +71,9 @@ def polygon(_chain: LocalPolygon, deployment: Path) -> Iterator[LocalPolygon]:
 
     Only what all of them did is taken back: to a running indexer a chain that jumps back is a reorganisation.
     """
-    snapshot = _chain.rpc("evm_snapshot")
+    snapshot = _chain.snapshot()
     yield _chain
-    _chain.rpc("evm_revert", snapshot)
+    _chain.revert(snapshot)
 
 
 Runner = Callable[..., AbstractContextManager[RunningCascade]]

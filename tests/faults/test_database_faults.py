@@ -66,14 +66,14 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(_chain: LocalPolygon, deployment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("failing")
-    snapshot = _chain.rpc("evm_snapshot")
+    snapshot = _chain.snapshot()
     server = FailingDatabase.start(folder, free_port())
     try:
         with starting_cascades(_chain, deployment, server.url, folder) as start:
             yield Shop(start(), server, _chain)
     finally:
         server.stop()
-        _chain.rpc("evm_revert", snapshot)
+        _chain.revert(snapshot)
 
 
 @contextmanager

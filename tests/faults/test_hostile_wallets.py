@@ -47,7 +47,7 @@ def key(name: str) -> LocalAccount:
 @pytest.fixture(scope="module")
 def crowd(_chain: LocalPolygon, deployment: Path) -> Iterator[Honest]:
     """Twenty honest payers with money: keys in both stablecoins, and contract wallets."""
-    before = _chain.rpc("evm_snapshot")
+    before = _chain.snapshot()
     victim = _chain.accounts[HOT_KEY]
     crowd: Honest = []
     for n in range(HONEST):
@@ -61,7 +61,7 @@ def crowd(_chain: LocalPolygon, deployment: Path) -> Iterator[Honest]:
         hostile_wallets.fund(_chain, payer if isinstance(payer, str) else payer.address, token, PURSE_UNITS)
         crowd.append((payer, token))
     yield crowd
-    _chain.rpc("evm_revert", before)
+    _chain.revert(before)
 
 
 @pytest.fixture

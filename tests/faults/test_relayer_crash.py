@@ -29,7 +29,7 @@ def test_killed_before_any_message_and_started_again_it_pays_each_once(
     database.close()  # PostgreSQL copies only a database that nobody uses
     killed, finished = 0, False
     while not finished:
-        chain = polygon.rpc("evm_snapshot")
+        chain = polygon.snapshot()
         first_nonce = int(polygon.rpc("eth_getTransactionCount", polygon.accounts[HOT_KEY], "latest"), 16)
         with copy_of(database_url) as url:
             first = spawn(url, router, polygon, killed + 1, signal.SIGKILL)
@@ -48,7 +48,7 @@ def test_killed_before_any_message_and_started_again_it_pays_each_once(
             used = int(polygon.rpc("eth_getTransactionCount", polygon.accounts[HOT_KEY], "latest"), 16)
             assert nonces(copy) == [(nonce, "final") for nonce in range(first_nonce, used)]
             copy.close()
-        polygon.rpc("evm_revert", chain)
+        polygon.revert(chain)
     assert killed > 30  # it was killed in the middle of sending, not only before it
 
 

@@ -74,13 +74,13 @@ def test_a_reorganisation_takes_it_away_and_the_same_transaction_is_sent_again(
     polygon: LocalPolygon, database: Database, router: Deployment
 ) -> None:
     views = [order_of(polygon, database, router, n) for n in range(2)]
-    before = polygon.rpc("evm_snapshot")
+    before = polygon.snapshot()
     with relayer(database, router, polygon.rpc_url, resend_seconds=0.0) as worker:
         for n, view in enumerate(views):
             queue(database, view, payer(n))
             worker.step()
         assert len(nonces(database)) == 2
-        polygon.rpc("evm_revert", before)  # both are gone, and no pool has them
+        polygon.revert(before)  # both are gone, and no pool has them
         polygon.mine(1)
         for _ in range(3):
             worker.step()
@@ -92,11 +92,11 @@ def test_a_reorganisation_takes_it_away_and_the_same_transaction_is_sent_again(
 
 def test_after_a_reorganisation_it_is_too_late(polygon: LocalPolygon, database: Database, router: Deployment) -> None:
     view = order_of(polygon, database, router, 0)
-    before = polygon.rpc("evm_snapshot")
+    before = polygon.snapshot()
     with relayer(database, router, polygon.rpc_url, resend_seconds=0.0) as worker:
         queue(database, view, payer(0))
         worker.step()
-        polygon.rpc("evm_revert", before)
+        polygon.revert(before)
         polygon.rpc("evm_setNextBlockTimestamp", view.terms[0].expires_at)
         polygon.mine(1)
         for _ in range(4):
@@ -111,9 +111,9 @@ def test_somebody_else_uses_the_key(polygon: LocalPolygon, database: Database, r
     view = order_of(polygon, database, router, 0)
     queue(database, view, payer(0))
     with relayer(database, router, polygon.rpc_url, usurped_seconds=0.0, resend_seconds=0.0) as worker:
-        before = polygon.rpc("evm_snapshot")
+        before = polygon.snapshot()
         worker.step()
-        polygon.rpc("evm_revert", before)
+        polygon.revert(before)
         account = polygon.accounts[HOT_KEY]
         polygon.rpc("eth_sendTransaction", {"from": account, "to": account, "value": "0x0"})
         polygon.mine(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,3 +241,15 @@ def test_two_processes_build_the_world_once(tmp_path: Path) -> None:
     assert sum("building" in errors for _, errors in said) == 1
     (built,) = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert [path.name for path in built.iterdir()] == ["state.json"]
+
+
+def test_what_is_taken_back_is_not_the_time(chain: LocalPolygon, rpc: Rpc) -> None:
+    chain.mine(1)
+    before, height = chain.snapshot(), int(rpc("eth_blockNumber"), 16)
+    chain.mine(5)
+    time.sleep(3)
+    chain.revert(before)
+    chain.mine(1)
+    latest = rpc("eth_getBlockByNumber", "latest", False)
+    assert int(latest["number"], 16) == height + 1
+    assert time.time() - int(latest["timestamp"], 16) < 2.5, "the chain's clock went back with it"

@@ -86,6 +86,6 @@ def operators(_operators: tuple[Operators, str], tmp_path: Path) -> Iterator[Ope
     everybody, record = _operators
     everybody.record_path = tmp_path / "137.json"
     everybody.record_path.write_text(record)
-    snapshot = everybody.rpc("evm_snapshot")
+    snapshot = everybody.polygon.snapshot()
     yield everybody
-    everybody.rpc("evm_revert", snapshot)
+    everybody.polygon.revert(snapshot)

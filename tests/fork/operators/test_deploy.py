@@ -110,10 +110,10 @@ def test_a_run_that_was_killed_while_its_transaction_waited_does_not_send_anothe
 
 def test_a_chain_that_comes_back_without_the_router_gets_it_again_at_the_same_address(operators, tmp_path):
     out = tmp_path / "other.json"
-    before = operators.rpc("evm_snapshot")
+    before = operators.polygon.snapshot()
     assert operators.deploy(out, *OTHER_SALT).code == 0
     first = json.loads(out.read_text())
-    operators.rpc("evm_revert", before)
+    operators.polygon.revert(before)
     operators.polygon.mine(3)
 
     assert operators.deploy(out, *OTHER_SALT).code == 0
