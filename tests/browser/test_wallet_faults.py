@@ -9,9 +9,10 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from sandbox.polygon import LocalPolygon
-from tests.browser.conftest import Opener, Shop
+from tests.browser.conftest import Opener, Shop, Watch
 from tests.browser.wallet import POLYGON, PayerWallet, Refusal
 
+SIGN, SEND = "eth_signTypedData_v4", "eth_sendTransaction"
 REJECTED = Refusal(4001, "User rejected the request.")
 
 
@@ -59,6 +60,29 @@ def test_a_wallet_that_fails_in_a_way_of_its_own_is_asked_for_the_next_way(
     )
     page.get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text("Payment seen.")
+
+
+@pytest.mark.parametrize("token", ["USDC", "USDT"])
+@pytest.mark.parametrize("account", ["undeployed", "delegated"])
+def test_an_account_whose_signature_does_not_count_approves_and_pays(
+    shop: Shop, polygon: LocalPolygon, context: BrowserContext, page: Page, watch: Watch, account: str, token: str
+) -> None:
+    """Its code is not on the chain yet (ERC-6492), or comes while it signs (EIP-7702)."""
+    wallet = PayerWallet.funded(polygon, tokens=[token])
+    wallet.undeployed = account == "undeployed"
+
+    def delegate(method: str, params: list[Any]) -> None:
+        if method == SIGN:
+            wallet.use_account_code()
+
+    wallet.on_request = delegate if account == "delegated" else None
+    wallet.install(context)
+    page.goto(shop.order()["payment_link"])
+    page.get_by_role("button").click()
+    expect(page.get_by_role("status")).to_contain_text("Payment seen.")
+    assert [method for method in wallet.asked if method in (SIGN, SEND)] == [SIGN, SEND, SEND]
+    expect(page.get_by_role("alert")).to_be_hidden()
+    watch.forget("the server responded with a status of 409")
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -59,6 +59,11 @@ _INJECTED = """
 """
 
 
+def _with_deployment(signature: bytes) -> bytes:
+    """ERC-6492: a factory, its calldata and the signature, and the number that marks them."""
+    return encode(["address", "bytes", "bytes"], [at.MULTICALL3, b"", signature]) + bytes.fromhex("6492" * 16)
+
+
 @dataclass(frozen=True)
 class Refusal(Exception):
     """What a wallet answers instead of a result: a code of EIP-1193 or JSON-RPC."""
@@ -85,6 +90,7 @@ class PayerWallet:
         refusals: what it answers instead, by method.
         gas: what it allows a transaction; wallets that estimate would not send what is going to fail.
         signs: it signs typed data (EIP-712); some hardware and many accounts with code do not.
+        undeployed: it signs as a contract that is not on the chain yet (ERC-6492).
         batches: it takes several calls at once (EIP-5792), which then happen all or none.
         connected: its owner has let the page see the account.
         prompts: how often its owner was asked to confirm something, whatever the answer was.
@@ -104,6 +110,7 @@ class PayerWallet:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     gas: int = 500_000
     signs: bool = True
+    undeployed: bool = False
     batches: bool = False
     connected: bool = False
     prompts: int = 0
@@ -245,7 +252,8 @@ class PayerWallet:
         meant = typed_data["domain"].get("chainId", self.chain_id)
         if int(str(meant), 0) != int(self.chain_id, 16):  # MetaMask refuses this too
             raise Refusal(-32602, f"Provided chainId {meant} must match the active chainId {self.chain_id}.")
-        return "0x" + bytes(self.account.sign_message(encode_typed_data(full_message=typed_data)).signature).hex()
+        signature = bytes(self.account.sign_message(encode_typed_data(full_message=typed_data)).signature)
+        return "0x" + (_with_deployment(signature) if self.undeployed else signature).hex()
 
     def _send(self, transaction: dict[str, str]) -> str:
         self._must_own(transaction["from"])
