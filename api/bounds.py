@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 16 * 1024
 WEBHOOK_PATH = "/api/payments/webhook"
+FILES_PATH = "/static/"
+"""Counted apart from other reads, up to the same limit: the page that says "too often" has a stylesheet too."""
 CITIZENS_PATH = "/api/citizens/"
 """What is posted there opens no order, and comes from the platform's server alone."""
 CONVERT_PATH = "/api/economics/convert"
@@ -59,7 +61,7 @@ class Bounds:
             await problem(404, "There is nothing at this address.")(scope, receive, send)
             return
         kind, most_bytes = _kind_of(request.method, scope["path"])
-        most = getattr(settings, f"{kind}s_per_minute")
+        most = getattr(settings, f"{'read' if kind == 'file' else kind}s_per_minute")
         cost = PICTURE_COST if scope["path"].endswith(".svg") else 1
         if not self._counts.take(kind, address_of(request), most, cost):
             detail = f"More than {most} such requests in a minute from your address. Wait a little."
@@ -70,6 +72,8 @@ class Bounds:
 
 def _kind_of(method: str, path: str) -> tuple[str, int]:
     """Which limit a request counts for, and how many bytes it may have."""
+    if path.startswith(FILES_PATH):
+        return "file", MAX_BODY_BYTES
     if path == WEBHOOK_PATH:
         return "webhook", MAX_WEBHOOK_BYTES
     if path == SIGNALS_PATH:

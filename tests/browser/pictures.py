@@ -26,8 +26,8 @@ ALL = Path(".build/pictures")
 DOCS = Path("docs/pictures")
 KEPT = ("choose-phone", "open-phone", "send-phone", "paid-phone", "open-desk-dark")
 """What README.md and docs/how-to-pay.md show."""
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 720}, "has_touch": True, "is_mobile": True}
-DESK: dict[str, Any] = {"viewport": {"width": 900, "height": 720}}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 _ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Crect width='8' height='8'"
     " rx='2' fill='%23e2761b'/%3E%3C/svg%3E"
@@ -72,12 +72,33 @@ class Studio:
         finally:
             payer.close()
 
-    def take(self, name: str, url: str, *acts: Callable[[Page], object], wallet: PayerWallet | None = None) -> None:
-        """Takes one state on a phone by day and by night and on a desk."""
+    def exhaust_reads(self) -> None:
+        """Ask so often that this address is refused for the rest of the minute."""
+        with httpx.Client(trust_env=False) as client:
+            while client.get(f"{self.box.endpoints['api']}/api/payments/pricing").status_code != 429:
+                pass
+
+    def refuse_connections(self) -> None:
+        """Let the database take no more connections, and end those that it has."""
+        with psycopg.connect(self.box.endpoints["database_url"], dbname="postgres", autocommit=True) as connection:
+            connection.execute("ALTER DATABASE cascade ALLOW_CONNECTIONS false")
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cascade'")
+
+    def take(
+        self,
+        name: str,
+        url: str,
+        *acts: Callable[[Page], object],
+        wallet: PayerWallet | None = None,
+        scripts: bool = True,
+    ) -> None:
+        """Takes one state on a phone and on a desk, by day and by night."""
         for suffix, options in (("phone", PHONE), ("phone-dark", PHONE), ("desk", DESK), ("desk-dark", DESK)):
             scheme = "dark" if suffix.endswith("dark") else "light"
             language = "it-IT" if name.endswith("-it") else "en-GB"
-            context = self.browser.new_context(**options | {"color_scheme": scheme, "locale": language})
+            context = self.browser.new_context(
+                **options | {"color_scheme": scheme, "locale": language}, java_script_enabled=scripts
+            )
             self._take(context, f"{name}-{suffix}", url, acts, wallet)
             context.close()
 
@@ -100,7 +121,7 @@ class Studio:
         height = int(page.evaluate("document.body.scrollHeight"))
         page.set_viewport_size({"width": page.viewport_size["width"], "height": height})  # type: ignore[index]
         page.wait_for_timeout(100)
-        page.screenshot(path=self.folder / f"{name}.png")
+        page.screenshot(path=self.folder / f"{name}.png")  # `full_page` would be no phone any more
         self.console.print(name)
 
     def until(self, order: dict[str, Any], holds: Callable[[dict[str, Any]], bool]) -> None:
@@ -117,7 +138,7 @@ class Studio:
 
 
 def take_all(studio: Studio) -> None:
-    """Every state there is to see."""
+    """Every state there is to see; the last two end the service."""
     shop, order = studio.box.endpoints["api"], studio.order()
     link = order["payment_link"]
     declining = studio.wallet(refusals={"eth_requestAccounts": Refusal(4001, "User rejected the request.")})
@@ -126,6 +147,8 @@ def take_all(studio: Studio) -> None:
     studio.take(
         "custom", f"{shop}/pay", lambda page: page.get_by_text("own").click(), lambda page: page.fill("#usd", "25")
     )
+    for name, typed in (("amount-shown", "10,000"), ("amount-refused", "1.234")):
+        studio.take(name, f"{shop}/pay", _type_amount(typed), scripts=False)
     studio.take("open", link, wallet=declining)
     studio.take("open-it", link, wallet=declining)
     studio.take("no-wallet", link)
@@ -143,6 +166,25 @@ def take_all(studio: Studio) -> None:
     studio.transfer(paid, int(paid["amount"]))
     studio.until(paid, lambda state: state["status"] == "fulfilled")
     studio.take("paid", paid["payment_link"])
+    studio.take("paid-it", paid["payment_link"])
+    studio.take("rate", f"{shop}/rate")
+    studio.exhaust_reads()
+    studio.take("busy", f"{shop}/pay")
+    time.sleep(60)  # until the minute is over
+    studio.refuse_connections()
+    studio.take("away", f"{shop}/pay")
+
+
+def _type_amount(usd: str) -> Callable[[Page], object]:
+    """Wish for an amount of one's own, as in a browser without scripts."""
+
+    def act(page: Page) -> None:
+        page.locator("[name=package][value=own]").check()
+        page.fill("#usd", usd)
+        page.fill("[name=citizen_id]", "Marco_Polo")
+        page.locator("main form button").first.click()
+
+    return act
 
 
 @click.command()

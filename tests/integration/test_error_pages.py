@@ -83,6 +83,10 @@ def test_who_asks_too_often_reads_when_to_come_back(client: TestClient) -> None:
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
     assert "<h1>One moment, please</h1>" in answer.text
     assert client.get("/pay").headers["content-type"] == "application/problem+json"
+    assert client.get("/static/pay.css").status_code == 200, "the page has no style"
+    while client.get("/static/pay.css").status_code == 200:
+        pass  # until these are too many as well
+    assert client.get("/static/pay.css").status_code == 429
 
 
 def test_while_the_database_is_down_a_page_says_so(client: TestClient, broken: list[Exception]) -> None:

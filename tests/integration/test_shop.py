@@ -125,7 +125,7 @@ def test_an_amount_of_ones_own_gets_the_bonus_of_the_package_that_it_reaches(cli
     assert "with the bonus of the best package that it would pay for" in text_of(client.get("/pay"))
     back = text_of(client.post("/pay", data={**OWN, "usd_amount": "9,999.99"}))
     assert "You pay $9,999.99 and get 114,999.88 ducats" in back
-    assert "That is including 14,999.98 bonus." in back
+    assert "including 14,999.98 bonus," in back
     pricing = client.get("/api/payments/pricing").json()
     assert pricing["custom_bonuses"] == [
         {"from_usd": "50", "percent": "5"},
