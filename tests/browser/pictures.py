@@ -168,8 +168,7 @@ def take_all(studio: Studio) -> None:
     studio.take("paid", paid["payment_link"])
     studio.take("paid-it", paid["payment_link"])
     studio.take("rate", f"{shop}/rate")
-    studio.exhaust_reads()
-    studio.take("busy", f"{shop}/pay")
+    studio.take("busy", f"{shop}/pay", lambda page: studio.exhaust_reads(), lambda page: page.reload())
     time.sleep(60)  # until the minute is over
     studio.refuse_connections()
     studio.take("away", f"{shop}/pay")
