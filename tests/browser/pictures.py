@@ -72,11 +72,12 @@ class Studio:
         finally:
             payer.close()
 
-    def exhaust_reads(self) -> None:
-        """Ask so often that this address is refused for the rest of the minute."""
+    def exhaust_reads(self, page: Page) -> None:
+        """Ask so often that this address is refused for the rest of the minute, and load the page again."""
         with httpx.Client(trust_env=False) as client:
             while client.get(f"{self.box.endpoints['api']}/api/payments/pricing").status_code != 429:
                 pass
+        page.reload()
 
     def refuse_connections(self) -> None:
         """Let the database take no more connections, and end those that it has."""
@@ -168,7 +169,7 @@ def take_all(studio: Studio) -> None:
     studio.take("paid", paid["payment_link"])
     studio.take("paid-it", paid["payment_link"])
     studio.take("rate", f"{shop}/rate")
-    studio.take("busy", f"{shop}/pay", lambda page: studio.exhaust_reads(), lambda page: page.reload())
+    studio.take("busy", f"{shop}/pay", studio.exhaust_reads)
     time.sleep(60)  # until the minute is over
     studio.refuse_connections()
     studio.take("away", f"{shop}/pay")
