@@ -61,8 +61,8 @@ def remove(connection: Conn, worker: str, instance: str) -> None:
 def prove_writable(connection: Conn) -> None:
     """Write something, once in a few seconds whoever asks: a database that only answers questions books nothing.
 
-    An update alone finds room in a page that is there. So a sort is sent to the disk too, which needs new room as an
-    order does.
+    An update alone finds room in a page that is there. So 256 kB that do not fit into `work_mem` are kept for a moment
+    too, which takes new room on the disk, as an order does.
 
     Raises:
         psycopg.Error: it cannot be written: the disk is full, or the database is read-only.
@@ -76,7 +76,8 @@ def prove_writable(connection: Conn) -> None:
     if written.rowcount:
         connection.execute("SET LOCAL work_mem = '64kB'")
         connection.execute(
-            "SELECT count(*) FROM (SELECT repeat('x', 1000) || n FROM generate_series(1, 256) n ORDER BY 1 OFFSET 0) s"
+            "WITH filler AS MATERIALIZED (SELECT repeat('x', 1000) || n AS line FROM generate_series(1, 256) n)"
+            " SELECT sum(length(line)) FROM filler"
         )
 
 
