@@ -6,7 +6,7 @@ ANALYSERS := .analysis
 PEERS  := benchmarks/gas/node_modules
 WALLETS := tests/browser/wallets/node_modules
 PHONE  := tests/browser/walletconnect_wallet/node_modules
-PAGE   := api/checkout/walletconnect/node_modules
+PAGE   := api/pages/walletconnect/node_modules
 BIN    := $(VENV)/bin
 UV     := 0.13.9
 NODE   := 22.20.0
@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS := 1
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
 
-.PHONY: page pictures run demo test check format lock clean setup unit contracts forge fuzz fork system browser
+.PHONY: page pictures docs help run demo test check format lock clean setup unit contracts forge fuzz fork system browser
 
 run: setup       ## Start the whole system on an embedded default; Ctrl-C stops it.
 	@exec $(BIN)/python -m sandbox run
@@ -80,7 +80,7 @@ system: setup    ## Database, chain, API and workers together, also while they a
 # Everything runs on the embedded PostgreSQL 18; on 15 only what speaks SQL that a release could lack, and needs no chain:
 # migrations, guards of the tables, orders and their pages, deposits, links, rates, streams, the outbox, the API's answers.
 ON_OLDEST := $(addprefix tests/integration/test_,migrations.py ledger_guards.py outbox_guards.py rate_guards.py order_page.py \
-	api.py fulfillment.py parts.py payment_links.py renewals.py notifications.py feeds.py rate_keeper.py signals_in.py \
+	api.py booking.py partial_payments.py payment_links.py renewals.py notifications.py feeds.py tick_worker.py signals_in.py \
 	delivery_commands.py rate_commands.py) tests/faults/test_supervised_workers.py
 OLDEST ?= /usr/lib/postgresql/15/bin
 
@@ -92,9 +92,15 @@ browser: setup $(WALLETS)/.done $(PHONE)/.done $(PAGE)/.done ## The payment page
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium
 	$(PYTEST) tests/browser
 
-page: setup $(PAGE)/.done ## Check the page's modules, and write them and WalletConnect's bundle to api/checkout/static.
-	$(PAGE)/.bin/tsc -p api/checkout/modules
+page: setup $(PAGE)/.done ## Check the page's modules, and write them and WalletConnect's bundle to api/pages/static.
+	$(PAGE)/.bin/tsc -p api/pages/modules
 	node $(dir $(PAGE))build.js
+
+docs: setup      ## Write the tree in docs/architecture.md anew, from the first line of each module.
+	$(BIN)/python -m tests.support.tree
+
+help:            ## List all of these.
+	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | sort | column -t -s "$$(printf '\t')"
 
 pictures: setup  ## Take the pictures of the payment page anew, from a running system; those in docs/ as well.
 	$(BIN)/python -m tests.browser.pictures

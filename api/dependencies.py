@@ -9,15 +9,15 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from api.bounds import Room
-from api.hub import Hub
+from api.limits import Room
+from api.streams.hub import Hub
 from cascade.bootstrap import Cascade
-from cascade.card_checkout import CardCheckout
+from cascade.db import keys
+from cascade.db.keys import Scope
 from cascade.errors import NotPayable
-from cascade.gasless import Gasless
+from cascade.services.card_checkout import CardCheckout
+from cascade.services.signed_payments import Gasless
 from cascade.settings import Settings
-from cascade.store import keys
-from cascade.store.keys import Scope
 
 _bearer = HTTPBearer(auto_error=False, description="CASCADE_API_KEY")
 

@@ -25,12 +25,12 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
-from api.bounds import WEBHOOK_PATH, address_of
+from api.limits import WEBHOOK_PATH, address_of
 from api.problems import documented, problem
+from cascade.db import idempotency
+from cascade.db.database import OUTAGES, Database
+from cascade.db.idempotency import MOST_ANSWER_BYTES, Claim
 from cascade.errors import InvalidInput
-from cascade.store import idempotency
-from cascade.store.database import OUTAGES, Database
-from cascade.store.idempotency import MOST_ANSWER_BYTES, Claim
 
 log = logging.getLogger(__name__)
 

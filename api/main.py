@@ -18,32 +18,20 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
-from api.bounds import Bounds, Room
-from api.error_pages import ErrorPages
-from api.hub import Hub
 from api.idempotency import Settlements
-from api.routes import (
-    authorizations,
-    card,
-    citizens,
-    economics,
-    feeds,
-    health,
-    links,
-    pay,
-    payments,
-    rate,
-    shop,
-    wallet,
-)
+from api.limits import Bounds, Room
+from api.pages import pay, rate, shop
+from api.pages.error_pages import ErrorPages
+from api.routes import authorizations, card, citizens, economics, feeds, health, links, payments, wallet
 from api.slashes import Slashes
+from api.streams.hub import Hub
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
-from cascade.card_checkout import CardCheckout
+from cascade.db.database import REQUESTS, check_schema
+from cascade.services.card_checkout import CardCheckout
 from cascade.settings import Settings
-from cascade.store.database import REQUESTS, check_schema
 
-STATIC = Path(__file__).parent / "checkout" / "static"
+STATIC = Path(__file__).parent / "pages" / "static"
 
 HEADERS = {
     "cross-origin-opener-policy": "same-origin-allow-popups",  # some wallets open a window of their own

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.error_pages import MEDIA_TYPE, page_instead
+from api.pages.error_pages import MEDIA_TYPE, page_instead
+from cascade.db.database import OUTAGES
 from cascade.errors import (
     AuthorizationRefused,
     InvalidInput,
@@ -25,7 +26,6 @@ from cascade.errors import (
     NotPayable,
     StripeError,
 )
-from cascade.store.database import OUTAGES
 from cascade.workers.heartbeat import describe
 
 log = logging.getLogger(__name__)

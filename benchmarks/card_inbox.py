@@ -17,21 +17,21 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cascade.store.database import Database, migrate
-from cascade.workers import card
+from cascade.db.database import Database, migrate
+from cascade.workers import stripe_worker
 from sandbox.postgres import EmbeddedPostgres
-from tests.card_shop import CardShop
-from tests.purchases import write_nowhere
+from tests.support.card_shop import CardShop
+from tests.support.purchases import write_nowhere
 
 PAYMENTS = 24
 ROUNDS = 5
 ANSWER_SECONDS = 0.1
-AT_ONCE = (1, card.AT_ONCE)
+AT_ONCE = (1, stripe_worker.AT_ONCE)
 
 
 def payments_per_second(shop: CardShop, at_once: int) -> float:
     """Sells, lets Stripe tell of everything, and times the booking alone."""
-    card.AT_ONCE = at_once  # what is measured
+    stripe_worker.AT_ONCE = at_once  # what is measured
     shop.double.control.reset_chaos()
     for i in range(PAYMENTS):
         shop.paid(citizen_id=f"citizen{i}", package="starter")

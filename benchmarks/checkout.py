@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from sandbox.box import BLOCK_SECONDS, Box
 from sandbox.polygon import TOKENS
 from sandbox.ports import free_port
+from sandbox.stack import BLOCK_SECONDS, Box
 from sandbox.wallet import Wallet
 from tests.browser.conftest import FLAGS, WITHOUT_LIMITS, Shop, chromium
 from tests.browser.foreign_wallets import MetaMaskWallet

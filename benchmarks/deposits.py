@@ -21,16 +21,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
-from cascade.rails.node import Node
-from cascade.store.database import Database, migrate
+from cascade.db.database import Database, migrate
+from cascade.workers.deposit_watcher import Watcher
 from cascade.workers.indexer import Router
-from cascade.workers.watcher import Watcher
 from sandbox.deploy import deploy_router
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import Rpc, calldata
 from sandbox.postgres import EmbeddedPostgres
-from tests.purchases import open_order
+from tests.support.purchases import open_order
 
 OPEN_ORDERS = (10, 1_000, 100_000)
 PAYERS = 10

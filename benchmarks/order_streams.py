@@ -28,12 +28,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cascade.db import events
+from cascade.db.database import Database, migrate
 from cascade.domain.events import EventType
-from cascade.store import events
-from cascade.store.database import Database, migrate
 from sandbox.ports import free_port
 from sandbox.postgres import EmbeddedPostgres
-from tests.purchases import open_order, write_nowhere
+from tests.support.purchases import open_order, write_nowhere
 
 ROUNDS = 7
 OPENED_AT_ONCE = 50

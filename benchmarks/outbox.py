@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cascade.db import webhook_endpoints
+from cascade.db.database import Database, migrate
 from cascade.domain.events import EventType
-from cascade.store import endpoints
-from cascade.store.database import Database, migrate
 from sandbox.postgres import EmbeddedPostgres
-from tests.post_office import Hearer, Wishes, add_endpoint, dispatching, until
-from tests.purchases import open_order
+from tests.support.delivery import Hearer, Wishes, add_endpoint, dispatching, until
+from tests.support.purchases import open_order
 
 HANGING = (0, 1, 20)
 EVENTS = 50
@@ -69,7 +69,7 @@ def one_round(database: Database, hanging: int) -> Round:
             per_second = BULK / (max(heard_at.values()) - begun)
             for endpoint in made:  # so that nothing of this round is left for the next
                 with database.transaction() as connection:
-                    endpoints.delete(connection, endpoint)
+                    webhook_endpoints.delete(connection, endpoint)
     return Round(statistics.median(latencies), max(latencies), per_second)
 
 

@@ -22,11 +22,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from cascade.charts import Run, input_curves, year
 from cascade.domain import signals as city
 from cascade.domain.formula import PPM, Formula
 from cascade.domain.rates import Rate, next_rate
 from cascade.domain.signals import MICRO, Counted, Input, Inputs, Observation, Sold
-from cascade.pictures import Run, input_curves, year
 
 TICK = timedelta(minutes=5)
 HOUR, DAY, WEEK, MONTH, YEAR = 12, 288, 2016, 8_760, 105_120

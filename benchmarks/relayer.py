@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cascade.chains import Deployment
-from cascade.store.database import Database, migrate
+from cascade.db.database import Database, migrate
 from sandbox.deploy import deploy_router
 from sandbox.polygon import LocalPolygon
 from sandbox.postgres import EmbeddedPostgres

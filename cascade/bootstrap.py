@@ -11,14 +11,17 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from cascade.card_checkout import CardCheckout
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.router_logs import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CODE_HASH
+from cascade.adapters.chain.signer import LocalKey
+from cascade.adapters.email import Mailer
+from cascade.adapters.stripe import Stripe
+from cascade.adapters.texts import Text, Texts
+from cascade.adapters.venice import CitizenRegister, VeniceConnector
+from cascade.adapters.venice_metrics import VenicePulse
+from cascade.adapters.webhooks import Webhooks
 from cascade.chains import Deployment
-from cascade.checkout import Checkout
-from cascade.delivery.email import Mailer
-from cascade.delivery.texts import Text, Texts
-from cascade.delivery.venice import CitizenRegister, VeniceConnector
-from cascade.delivery.venice_pulse import VenicePulse
-from cascade.delivery.webhooks import Webhooks
+from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.events import EventType
@@ -27,24 +30,21 @@ from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate
 from cascade.domain.relay_groups import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
-from cascade.gasless import Gasless
-from cascade.payment_links import PaymentLinks
-from cascade.rails.chain import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CODE_HASH
-from cascade.rails.hot_key import LocalKey
-from cascade.rails.node import Node
-from cascade.rails.stripe import Stripe
+from cascade.services.card_checkout import CardCheckout
+from cascade.services.checkout import Checkout
+from cascade.services.payment_links import PaymentLinks
+from cascade.services.signed_payments import Gasless
+from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
-from cascade.store.database import COMMANDS, Database, Deadlines
-from cascade.wallet_plan import Wallets
-from cascade.workers.card import CardWorker
+from cascade.workers.channels import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
 from cascade.workers.credits import CreditReceiver
-from cascade.workers.dispatcher import WEBHOOKS, Dispatcher, Patience
+from cascade.workers.deposit_watcher import Watcher
 from cascade.workers.indexer import Indexer, Router
-from cascade.workers.observer import Observer
-from cascade.workers.rate_keeper import RateKeeper
-from cascade.workers.receivers import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
+from cascade.workers.metrics_poller import Observer
+from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, Patience
 from cascade.workers.relayer import Relayer
-from cascade.workers.watcher import Watcher
+from cascade.workers.stripe_worker import CardWorker
+from cascade.workers.tick_worker import RateKeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ def observer(cascade: Cascade) -> Observer | None:
 
 
 def dispatcher(cascade: Cascade) -> Dispatcher:
-    """The worker that delivers what must leave the house."""
+    """Return the worker that delivers the outbox."""
     settings = cascade.settings
     return Dispatcher(
         cascade.database,

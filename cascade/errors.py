@@ -19,7 +19,7 @@
     │   ├── StripeFailed         an answer that settles nothing, and that Stripe would repeat: look, then use a new key
     │   └── StripeRefused        a person has to change something: the message says what
     │       └── StripeDenied     Stripe does not take the key: nothing is said of what was asked
-    ├── DeliveryError            something that was to leave the house is not there
+    ├── DeliveryError            an outgoing delivery did not arrive
     │   ├── NotDelivered         not now: it is tried again by itself
     │   └── DeliveryRefused      an operator has to act: the problem says how
     └── NodeError                what an RPC node said cannot be used
@@ -132,7 +132,7 @@ class StripeDenied(StripeRefused):
 
 
 class DeliveryError(CascadeError):
-    """Something that was to leave the house did not reach its receiver.
+    """An outgoing delivery did not reach its receiver.
 
     Args:
         message: what happened, without secrets.

@@ -19,11 +19,11 @@ import httpx
 from rich.console import Console
 
 from sandbox import demo as purchases
-from sandbox.box import Box, BoxFailed
 from sandbox.deploy import ROOT, DeploymentFailed
 from sandbox.polygon import AnvilFailed, ChainInUse, ChainUnreadable, NodeError, PackagesMissing
 from sandbox.ports import is_free
 from sandbox.postgres import DatabaseFailed, DatabaseInUse
+from sandbox.stack import Box, BoxFailed
 
 console = Console(highlight=False, soft_wrap=True)
 

@@ -17,10 +17,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.box import Box
+from sandbox.operator_drill import DemoFailed as DemoFailed
+from sandbox.operator_drill import Rehearsal
 from sandbox.ports import free_port
-from sandbox.rehearsal import DemoFailed as DemoFailed
-from sandbox.rehearsal import Rehearsal
+from sandbox.stack import Box
 from sandbox.wallet import Wallet
 
 _PATIENCE_SECONDS = 60.0

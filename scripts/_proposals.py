@@ -13,7 +13,7 @@ from eth_utils.crypto import keccak
 from rich.console import Console
 from rich.table import Table
 
-from scripts import _actions, _chain, _deployment, _desks, _safe
+from scripts import _actions, _chain, _deployment, _proposal_store, _safe
 
 _EXECUTED = "0x" + keccak(text="ExecutionSuccess(bytes32,uint256)").hex()
 _EXECUTE = "execTransaction(address,uint256,bytes,uint8,uint256,uint256,uint256,address,address,bytes)"
@@ -39,19 +39,19 @@ class Case:
     provider: ProviderAPI
     router: _actions.Router
     safe: _safe.Safe
-    desk: _desks.Desk
+    desk: _proposal_store.Desk
 
 
 def propose(provider: ProviderAPI, record: Path | None, name: str, args: tuple[Any, ...], steps: Steps) -> None:
     """Proposes an action unless it is proposed, executed or in force already; then goes on as far as it is asked to."""
     router = _recorded(provider, record)
     safe = _safe.look_at(provider, _actor(router, name))
-    case = Case(provider, router, safe, _desks.open_desk(provider, safe, steps.file))
+    case = Case(provider, router, safe, _proposal_store.open_desk(provider, safe, steps.file))
     wanted = _actions.action(router, name, *args)
     said = None if steps.again else _actions.in_force(router, safe, wanted)
     try:
         found = _found(case, wanted)
-    except _desks.OtherSafe:
+    except _proposal_store.OtherSafe:
         if said is None:
             raise
         found = None
@@ -70,7 +70,7 @@ def resume(provider: ProviderAPI, record: Path | None, safe_tx_hash: str | None,
     owner, offered = router.read("owner()"), router.read("pendingOwner()")
     actors = [actor for actor in (owner, offered) if actor != _chain.NO_ONE]
     if steps.file is not None:
-        named = _desks.safe_in(steps.file)
+        named = _proposal_store.safe_in(steps.file)
         if named not in actors:
             raise click.ClickException(
                 f"{steps.file} is for the Safe {named}, expected one that owns the router or may: {' or '.join(actors)}"
@@ -78,9 +78,9 @@ def resume(provider: ProviderAPI, record: Path | None, safe_tx_hash: str | None,
         actors = [named]
     for actor in actors:
         safe = _safe.look_at(provider, actor)
-        desk = _desks.open_desk(provider, safe, steps.file)
+        desk = _proposal_store.open_desk(provider, safe, steps.file)
         for copy in steps.copies:
-            if isinstance(desk, _desks.File):
+            if isinstance(desk, _proposal_store.File):
                 desk.merge(copy)
         found = desk.find(safe_tx_hash)
         if found is not None:
@@ -111,7 +111,7 @@ def _actor(router: _actions.Router, name: str) -> str:
 
 def _found(case: Case, wanted: _actions.Call) -> UnexecutedTxData | None:
     """What lies on the desk for the same action; in a file also when it can no longer be executed."""
-    if isinstance(case.desk, _desks.File):
+    if isinstance(case.desk, _proposal_store.File):
         found = case.desk.find(None)
         if found is not None and calls_of(found)[-1] != wanted:
             changes = _actions.explain(case.router, case.safe, calls_of(found))
@@ -153,7 +153,9 @@ def _new(case: Case, wanted: _actions.Call, nonce: int | None) -> UnexecutedTxDa
         nonce = max((pending.nonce + 1 for pending in case.desk.pending(case.safe.nonce)), default=case.safe.nonce)
     elif nonce < case.safe.nonce:
         raise click.ClickException(f"--nonce {nonce} is used already: the Safe's next one is {case.safe.nonce}")
-    transaction = _desks.safe_tx(case.safe, case.provider.chain_id, to=to, data=data, operation=operation, nonce=nonce)
+    transaction = _proposal_store.safe_tx(
+        case.safe, case.provider.chain_id, to=to, data=data, operation=operation, nonce=nonce
+    )
     return UnexecutedTxData.from_safe_tx(transaction, case.safe.threshold)
 
 
@@ -168,12 +170,12 @@ def _go_on(case: Case, proposal: UnexecutedTxData, steps: Steps, is_new: bool = 
         click.echo(f"{said} Nothing is signed or sent.")
         return
     _show(case, proposal, calls)
-    signed = _desks.signatures_of(proposal, case.safe)
+    signed = _proposal_store.signatures_of(proposal, case.safe)
     missing = [signer for signer in steps.signers if _owner(case.safe, signer) not in signed]
     if (missing or steps.sender) and not steps.yes:
         click.confirm("Is this what you want?", abort=True)
 
-    transaction = _desks.safe_tx(case.safe, case.provider.chain_id, **proposal.base_tx_dict)
+    transaction = _proposal_store.safe_tx(case.safe, case.provider.chain_id, **proposal.base_tx_dict)
     fresh = {signer.address: signer.sign_message(transaction) for signer in missing}
     if None in fresh.values():
         raise click.ClickException("a signer did not sign: nothing is kept; run this again")
@@ -243,7 +245,7 @@ def _show(case: Case, proposal: UnexecutedTxData, calls: list[_actions.Call]) ->
     for change in _actions.explain(case.router, case.safe, calls):
         table.add_row(change.what, change.before, change.after)
     table.add_section()
-    signed = _desks.signatures_of(proposal, case.safe)
+    signed = _proposal_store.signatures_of(proposal, case.safe)
     table.add_row("Safe", str(case.safe), f"nonce {proposal.nonce}, its next is {case.safe.nonce}")
     table.add_row("safeTxHash", "", proposal.safe_tx_hash)
     table.add_row("signed by", ", ".join(signed) or "nobody", f"{case.safe.threshold} are needed")

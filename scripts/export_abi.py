@@ -1,7 +1,7 @@
 """Writes what the service knows of the router's build where the service reads it: the ABI, and the hash of the code
 that the router creates at a deposit address.
 
-ape run export_abi            writes cascade/rails/payment_router.json
+ape run export_abi            writes cascade/adapters/chain/payment_router.json
 ape run export_abi --check    says whether it is up to date
 """
 
@@ -16,7 +16,7 @@ from eth_utils.crypto import keccak
 
 from scripts import _deployment
 
-PATH = _deployment.ROOT / "cascade" / "rails" / "payment_router.json"
+PATH = _deployment.ROOT / "cascade" / "adapters" / "chain" / "payment_router.json"
 DEPOSIT = "Deposit"
 
 

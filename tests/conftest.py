@@ -22,13 +22,13 @@ from typing import IO
 
 import pytest
 
-from cascade.store.database import Database, migrate
+from cascade.db.database import Database, migrate
 from sandbox.deploy import deploy_router
 from sandbox.polygon import LocalPolygon
 from sandbox.ports import free_port
 from sandbox.postgres import EmbeddedPostgres
-from tests.card_shop import CardShop
-from tests.purchases import write_nowhere
+from tests.support.card_shop import CardShop
+from tests.support.purchases import write_nowhere
 
 ROOT = Path(__file__).parent.parent
 

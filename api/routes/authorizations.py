@@ -6,17 +6,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.authorization_schemas import AuthorizationIn, AuthorizationOut, RelayedOut, Token
 from api.dependencies import Relayed, System
 from api.idempotency import IdempotentRoute
 from api.problems import documented
-from api.schemas import Address
+from api.schemas.authorizations import AuthorizationIn, AuthorizationOut, RelayedOut, Token
+from api.schemas.common import Address
 from cascade.bootstrap import Cascade
+from cascade.db.database import Conn
 from cascade.domain.money import USDC
 from cascade.domain.orders import ChainTerms
-from cascade.gasless import queued
-from cascade.order_view import lock_signable
-from cascade.store.database import Conn
+from cascade.services.order_view import lock_signable
+from cascade.services.signed_payments import queued
 
 router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"], route_class=IdempotentRoute)
 

@@ -12,19 +12,19 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from api.bounds import WEBHOOK_PATH
-from api.card_schemas import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut, WebhookOut
 from api.dependencies import Cards, System
 from api.idempotency import IdempotentRoute
+from api.limits import WEBHOOK_PATH
+from api.pages.pay import nothing, order_page
 from api.problems import documented
-from api.routes.pay import nothing, order_page
-from api.schemas import CardPaymentIn
+from api.schemas.card import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut, WebhookOut
+from api.schemas.common import CardPaymentIn
 from cascade.bootstrap import Cascade
-from cascade.card_checkout import CardCheckout, CardPayment
+from cascade.db import card_attempts as card_store
+from cascade.db import orders, stripe_inbox
 from cascade.domain.card import Flow
 from cascade.errors import NotFound, NotPayable, StripeError, StripeUnavailable
-from cascade.store import card as card_store
-from cascade.store import inbox, orders
+from cascade.services.card_checkout import CardCheckout, CardPayment
 
 router = APIRouter(tags=["card"], route_class=IdempotentRoute)
 
@@ -79,7 +79,7 @@ def webhook(
     """Where Stripe tells of events. Answered once the event is verified and kept; anything else makes Stripe repeat."""
     event = cards.stripe.verified_event(body, stripe_signature)
     with cascade.database.transaction() as connection:
-        inbox.insert(connection, [event])
+        stripe_inbox.insert(connection, [event])
     return WebhookOut()
 
 

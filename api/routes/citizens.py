@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Header, Query
 
 from api.dependencies import System, may_ask_for_citizens
 from api.idempotency import IdempotentRoute
-from api.notification_schemas import InboxQuery, NotificationOut, NotificationsOut, ReadIn, ReadOut
 from api.problems import documented
-from api.schemas import BalanceOut
+from api.schemas.common import BalanceOut
+from api.schemas.notifications import InboxQuery, NotificationOut, NotificationsOut, ReadIn, ReadOut
+from cascade.db import balances, events
 from cascade.domain.orders import check_citizen_id
-from cascade.store import balances, events
 
 router = APIRouter(
     prefix="/api/citizens",

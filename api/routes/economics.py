@@ -8,7 +8,10 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api.dependencies import SignalSource, StreamHub, StreamRoom, System
-from api.economics_schemas import (
+from api.idempotency import IdempotentRoute
+from api.problems import documented
+from api.routes.feeds import STREAM, EventStream
+from api.schemas.economics import (
     CascadeOut,
     ConvertIn,
     ConvertOut,
@@ -18,17 +21,14 @@ from api.economics_schemas import (
     SignalsIn,
     SignalsOut,
 )
-from api.idempotency import IdempotentRoute
-from api.problems import documented
-from api.routes.feeds import STREAM, EventStream
-from cascade import exchange
+from cascade.db import orders, rates, signals
+from cascade.db.feeds import CITY, Topic
+from cascade.db.rates import Interval
 from cascade.domain.amounts import read_plain
 from cascade.domain.money import DUCAT, USD
 from cascade.domain.signals import EARLY, USUAL
 from cascade.errors import InvalidInput
-from cascade.store import orders, rates, signals
-from cascade.store.feeds import CITY, Topic
-from cascade.store.rates import Interval
+from cascade.services import pricing
 
 router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=IdempotentRoute)
 
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=Idem
 def exchange_rate(cascade: System) -> ExchangeRateOut:
     """The rate of the moment, in both directions, and why it is what it is."""
     with cascade.database.transaction() as connection:
-        return ExchangeRateOut.of(exchange.quotation(connection, cascade.formula))
+        return ExchangeRateOut.of(pricing.quotation(connection, cascade.formula))
 
 
 @router.get("/exchange-rate/history", responses=documented(422, 503))
@@ -61,11 +61,11 @@ def history(
 def cascade_state(cascade: System) -> CascadeOut:
     """The city's consciousness, its coherence, and the acceleration of its recognition cascade."""
     with cascade.database.transaction() as connection:
-        return CascadeOut.of(exchange.city_now(connection), *cascade.checkout.rate(connection))
+        return CascadeOut.of(pricing.city_now(connection), *cascade.checkout.rate(connection))
 
 
 @router.get(
-    "/cascade/events",
+    "/cascade/services/order_events",
     response_class=Response,
     responses=STREAM | documented(503),
     include_in_schema=False,  # it has no end that a test of the whole document could wait for

@@ -12,14 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.bounds import Room, address_of
 from api.dependencies import StreamHub, StreamRoom, may_ask_for_citizens
-from api.feed_schemas import ALIVE, RETRY
-from api.hub import Hub, Listener
+from api.limits import Room, address_of
 from api.problems import documented
+from api.schemas.feeds import ALIVE, RETRY
+from api.streams.hub import Hub, Listener
+from cascade.db.feeds import CITIZEN, ORDER, Topic
 from cascade.domain.orders import check_citizen_id
 from cascade.errors import NotFound
-from cascade.store.feeds import CITIZEN, ORDER, Topic
 
 ALIVE_SECONDS = 15.0
 """How long a stream is silent at most."""

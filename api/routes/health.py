@@ -8,17 +8,18 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Response
 
 from api.dependencies import System
-from api.health_schemas import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut, WorkerOut
 from api.problems import documented
-from cascade import bootstrap, exchange
+from api.schemas.health import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut, WorkerOut
+from cascade import bootstrap
 from cascade.bootstrap import Cascade
-from cascade.exchange import Quotation
-from cascade.store import cursors, heartbeats, inbox, outbox, relay_transactions
-from cascade.store.cursors import StreamHealth
-from cascade.store.database import OUTAGES, Conn
-from cascade.store.inbox import InboxHealth
-from cascade.store.outbox import DestinationHealth
-from cascade.store.relay_transactions import SenderHealth
+from cascade.db import cursors, heartbeats, outbox, relay_transactions, stripe_inbox
+from cascade.db.cursors import StreamHealth
+from cascade.db.database import OUTAGES, Conn
+from cascade.db.outbox import DestinationHealth
+from cascade.db.relay_transactions import SenderHealth
+from cascade.db.stripe_inbox import InboxHealth
+from cascade.services import pricing
+from cascade.services.pricing import Quotation
 from cascade.workers.heartbeat import describe
 
 CARD_ALARM_SECONDS = 900
@@ -54,9 +55,9 @@ def health(cascade: System, response: Response) -> HealthOut:
 def _look(cascade: Cascade, connection: Conn) -> HealthOut:
     relays = cascade.settings.has_relayer
     relayer = _relayer(relay_transactions.health(connection, cascade.deployment.chain.chain_id)) if relays else None
-    card = _card(inbox.health(connection)) if cascade.card is not None else None
+    card = _card(stripe_inbox.health(connection)) if cascade.card is not None else None
     destinations = [_destination(destination) for destination in outbox.health(connection)]
-    rate = _rate(exchange.quotation(connection, cascade.formula))
+    rate = _rate(pricing.quotation(connection, cascade.formula))
     followed, now = bootstrap.followed_streams(cascade), datetime.now(UTC)
     streams = [_stream(stream, now) for stream in cursors.health(connection) if stream.stream in followed]
     workers = [

@@ -9,15 +9,15 @@ from starlette.responses import Response
 
 from api.dependencies import System, may_make_links
 from api.idempotency import IdempotentRoute
-from api.link_schemas import LinkIn, LinkOut, LinkQuery, LinksOut
+from api.pages.qr import qr
 from api.problems import documented
-from api.qr import qr
+from api.schemas.links import LinkIn, LinkOut, LinkQuery, LinksOut
 from cascade.bootstrap import Cascade
-from cascade.checkout import Wish
+from cascade.db import links
+from cascade.db.database import Conn
+from cascade.db.links import LinkUse
 from cascade.domain.links import address
-from cascade.store import links
-from cascade.store.database import Conn
-from cascade.store.links import LinkUse
+from cascade.services.checkout import Wish
 
 router = APIRouter(
     prefix="/api/payments/links",

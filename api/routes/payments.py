@@ -9,15 +9,15 @@ from starlette.responses import Response
 
 from api.dependencies import System
 from api.idempotency import IdempotentRoute
-from api.order_schemas import OrderOut
+from api.pages.qr import qr
 from api.problems import documented
-from api.qr import qr
-from api.schemas import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
+from api.schemas.common import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
+from api.schemas.orders import OrderOut
+from cascade.adapters.chain.router_logs import transfer_uri
+from cascade.db import orders
 from cascade.domain.money import USDC
 from cascade.errors import NotPayable
-from cascade.order_view import check_payable
-from cascade.rails.chain import transfer_uri
-from cascade.store import orders
+from cascade.services.order_view import check_payable
 
 router = APIRouter(prefix="/api/payments", tags=["payments"], route_class=IdempotentRoute)
 

@@ -6,16 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.authorization_schemas import Token
 from api.dependencies import System
 from api.idempotency import IdempotentRoute
 from api.problems import documented
-from api.schemas import Address, CallOut
-from api.wallet_schemas import PermitIn, WalletPlanOut, call_of
+from api.schemas.authorizations import Token
+from api.schemas.common import Address, CallOut
+from api.schemas.wallet import PermitIn, WalletPlanOut, call_of
 from cascade.bootstrap import Cascade
+from cascade.db.database import Conn
 from cascade.domain.orders import ChainTerms
-from cascade.order_view import lock_signable
-from cascade.store.database import Conn
+from cascade.services.order_view import lock_signable
 
 router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"], route_class=IdempotentRoute)
 

@@ -17,7 +17,7 @@ from benchmarks.soak.world import World
 from sandbox.polygon import NodeError
 from sandbox.polygon.rpc import Rpc, calldata
 from sandbox.wallet import Wallet
-from tests.hostile_wallets import SIGNATURE, Attack, Manner, deploy, error_string, fund
+from tests.support.hostile_wallets import SIGNATURE, Attack, Manner, deploy, error_string, fund
 
 _AT_ONCE: Final = 20
 _PATIENCE_SECONDS: Final = 60.0

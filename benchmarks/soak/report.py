@@ -16,7 +16,7 @@ from benchmarks.soak import honest, probe
 from benchmarks.soak.judge import Facts, Judged, Outage, Sample, Verdict, Window, covered, judge, net_delay, outages_of
 from benchmarks.soak.shop import Book
 from benchmarks.soak.world import LOG_RANGE_LIMIT, World
-from cascade.rails.chain import PAID_TOPIC, decode_paid
+from cascade.adapters.chain.router_logs import PAID_TOPIC, decode_paid
 
 _SETTLING_SECONDS = 30.0
 """After the database is back a payment is not counted as one of calm times for so long."""

@@ -11,9 +11,9 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from cascade import __version__, settings
-from cascade.cli import books, check, deliveries, keys, links, rates, running, streams
+from cascade.cli import check, deliveries, keys, links, rates, reports, running, streams
+from cascade.db.connection_errors import await_database
 from cascade.errors import CascadeError
-from cascade.store.connecting import await_database
 
 
 @click.group()
@@ -33,14 +33,14 @@ for command in (
         running.relayer,
         running.watcher,
         running.rescan,
-        books.suspense,
-        books.refunds,
-        books.disputes,
-        books.receivables,
-        books.inbox,
-        books.status,
+        reports.suspense,
+        reports.refunds,
+        reports.disputes,
+        reports.receivables,
+        reports.inbox,
+        reports.status,
     ),
-    *(books.audit, deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys, links.link, streams.streams),
+    *(reports.audit, deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys, links.link, streams.streams),
 ):
     cli.add_command(command)
 

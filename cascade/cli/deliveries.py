@@ -1,20 +1,20 @@
-"""What leaves the house: what waits or is parked, and the platform's endpoints."""
+"""Outgoing deliveries: those that wait or are parked, and the platform's webhook endpoints."""
 
 from __future__ import annotations
 
 import click
 
+from cascade.adapters.webhooks import check_url, new_endpoint_id, new_secret
 from cascade.cli.terminal import Record, as_json_option, console, opened, show
-from cascade.delivery.webhooks import check_url, new_endpoint_id, new_secret
+from cascade.db import outbox as store
+from cascade.db import webhook_endpoints
+from cascade.db.database import Conn
+from cascade.db.outbox import Filter
+from cascade.db.webhook_endpoints import Endpoint
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
 from cascade.errors import NotFound
-from cascade.fulfillment import acknowledge
-from cascade.store import endpoints
-from cascade.store import outbox as store
-from cascade.store.database import Conn
-from cascade.store.endpoints import Endpoint
-from cascade.store.outbox import Filter
+from cascade.services.booking import acknowledge
 
 _ENDPOINT = click.argument("endpoint_id", metavar="ENDPOINT")
 
@@ -122,7 +122,7 @@ def webhooks() -> None:
 def list_endpoints(as_json: bool) -> None:
     """All endpoints, and how they are."""
     with opened() as cascade, cascade.database.transaction() as connection:
-        found = endpoints.all_of(connection)
+        found = webhook_endpoints.all_of(connection)
     records: list[Record] = [
         {"endpoint": one.id, "url": one.url, "events": one.event_types or ["all"], "state": _state(one)}
         for one in found
@@ -138,7 +138,7 @@ def add(url: str, events: tuple[str, ...]) -> None:
     endpoint_id, secret = new_endpoint_id(), new_secret()
     with opened() as cascade, cascade.database.transaction() as connection:
         checked = check_url(url, cascade.settings.webhooks_allow_private)
-        endpoints.insert(connection, endpoint_id, checked, [EventType(kind) for kind in events], secret)
+        webhook_endpoints.insert(connection, endpoint_id, checked, [EventType(kind) for kind in events], secret)
     console.print(f"{endpoint_id} hears of events from now on. It verifies them with this secret, shown only now:")
     console.print(secret)
 
@@ -151,7 +151,7 @@ def rotate(endpoint_id: str, overlap_hours: float) -> None:
     secret = new_secret()
     with opened() as cascade, cascade.database.transaction() as connection:
         _known(connection, endpoint_id)
-        endpoints.rotate(connection, endpoint_id, secret, overlap_hours * 3600)
+        webhook_endpoints.rotate(connection, endpoint_id, secret, overlap_hours * 3600)
     console.print(f"{endpoint_id} has a new secret; the old one signs too for {overlap_hours:g} hours:")
     console.print(secret)
 
@@ -162,7 +162,7 @@ def enable(endpoint_id: str) -> None:
     """Let an endpoint hear of events again. What was kept for it waits in `cascade outbox` until it is replayed."""
     with opened() as cascade, cascade.database.transaction() as connection:
         _known(connection, endpoint_id)
-        endpoints.set_enabled(connection, endpoint_id, True)
+        webhook_endpoints.set_enabled(connection, endpoint_id, True)
     console.print(
         f"{endpoint_id} is enabled. `cascade outbox --destination webhook:{endpoint_id} --replay` sends the rest."
     )
@@ -174,7 +174,7 @@ def disable(endpoint_id: str) -> None:
     """Leave an endpoint alone. Events are kept for it."""
     with opened() as cascade, cascade.database.transaction() as connection:
         _known(connection, endpoint_id)
-        endpoints.set_enabled(connection, endpoint_id, False, "by an operator")
+        webhook_endpoints.set_enabled(connection, endpoint_id, False, "by an operator")
     console.print(f"{endpoint_id} is disabled; events are kept for it.")
 
 
@@ -184,12 +184,12 @@ def delete(endpoint_id: str) -> None:
     """Forget an endpoint, its secrets, and what was kept for it."""
     with opened() as cascade, cascade.database.transaction() as connection:
         _known(connection, endpoint_id)
-        endpoints.delete(connection, endpoint_id)
+        webhook_endpoints.delete(connection, endpoint_id)
     console.print(f"{endpoint_id} is deleted.")
 
 
 def _known(connection: Conn, endpoint_id: str) -> None:
-    if endpoints.by_id(connection, endpoint_id) is None:
+    if webhook_endpoints.by_id(connection, endpoint_id) is None:
         raise NotFound(f"there is no endpoint {endpoint_id}; `cascade webhooks list` shows all")
 
 

@@ -7,10 +7,10 @@ from io import StringIO
 import click
 import segno
 
-from cascade.checkout import Wish
 from cascade.cli.terminal import Record, as_json_option, console, opened, show
+from cascade.db import links as store
 from cascade.domain.links import MOST_MINUTES, address, in_metamask
-from cascade.store import links as store
+from cascade.services.checkout import Wish
 
 _MINUTES_A_DAY = 24 * 60
 

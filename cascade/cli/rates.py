@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import click
 from rich.progress import Progress
 
-from cascade import exchange
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
+from cascade.db import rates
 from cascade.domain.rates import Contribution
 from cascade.domain.signals import MICRO, Observation
-from cascade.exchange import Replayed
-from cascade.store import rates
+from cascade.services import pricing
+from cascade.services.pricing import Replayed
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
 
@@ -29,9 +29,9 @@ def rate() -> None:
 def show_rate(as_json: bool) -> None:
     """The rate of the moment, and why it is what it is."""
     with opened() as cascade, cascade.database.transaction() as connection:
-        now = exchange.quotation(connection, cascade.formula)
+        now = pricing.quotation(connection, cascade.formula)
     tick = now.tick
-    reasons = [record for part, seen in exchange.explained(tick) for record in _reasons(part, seen)] if tick else []
+    reasons = [record for part, seen in pricing.explained(tick) for record in _reasons(part, seen)] if tick else []
     if as_json:
         told: dict[str, object] = {"usd_per_ducat": str(now.rate), "tick_at": tick and tick.at}
         told |= {"target_usd": tick and str(tick.move.target), "formula": tick and tick.formula}
@@ -79,7 +79,7 @@ def replay(since: datetime | None, until: datetime | None) -> None:
             total = rates.count(connection, start, end)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Replaying", total=total)
-            replayed = exchange.replay(cascade.database, start, end, lambda: progress.advance(task))
+            replayed = pricing.replay(cascade.database, start, end, lambda: progress.advance(task))
     if replayed.broken is not None:
         _say_difference(replayed)
         sys.exit(1)

@@ -17,11 +17,11 @@ from cascade import bootstrap, readiness
 from cascade.bootstrap import Cascade
 from cascade.cli.server import Server, listen, server_config
 from cascade.cli.terminal import console, opened
+from cascade.db.database import WORKERS
+from cascade.db.database import migrate as apply_migrations
 from cascade.errors import CascadeError, SettingsError
-from cascade.store.database import WORKERS
-from cascade.store.database import migrate as apply_migrations
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.patience import supervise
+from cascade.workers.loop import supervise
 
 
 @click.command()

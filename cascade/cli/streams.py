@@ -6,8 +6,8 @@ import click
 
 from cascade import bootstrap
 from cascade.cli.terminal import as_json_option, console, opened, show
+from cascade.db import cursors
 from cascade.errors import InvalidInput, NotFound
-from cascade.store import cursors
 
 
 @click.group(invoke_without_command=True)

@@ -19,9 +19,9 @@ from rich.text import Text
 
 from cascade import bootstrap, settings
 from cascade.bootstrap import Cascade
+from cascade.db.connection_errors import await_database
+from cascade.db.database import COMMANDS, Deadlines, check_schema
 from cascade.domain.money import Money
-from cascade.store.connecting import await_database
-from cascade.store.database import COMMANDS, Deadlines, check_schema
 
 console = Console(soft_wrap=True, markup=False, highlight=False)
 """Breaks no line by itself, so that what is copied is whole, and takes no value for markup."""

@@ -1,4 +1,4 @@
-"""What leaves the house: where to, and what may become of it."""
+"""Outgoing deliveries: where to, and what may become of each."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from enum import StrEnum
 
 from cascade.domain.deliveries import Delivery
 from cascade.domain.money import Money
-from cascade.domain.parts import Grant
+from cascade.domain.partial_payments import Grant
 from cascade.domain.payments import ConfirmedPayment
 
 TREASURY = "treasury"

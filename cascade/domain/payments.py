@@ -1,4 +1,4 @@
-"""The waist where both rails meet: a confirmed payment, and what may become of it."""
+"""A confirmed payment of any rail, and what may become of it."""
 
 from __future__ import annotations
 

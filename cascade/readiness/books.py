@@ -8,10 +8,10 @@ from typing import Final
 import psycopg
 
 from cascade.bootstrap import Cascade
+from cascade.db.connection_errors import await_database
+from cascade.db.database import OLDEST_SERVER, check_history, migrations
 from cascade.errors import DatabaseUnreachable, MigrationError
 from cascade.readiness.findings import Finding, clock, fault, ok, warning
-from cascade.store.connecting import await_database
-from cascade.store.database import OLDEST_SERVER, check_history, migrations
 
 _SECONDS: Final = 5
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cascade import bootstrap
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.rpc import quantity
 from cascade.bootstrap import Cascade
 from cascade.errors import DeploymentMismatch, NodeUnavailable, SettingsError
-from cascade.rails.json_rpc import quantity
-from cascade.rails.node import Node
 from cascade.readiness.findings import CLOCK_FAULT_SECONDS, Finding, clock, fault, ok, warning
 
 _SLOW_SECONDS: Final = 1.0

@@ -11,8 +11,8 @@ from typing import Any, Final
 import httpx
 
 from cascade import bootstrap
+from cascade.adapters.venice import PROCESSOR, CitizenRegister
 from cascade.bootstrap import Cascade
-from cascade.delivery.venice import PROCESSOR, CitizenRegister
 from cascade.domain.card import EVENT_TYPES
 from cascade.errors import DeliveryError, SettingsError
 from cascade.readiness.findings import Finding, clock, fault, ok, warning

@@ -1,1 +1,1 @@
-"""The loops. Each can be killed at any moment and started again, here or elsewhere."""
+"""The workers. Each can be killed at any moment and started again, here or elsewhere."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from cascade import fulfillment
-from cascade.delivery.venice import Credit, VeniceConnector
+from cascade.adapters.venice import Credit, VeniceConnector
+from cascade.db import outbox
+from cascade.db.database import Conn
 from cascade.domain.credits import Finding, Verdict, judge_credit
 from cascade.domain.deliveries import Delivery, Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
-from cascade.store import outbox
-from cascade.store.database import Conn
-from cascade.workers.receivers import Books, Receiver
+from cascade.services import booking
+from cascade.workers.channels import Books, Receiver
 
 _STALE_SECONDS = 5.0
 """A try that was stopped for longer between noting that it sends and sending must not send: another may have begun."""
@@ -39,9 +39,9 @@ class CreditReceiver(Receiver):
     async def deliver(self, delivery: Delivery) -> None:
         """Bring a credit to its end, or one step nearer to it."""
         if self._venice is None:
-            await self._books(lambda connection: fulfillment.acknowledge(connection, delivery))
+            await self._books(lambda connection: booking.acknowledge(connection, delivery))
             return
-        handed = await self._books(lambda connection: fulfillment.hand_over(connection, delivery))
+        handed = await self._books(lambda connection: booking.hand_over(connection, delivery))
         if handed is None or handed.handed is None:
             return
         ducats, venice = handed.handed, self._venice
@@ -52,7 +52,7 @@ class CreditReceiver(Receiver):
             _check(verdict)
         if verdict.finding is Finding.ABSENT:
             await self._send(venice, credit, handed)
-        await self._books(lambda connection: fulfillment.acknowledge(connection, handed))
+        await self._books(lambda connection: booking.acknowledge(connection, handed))
 
     async def _send(self, venice: VeniceConnector, credit: Credit, delivery: Delivery) -> None:
         """Ask Venice, and look what has become of it; its answer alone says nothing."""
@@ -83,7 +83,7 @@ class CreditReceiver(Receiver):
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
     ) -> None:
         """What Venice surely did not move is the citizen's with us again."""
-        fulfillment.turn_down(connection, delivery, fault, pause_seconds)
+        booking.turn_down(connection, delivery, fault, pause_seconds)
 
     async def close(self) -> None:
         """Close all connections to Venice."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psycopg
 
+from cascade.db import heartbeats
+from cascade.db.database import OUTAGES, Database
 from cascade.errors import CascadeError, LeaseLost, NodeUnavailable, StripeFailed, StripeUnavailable
-from cascade.store import heartbeats
-from cascade.store.database import OUTAGES, Database
 
 log = logging.getLogger(__name__)
 

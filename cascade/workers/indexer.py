@@ -14,28 +14,22 @@ from threading import Event
 
 import psycopg
 
-from cascade.checkout import tell_seen
+from cascade.adapters.chain import router_logs
+from cascade.adapters.chain.log_reader import Block, Node, Stretch
+from cascade.adapters.chain.router_logs import check_sequence
+from cascade.db import cursors, deposits
+from cascade.db.cursors import Cursor
+from cascade.db.database import Conn, Database
 from cascade.domain.money import Asset, Money
 from cascade.domain.payments import ConfirmedPayment, PaidEvent, RefundedEvent, RouterEvent, below_a_cent
 from cascade.domain.reversals import Refund
 from cascade.errors import BookingTooLong, LeaseLost, NodeUnavailable
-from cascade.fulfillment import fulfill, refund
-from cascade.rails import chain
-from cascade.rails.chain import check_sequence
-from cascade.rails.node import Block, Node, Stretch
-from cascade.store import cursors, deposits
-from cascade.store.cursors import Cursor
-from cascade.store.database import Conn, Database
-from cascade.workers.deadlines import Deadlines
+from cascade.services.booking import fulfill, refund
+from cascade.services.checkout import tell_seen
+from cascade.workers.chunks import FIRST_RANGE_BLOCKS, Pieces, checkpoint_after, next_range, piece_end
+from cascade.workers.collect_deadlines import Deadlines
 from cascade.workers.heartbeat import Heartbeat, describe
-from cascade.workers.patience import keep_on
-from cascade.workers.pieces import (
-    FIRST_RANGE_BLOCKS,
-    Pieces,
-    checkpoint_after,
-    next_range,
-    piece_end,
-)
+from cascade.workers.loop import keep_on
 
 log = logging.getLogger(__name__)
 
@@ -266,9 +260,9 @@ class Indexer:
         return movement.amount, fits
 
     def _movements(self, connection: Conn, event: RouterEvent) -> Sequence[ConfirmedPayment | Refund]:
-        """What the waist takes of an event whose evidence is stored: two payments of a collect that is late in part."""
+        """Return the payments of an event whose evidence is stored: two payments of a collect that is late in part."""
         if isinstance(event, RefundedEvent):
-            return [chain.refund(self._router.chain_id, self._router.stablecoins, event)]
+            return [router_logs.refund(self._router.chain_id, self._router.stablecoins, event)]
         return self._deadlines.payments(connection, event)
 
     def _read(self, cursor: Cursor, to: int) -> Stretch:

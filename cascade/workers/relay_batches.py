@@ -12,20 +12,27 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.revert_reasons import refusal_of
+from cascade.adapters.chain.router import (
+    ask_paused,
+    collect,
+    collect_many,
+    pay_many,
+    pay_with_authorization,
+    pay_with_permit2,
+)
+from cascade.adapters.chain.rpc import Request, hexadecimal
+from cascade.adapters.chain.view_calls import Failed, Reverted, ViewCall, ask
+from cascade.db import orders, relay_queue
+from cascade.db import relay_transactions as ledger
+from cascade.db.database import Database
+from cascade.db.relay_transactions import Lead
 from cascade.domain.fees import Fees
 from cascade.domain.orders import ChainTerms
 from cascade.domain.relay import Refusal, RelayItem, RelayKind
 from cascade.domain.relay_groups import GAS_OF_SIGNATURE, Lane, RelayPolicy, Spent, gas_limit, room, together
 from cascade.errors import CascadeError
-from cascade.rails import router_calls
-from cascade.rails.json_rpc import Request, hexadecimal
-from cascade.rails.node import Node
-from cascade.rails.reverts import refusal_of
-from cascade.rails.view_calls import Failed, Reverted, ViewCall, ask
-from cascade.store import orders, relay
-from cascade.store import relay_transactions as ledger
-from cascade.store.database import Database
-from cascade.store.relay_transactions import Lead
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +87,12 @@ class Batches:
         self._router = router
         self._sender = sender
         self._policy = policy
-        self._control = ViewCall(router, router_calls.ask_paused())
+        self._control = ViewCall(router, ask_paused())
 
     def waits(self) -> dict[Lane, float]:
         """Return for how many seconds the oldest in each lane has waited, where something waits."""
         with self._database.transaction() as connection:
-            return relay.oldest_wait_seconds(connection)
+            return relay_queue.oldest_wait_seconds(connection)
 
     def next(self, lead: Lead, lane: Lane, base_fee: int, waited: float) -> tuple[Batch | None, str | None]:
         """Return what a lane sends now, if anything, and why it cannot send although something waits.
@@ -96,7 +103,7 @@ class Batches:
         """
         policy = self._policy
         with self._database.transaction() as connection:
-            waiting = relay.queued(connection, lane, policy.batch)
+            waiting = relay_queue.queued(connection, lane, policy.batch)
             minute, day = (ledger.spent(connection, lead, seconds) for seconds in (_MINUTE, _DAY))
         if not waiting or (len(waiting) < policy.batch and waited < policy.wait_seconds):
             return None, None
@@ -138,18 +145,18 @@ class Batches:
         payers = sorted({item.payer for item in group if item.payer is not None})
         found = []
         with self._database.transaction() as connection:
-            costly = relay.costly_payers(connection, payers, _DAY, self._policy.failed_sends_per_payer)
+            costly = relay_queue.costly_payers(connection, payers, _DAY, self._policy.failed_sends_per_payer)
             for item in group:
                 if item.payer in costly:
                     ledger.fence(connection, lead)
-                    relay.refuse(connection, item.id, Refusal.LIMIT)
+                    relay_queue.refuse(connection, item.id, Refusal.LIMIT)
                     continue
                 try:
                     found.append(_Payment(item, orders.terms_by_id(connection, item.on_chain_order_id)))
                 except CascadeError as fault:
                     log.warning("relayer: item %d: %s", item.id, fault)
                     ledger.fence(connection, lead)
-                    relay.fail(connection, item.id, tries=self._policy.tries, on_chain=False)
+                    relay_queue.fail(connection, item.id, tries=self._policy.tries, on_chain=False)
         return found
 
     def _judge(self, lane: Lane, payments: Sequence[_Payment]) -> _Judged:
@@ -181,14 +188,14 @@ class Batches:
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)
             for item_id, has_code in judged.moved.items():
-                relay.note_code(connection, item_id, has_code=has_code)
+                relay_queue.note_code(connection, item_id, has_code=has_code)
                 # It counts: code that comes and goes with every look would be looked at for ever.
-                relay.fail(connection, item_id, tries=self._policy.tries, on_chain=False)
+                relay_queue.fail(connection, item_id, tries=self._policy.tries, on_chain=False)
             for item_id in judged.failed:
                 log.info("relayer: item %d fails alone, without a revert", item_id)
-                relay.fail(connection, item_id, tries=self._policy.tries, on_chain=False)
+                relay_queue.fail(connection, item_id, tries=self._policy.tries, on_chain=False)
             for item_id, reason in judged.refused.items():
-                relay.refuse(connection, item_id, reason)
+                relay_queue.refuse(connection, item_id, reason)
 
     def _succeeds(self, calldata: bytes, gas: int, told: Mapping[ViewCall, bytes | Reverted]) -> bool:
         """Whether the very transaction would succeed, with its very gas."""
@@ -202,9 +209,9 @@ class Batches:
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)
             if len(group) == 1:
-                relay.fail(connection, group[0].id, tries=self._policy.tries, on_chain=False)
+                relay_queue.fail(connection, group[0].id, tries=self._policy.tries, on_chain=False)
             else:
-                relay.queue_again(connection, [item.id for item in group], together=len(group) // 2)
+                relay_queue.queue_again(connection, [item.id for item in group], together=len(group) // 2)
 
     def _view(self, calldata: bytes, gas: int) -> ViewCall:
         return ViewCall(self._router, calldata, self._sender, gas, foreign=True)
@@ -224,18 +231,18 @@ class Batches:
 def _calldata(lane: Lane, payments: Sequence[_Payment]) -> bytes:
     if lane is Lane.COLLECTS and len(payments) > 1:
         ids = [each.item.on_chain_order_id for each in payments]
-        return router_calls.collect_many(ids, payments[0].item.token_address)
+        return collect_many(ids, payments[0].item.token_address)
     # Code that fails alone could burn the whole transaction's gas; in a batch it has no more than its part.
     if len(payments) > 1 or lane is Lane.CODE:
-        return router_calls.pay_many([_signed(each) for each in payments])
+        return pay_many([_signed(each) for each in payments])
     return _alone(payments[0])
 
 
 def _alone(payment: _Payment) -> bytes:
     item = payment.item
     if item.kind is RelayKind.COLLECT:
-        return router_calls.collect(item.on_chain_order_id, item.token_address)
-    pay = router_calls.pay_with_authorization if item.kind is RelayKind.AUTHORIZATION else router_calls.pay_with_permit2
+        return collect(item.on_chain_order_id, item.token_address)
+    pay = pay_with_authorization if item.kind is RelayKind.AUTHORIZATION else pay_with_permit2
     return pay(*_signed(payment))
 
 

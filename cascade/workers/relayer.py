@@ -17,18 +17,18 @@ from threading import Event
 
 import psycopg
 
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.signer import Signed, Signer, sign_call
+from cascade.adapters.chain.transactions import Look, Receipt, look, send
+from cascade.db import relay_queue
+from cascade.db import relay_transactions as ledger
+from cascade.db.database import Database
+from cascade.db.relay_transactions import Attempt, Lead, Unfinished
 from cascade.domain.fees import Fees
 from cascade.domain.relay_groups import Lane, RelayPolicy
 from cascade.errors import NodeUnavailable
-from cascade.rails.broadcast import Look, Receipt, look, send
-from cascade.rails.hot_key import Signed, Signer, sign_call
-from cascade.rails.node import Node
-from cascade.store import relay
-from cascade.store import relay_transactions as ledger
-from cascade.store.database import Database
-from cascade.store.relay_transactions import Attempt, Lead, Unfinished
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.patience import keep_on
+from cascade.workers.loop import keep_on
 from cascade.workers.relay_batches import Batch, Batches
 
 log = logging.getLogger(__name__)
@@ -132,23 +132,25 @@ class Relayer:
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)
             ledger.usurp(connection, transaction.id)
-            relay.queue_again(connection, [item.id for item in relay.of_transaction(connection, transaction.id)])
+            relay_queue.queue_again(
+                connection, [item.id for item in relay_queue.of_transaction(connection, transaction.id)]
+            )
         return True
 
     def _finish(self, lead: Lead, transaction: Unfinished, receipt: Receipt) -> None:
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)
             ledger.finish(connection, transaction.id, receipt.cost_wei)
-            items = relay.of_transaction(connection, transaction.id)
+            items = relay_queue.of_transaction(connection, transaction.id)
             if not receipt.succeeded and len(items) > 1:
                 # Nobody knows who is at fault, and nobody is refused for the others.
-                relay.queue_again(connection, [item.id for item in items], together=len(items) // 2)
+                relay_queue.queue_again(connection, [item.id for item in items], together=len(items) // 2)
                 return
             for item in items:
                 if item.on_chain_order_id in receipt.paid:
-                    relay.settle(connection, item.id)
+                    relay_queue.settle(connection, item.id)
                 else:  # looked at once more before it is sent again
-                    relay.fail(connection, item.id, tries=self._policy.tries, on_chain=True)
+                    relay_queue.fail(connection, item.id, tries=self._policy.tries, on_chain=True)
 
     def _push(self, lead: Lead, waiting: Sequence[Unfinished], now: Look) -> str | None:
         """Hand what is in no block to the node again, in order, and replace the first when it is stuck."""
@@ -209,7 +211,7 @@ class Relayer:
                 gas_limit=batch.gas_limit,
             )
             ledger.insert_attempt(connection, transaction, signed.hash, signed.raw, batch.fees)
-            relay.mark_sent(connection, batch.item_ids, transaction)
+            relay_queue.mark_sent(connection, batch.item_ids, transaction)
         log.info("nonce %d, %s: %d orders: 0x%s", nonce, batch.lane, len(batch.item_ids), signed.hash.hex())
         return self._broadcast(signed.hash, signed.raw)
 

@@ -9,9 +9,9 @@ with LocalPolygon.start() as chain:
 
 from sandbox.polygon.anvil import AnvilFailed
 from sandbox.polygon.durable_miner import ChainInUse, ChainUnreadable
+from sandbox.polygon.genesis import PackagesMissing
 from sandbox.polygon.local_polygon import LocalPolygon
 from sandbox.polygon.rpc import NodeError
 from sandbox.polygon.tokens import TOKENS
-from sandbox.polygon.world import PackagesMissing
 
 __all__ = ["TOKENS", "AnvilFailed", "ChainInUse", "ChainUnreadable", "LocalPolygon", "NodeError", "PackagesMissing"]

@@ -14,9 +14,9 @@ from sandbox.polygon import safe
 from sandbox.polygon.accounts import COUNT, development_accounts, development_keys
 from sandbox.polygon.anvil import Anvil
 from sandbox.polygon.durable_miner import DurableMiner, SavedChain
+from sandbox.polygon.genesis import CHAIN_FLAGS, DEPLOYER, world_state
 from sandbox.polygon.rpc import calldata
 from sandbox.polygon.tokens import TOKENS
-from sandbox.polygon.world import CHAIN_FLAGS, DEPLOYER, world_state
 
 # How many blocks back contracts can be read. Each state that anvil keeps grows with the whole chain (512 of them took
 # 1.2 GB after 10,000 blocks); without a limit it writes them into the home directory, where a kill leaves them.

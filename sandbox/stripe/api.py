@@ -17,7 +17,7 @@ from sandbox.stripe.chaos import Chaos
 from sandbox.stripe.errors import Broken, Forbidden, Json, StripeRefusal, TooManyRequests, Unauthorized
 from sandbox.stripe.form import Parameters, decode
 from sandbox.stripe.idempotency import IdempotencyKeys, Kept
-from sandbox.stripe.world import World
+from sandbox.stripe.router import World
 
 _CLIENTS_MAY: Final = ("v1/payment_intents/", "v1/payment_methods")
 _STEP_SECONDS: Final = 0.02

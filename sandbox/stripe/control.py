@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from sandbox.stripe.delivery import Sender
 from sandbox.stripe.errors import CardDeclined, Json, WrongState
 from sandbox.stripe.form import Parameters
-from sandbox.stripe.world import World
+from sandbox.stripe.router import World
 
 VERBS: Final = (
     "advance_clock", "pay_session", "authenticate", "complete_async_payment", "settle_charge", "settle_refund",

@@ -17,9 +17,9 @@ from sandbox.stripe.control import Control
 from sandbox.stripe.delivery import Sender
 from sandbox.stripe.idempotency import IdempotencyKeys
 from sandbox.stripe.payer import Payer
+from sandbox.stripe.router import World
 from sandbox.stripe.server import Server
 from sandbox.stripe.store import Store
-from sandbox.stripe.world import World
 
 WEBHOOK_TIME_FACTOR: Final = 0.001
 """The first retry of a webhook waits 60 milliseconds instead of a minute, the last gives up after four minutes."""

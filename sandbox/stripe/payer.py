@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from sandbox.stripe import pages
 from sandbox.stripe.account import Account
 from sandbox.stripe.errors import CardDeclined, Json, StripeRefusal
-from sandbox.stripe.world import World
+from sandbox.stripe.router import World
 
 _EXPIRY: Final = re.compile(r"\s*(\d{1,2})\s*/?\s*(\d{4}|\d{2})\s*")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from sandbox.venice.chaos import Chaos
-from sandbox.venice.city import PROCESSOR, City, Transfer
-from sandbox.venice.mood import Mood
+from sandbox.venice.metrics import Mood
 from sandbox.venice.server import Server
+from sandbox.venice.state import PROCESSOR, City, Transfer
 
 _TICK_SECONDS = 0.02
 

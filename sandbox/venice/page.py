@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from sandbox.venice.city import City
+from sandbox.venice.state import City
 
 _MOST: Final = 20
 _STYLE: Final = (

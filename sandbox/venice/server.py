@@ -16,9 +16,9 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.venice.chaos import Chaos
-from sandbox.venice.city import MOST_LISTED, City, Refusal, Transfer
-from sandbox.venice.mood import PATHS, Mood, told
+from sandbox.venice.metrics import PATHS, Mood, told
 from sandbox.venice.page import page
+from sandbox.venice.state import MOST_LISTED, City, Refusal, Transfer
 
 _HOSTS: Final = ("127.0.0.1", "localhost")
 _MOST_BYTES: Final = 1_000_000

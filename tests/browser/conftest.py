@@ -27,8 +27,8 @@ from playwright.sync_api import (
 )
 from psycopg.rows import dict_row
 
-from cascade.store import keys
-from cascade.store.keys import Scope
+from cascade.db import keys
+from cascade.db.keys import Scope
 from sandbox.deploy import RELAYER
 from sandbox.polygon import LocalPolygon
 from sandbox.postgres import EmbeddedPostgres

@@ -16,8 +16,8 @@ import psycopg
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from rich.console import Console
 
-from sandbox.box import Box
 from sandbox.ports import free_port
+from sandbox.stack import Box
 from sandbox.wallet import Wallet
 from tests.browser.conftest import FLAGS, chromium
 from tests.browser.wallet import PayerWallet, Refusal

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STATIC = ROOT / "api" / "checkout" / "static"
-MODULES = ROOT / "api" / "checkout" / "modules"
-BUNDLER = ROOT / "api" / "checkout" / "walletconnect"
+STATIC = ROOT / "api" / "pages" / "static"
+MODULES = ROOT / "api" / "pages" / "modules"
+BUNDLER = ROOT / "api" / "pages" / "walletconnect"
 
 
 def test_the_modules_are_the_emitted_ones_and_their_types_hold(tmp_path: Path) -> None:

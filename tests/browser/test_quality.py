@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from api.pages import CHECKOUT
+from api.pages.rendering import CHECKOUT
 from sandbox.polygon import LocalPolygon
 from tests.browser.conftest import Opener, Shop, Watch
 from tests.browser.foreign_wallets import packages

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from cascade.domain.money import USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
-from cascade.fulfillment import fulfill
+from cascade.services.booking import fulfill
 from tests.browser.conftest import Opener, Shop, Watch
 from tests.browser.wallet import PayerWallet
 

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.router_logs import deposit_address
 from cascade.chains import Deployment
-from cascade.order_view import OrderView
-from cascade.rails.chain import deposit_address
-from cascade.rails.node import Node
-from cascade.store import balances, payments, reversals
-from cascade.store.database import Database
+from cascade.db import balances, payments, reversals
+from cascade.db.database import Database
+from cascade.services.order_view import OrderView
 from cascade.workers.indexer import Indexer, Router
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import Rpc, calldata
-from tests.purchases import balance_of, open_order, pay
+from tests.support.purchases import balance_of, open_order, pay
 
 STARTER_UNITS = 100 * 10**6
 """Ducats that each of the orders below brings, in units."""

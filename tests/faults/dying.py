@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from cascade.rails.node import Node
+from cascade.adapters.chain.log_reader import Node
 
 FORK = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(

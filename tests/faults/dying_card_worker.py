@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from multiprocessing.context import ForkServerProcess
 
-from cascade.card_checkout import CardCheckout
-from cascade.rails.stripe import Stripe
-from cascade.store.database import Database
-from cascade.workers.card import CardWorker
+from cascade.adapters.stripe import Stripe
+from cascade.db.database import Database
+from cascade.services.card_checkout import CardCheckout
+from cascade.workers.stripe_worker import CardWorker
 from sandbox.stripe import StripeDouble
 from tests.faults.dying import FORK, die_before
 

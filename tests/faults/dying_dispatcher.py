@@ -6,9 +6,9 @@ import threading
 import time
 from multiprocessing.context import ForkServerProcess
 
-from cascade.store.database import Database
+from cascade.db.database import Database
 from tests.faults.dying import FORK, die_before
-from tests.post_office import Wishes, rows
+from tests.support.delivery import Wishes, rows
 
 
 def dispatch_until_killed(url: str, wishes: Wishes, messages: int | None, wish: int, seconds: float) -> None:

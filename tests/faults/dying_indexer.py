@@ -5,7 +5,7 @@ from __future__ import annotations
 from multiprocessing.context import ForkServerProcess
 
 from cascade.chains import Deployment
-from cascade.store.database import Database
+from cascade.db.database import Database
 from sandbox.polygon import LocalPolygon
 from tests.faults.chain_rail import indexer
 from tests.faults.dying import FORK, die_before

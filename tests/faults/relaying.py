@@ -9,21 +9,21 @@ from dataclasses import replace
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
+from cascade.adapters.chain import signatures
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.signer import LocalKey
 from cascade.chains import Deployment
+from cascade.db import orders, relay_queue
+from cascade.db.database import Database
 from cascade.domain.relay import RelayItem
 from cascade.domain.relay_groups import RelayPolicy
-from cascade.order_view import OrderView
-from cascade.rails import signatures
-from cascade.rails.hot_key import LocalKey
-from cascade.rails.node import Node
-from cascade.store import orders, relay
-from cascade.store.database import Database
+from cascade.services.order_view import OrderView
 from cascade.workers.relayer import Relayer
 from sandbox.deploy import RELAYER
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.accounts import development_keys
 from sandbox.polygon.rpc import Rpc, calldata
-from tests.purchases import open_order
+from tests.support.purchases import open_order
 
 POL = 10**18
 HOT_KEY = RELAYER
@@ -69,7 +69,7 @@ def queue(database: Database, view: OrderView, account: LocalAccount, signature:
     terms = view.terms[0]
     with database.transaction() as connection:
         orders.lock(connection, view.order.id)
-        return relay.enqueue_signed(
+        return relay_queue.enqueue_signed(
             connection,
             order_id=view.order.id,
             on_chain_order_id=terms.on_chain_order_id,
@@ -84,7 +84,7 @@ def queue(database: Database, view: OrderView, account: LocalAccount, signature:
 def items(database: Database, view: OrderView) -> list[RelayItem]:
     """What became of an order's items."""
     with database.transaction() as connection:
-        return relay.of_order(connection, view.order.id)
+        return relay_queue.of_order(connection, view.order.id)
 
 
 @contextmanager

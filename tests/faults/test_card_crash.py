@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from cascade.fulfillment import fulfill
-from cascade.store import orders
-from cascade.store.database import Database
-from tests.card_shop import CardShop
+from cascade.db import orders
+from cascade.db.database import Database
+from cascade.services.booking import fulfill
 from tests.faults.databases import copy_of
 from tests.faults.dying_card_worker import spawn
-from tests.purchases import confirmed
+from tests.support.card_shop import CardShop
+from tests.support.purchases import confirmed
 
 
 @pytest.fixture

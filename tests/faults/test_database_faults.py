@@ -20,14 +20,14 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from benchmarks.soak.outages import FailingDatabase
+from cascade.db import database as database_module
+from cascade.db.database import REQUESTS, WORKERS, Database, Deadlines, migrate
 from cascade.errors import SettingsError
-from cascade.store import database as database_module
-from cascade.store.database import REQUESTS, WORKERS, Database, Deadlines, migrate
 from sandbox.polygon import LocalPolygon
 from sandbox.ports import free_port
 from tests.conftest import RunningCascade, starting_cascades
 from tests.integration.test_payment import becomes, order, pay
-from tests.post_office import until
+from tests.support.delivery import until
 
 SOON_SECONDS = 3.0
 """Two are promised; a busy machine gets one more."""

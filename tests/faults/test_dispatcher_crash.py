@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 
-from cascade.fulfillment import fulfill
-from cascade.store import balances
-from cascade.store.database import Database
+from cascade.db import balances
+from cascade.db.database import Database
+from cascade.services.booking import fulfill
 from sandbox.venice import VeniceDouble
 from tests.faults.databases import copy_of
 from tests.faults.dying_dispatcher import spawn
-from tests.post_office import Wishes, make_due, rows, told
-from tests.purchases import confirmed, open_order
+from tests.support.delivery import Wishes, make_due, rows, told
+from tests.support.purchases import confirmed, open_order
 
 
 def test_killed_before_any_message_and_started_again_it_credits_once(database: Database, database_url: str) -> None:

@@ -16,12 +16,12 @@ import psycopg
 import pytest
 from eth_account import Account
 
-from cascade.store.database import Database
+from cascade.db.database import Database
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.anvil import Anvil
 from sandbox.ports import free_port
 from tests.conftest import ROOT
-from tests.purchases import write_nowhere
+from tests.support.purchases import write_nowhere
 
 SECRET = "hunter2hunter2"
 Start = Callable[..., str]

@@ -12,12 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.store import heartbeats
-from cascade.store.database import Database, migrate
+from cascade.db import heartbeats
+from cascade.db.database import Database, migrate
 from sandbox.polygon import LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
-from tests.post_office import until
-from tests.purchases import write_nowhere
+from tests.support.delivery import until
+from tests.support.purchases import write_nowhere
 
 WISH = {"citizen_id": "Marco", "package": "starter", "token": "USDC"}
 

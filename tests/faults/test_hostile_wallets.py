@@ -12,21 +12,21 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
+from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
+from cascade.db.database import Database
 from cascade.domain import relay_groups
 from cascade.domain.relay import Refusal, RelayItem, RelayState
-from cascade.gasless import Gasless
-from cascade.order_view import OrderView
-from cascade.rails.node import Node
-from cascade.store.database import Database
+from cascade.services.order_view import OrderView
+from cascade.services.signed_payments import Gasless
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.faults import Faults, Json
 from sandbox.polygon.faulty_node import FaultyNode
-from tests import hostile_wallets
 from tests.faults.chain_rail import follow
 from tests.faults.relaying import HOT_KEY, alarm, items, no_blocks, nonces, queue, relayer, sign
-from tests.hostile_wallets import ATTACKS, SIGNATURE, Attack, Manner, error_string, malformed
-from tests.purchases import balance_of, open_order
+from tests.support import hostile_wallets
+from tests.support.hostile_wallets import ATTACKS, SIGNATURE, Attack, Manner, error_string, malformed
+from tests.support.purchases import balance_of, open_order
 
 HONEST = 20
 STARTER_UNITS = 100 * 10**6

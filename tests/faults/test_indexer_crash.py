@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cascade.chains import Deployment
-from cascade.store.database import Database
+from cascade.db.database import Database
 from sandbox.polygon import LocalPolygon
 from tests.faults.chain_rail import (
     assert_booked_once,

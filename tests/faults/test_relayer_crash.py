@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cascade.chains import Deployment
+from cascade.db.database import Database
 from cascade.domain.relay import RelayState
-from cascade.store.database import Database
 from sandbox.polygon import TOKENS, LocalPolygon
 from tests.faults.databases import copy_of
 from tests.faults.dying_relayer import spawn

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from cascade.adapters.chain.log_reader import Node, Stretch
+from cascade.adapters.chain.router_logs import confirmed_payment
 from cascade.chains import Deployment
+from cascade.db import cursors
+from cascade.db.database import Database
 from cascade.domain.payments import Outcome
 from cascade.errors import LeaseLost, LedgerConflict
-from cascade.fulfillment import fulfill
-from cascade.rails.chain import confirmed_payment
-from cascade.rails.node import Node, Stretch
-from cascade.store import cursors
-from cascade.store.database import Database
+from cascade.services.booking import fulfill
 from sandbox.polygon import LocalPolygon
 from tests.faults.chain_rail import Paid, assert_booked_once, indexer, is_booked, pay_orders
 

@@ -16,25 +16,25 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.card_checkout import CardCheckout
+from cascade.db import cursors, heartbeats
+from cascade.db.database import Database
 from cascade.domain.card import CardAttempt, CardEvidence
 from cascade.errors import DeploymentMismatch, NodeUnavailable
-from cascade.store import cursors, heartbeats
-from cascade.store.database import Database
+from cascade.services.card_checkout import CardCheckout
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.patience import keep_on, supervise
+from cascade.workers.loop import keep_on, supervise
 from sandbox.ports import free_port
-from tests.card_shop import CardShop
 from tests.conftest import ROOT
-from tests.post_office import until
-from tests.purchases import NOWHERE
+from tests.support.card_shop import CardShop
+from tests.support.delivery import until
+from tests.support.purchases import NOWHERE
 
 POISONED = """
 import os, sys
 from cascade.cli import main
-from cascade.workers.dispatcher import Dispatcher
+from cascade.workers.outbox_dispatcher import Dispatcher
 from cascade.workers.indexer import Indexer
-from cascade.workers.rate_keeper import RateKeeper
+from cascade.workers.tick_worker import RateKeeper
 
 poison = sys.argv[1]
 

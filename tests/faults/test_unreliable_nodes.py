@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from cascade.adapters.chain.router_logs import PAID_TOPIC, REFUNDED_TOPIC
 from cascade.chains import Deployment
-from cascade.checkout import Checkout
+from cascade.db import cursors
+from cascade.db.database import Database
 from cascade.domain.orders import OrderStatus
 from cascade.errors import NodeUnavailable, ReorgBelowFinality, SequenceGap
-from cascade.order_view import OrderView
-from cascade.rails.chain import PAID_TOPIC, REFUNDED_TOPIC
-from cascade.store import cursors
-from cascade.store.database import Database
+from cascade.services.checkout import Checkout
+from cascade.services.order_view import OrderView
 from cascade.workers.indexer import Indexer
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.faults import Faults
@@ -31,7 +31,7 @@ from tests.faults.chain_rail import (
     is_booked,
     pay_orders,
 )
-from tests.purchases import CATALOGUE, NOWHERE, open_order, pay
+from tests.support.purchases import CATALOGUE, NOWHERE, open_order, pay
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cascade.adapters.chain.router_logs import on_chain_order_id
 from cascade.chains import POLYGON
+from cascade.db import cursors, ledger
+from cascade.db.database import Database
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
-from cascade.rails.chain import on_chain_order_id
-from cascade.store import cursors, ledger
-from cascade.store.database import Database
-from tests.purchases import NOWHERE
+from tests.support.purchases import NOWHERE
 
 INTENT = "/api/payments/crypto-payment-intent"
 FOLLOWED = f"chain:137:{NOWHERE.router}"

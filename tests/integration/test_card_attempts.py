@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cascade.card_checkout import CardPayment
+from cascade.db import card_attempts, orders
 from cascade.domain.card import Flow
 from cascade.domain.orders import OrderStatus
 from cascade.errors import (
@@ -23,10 +23,10 @@ from cascade.errors import (
     StripeRefused,
     StripeUnavailable,
 )
-from cascade.fulfillment import fulfill
-from cascade.store import card, orders
-from tests.card_shop import CardShop
-from tests.purchases import confirmed
+from cascade.services.booking import fulfill
+from cascade.services.card_checkout import CardPayment
+from tests.support.card_shop import CardShop
+from tests.support.purchases import confirmed
 
 EXPLORER = 525_000_000
 SESSION, INTENT = Flow.CHECKOUT_SESSION, Flow.PAYMENT_INTENT
@@ -73,7 +73,7 @@ def lose_the_answer(card_shop: CardShop, order_id: str, flow: Flow) -> None:
         begin(card_shop, order_id, flow)
     card_shop.double.control.reset_chaos()
     with card_shop.database.transaction() as connection:
-        order, attempt = orders.by_id(connection, order_id), card.open_attempt(connection, order_id)
+        order, attempt = orders.by_id(connection, order_id), card_attempts.open_attempt(connection, order_id)
     assert attempt is not None
     card_shop.checkout._ask(order, attempt)  # it had arrived after all
     assert len(payable(card_shop, order_id)) == 1
@@ -99,7 +99,7 @@ class TestDoubleClick:
     def test_a_first_request_that_outlasts_all_patience_leaves_its_attempt_open(
         self, card_shop: CardShop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("cascade.rails.stripe.BUSY_SECONDS", 0.1)
+        monkeypatch.setattr("cascade.adapters.stripe.BUSY_SECONDS", 0.1)
         order_id = order_of(card_shop)
         card_shop.double.control.set_chaos(slow_seconds=6.0)
         with ThreadPoolExecutor(2) as pool:
@@ -160,7 +160,7 @@ class TestAnswers:
     def test_an_answer_is_judged_by_its_status(
         self, card_shop: CardShop, monkeypatch: pytest.MonkeyPatch, status: int, kind: str, code: str, wanted: type
     ) -> None:
-        monkeypatch.setattr("cascade.rails.stripe.BUSY_SECONDS", 0.1)
+        monkeypatch.setattr("cascade.adapters.stripe.BUSY_SECONDS", 0.1)
         order_id = order_of(card_shop)
         control = card_shop.double.control
         control.set_chaos(fail_before_effect=1.0, fail_status=status, fail_type=kind, fail_code=code or "")
@@ -239,9 +239,9 @@ class TestPaidMeanwhile:
             begun = pool.submit(begin, card_shop, order_id, flow)
             wait_until(lambda: len(attempts(card_shop)) == 1)
             with card_shop.database.transaction() as connection:
-                attempt = card.open_attempt(connection, order_id)
+                attempt = card_attempts.open_attempt(connection, order_id)
                 assert attempt is not None
-                card.close_attempt(connection, attempt)
+                card_attempts.close_attempt(connection, attempt)
             with pytest.raises(StripeUnavailable, match="another way"):
                 begun.result()
         assert payable(card_shop, order_id) == []
@@ -272,7 +272,7 @@ class TestPaidMeanwhile:
         assert attempt["closed_at"] is None
         assert attempt["due_at"] > attempt["given_up_at"]
         with card_shop.database.transaction() as connection:
-            assert card.attempts_to_close(connection, limit=9) == []
+            assert card_attempts.attempts_to_close(connection, limit=9) == []
         card_shop.double.control.reset_chaos()
         wait_until(lambda: bool(card_shop.worker().step()) or payable(card_shop, session["order_id"]) == [])
 

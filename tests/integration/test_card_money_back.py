@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from cascade.db import card_attempts, ledger, reversals
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, Money
-from cascade.store import card, ledger, reversals
-from tests.card_shop import CardShop
+from tests.support.card_shop import CardShop
 
 EXPLORER = 525_000_000
 
@@ -128,14 +128,14 @@ class TestDisputes:
         assert (order["status"], card_shop.ducats()) == ("reversed", 0)
         assert movements(card_shop, bought) == [("dispute", "5000", "525", "0")]
         with card_shop.database.transaction() as connection:
-            (case,) = card.open_cases(connection)
+            (case,) = card_attempts.open_cases(connection)
         assert (case.case_id, case.reason, case.respond_by is not None) == (dispute, "fraudulent", True)
         card_shop.double.control.close_dispute(dispute, won=False)
         card_shop.work()
         (case_shown,) = card_shop.order(bought)["payments"][0]["cases"]
         assert (case_shown["kind"], case_shown["status"]) == ("dispute", "lost")
         with card_shop.database.transaction() as connection:
-            assert card.open_cases(connection) == []
+            assert card_attempts.open_cases(connection) == []
         card_shop.assert_books_balance()
 
     def test_won_gives_the_ducats_back(self, card_shop: CardShop, bought: dict[str, Any]) -> None:

@@ -10,13 +10,13 @@ import pytest
 import stripe
 from stripe import WebhookSignature
 
+from cascade.db import card_attempts, orders
 from cascade.domain.card import Flow
 from cascade.domain.orders import OrderStatus
-from cascade.fulfillment import fulfill
-from cascade.store import card, orders
-from tests.card_shop import CardShop
-from tests.purchases import confirmed
-from tests.together import together
+from cascade.services.booking import fulfill
+from tests.support.card_shop import CardShop
+from tests.support.concurrency import together
+from tests.support.purchases import confirmed
 
 EXPLORER = 525_000_000
 
@@ -272,7 +272,7 @@ class TestBeginning:
         card_shop.double.control.reset_chaos()
         with card_shop.database.transaction() as connection:
             order = orders.by_id(connection, order_id)
-            attempt = card.open_attempt(connection, order_id, Flow.CHECKOUT_SESSION)
+            attempt = card_attempts.open_attempt(connection, order_id, Flow.CHECKOUT_SESSION)
         assert attempt is not None
         page = f"{card_shop.checkout.base_url}/pay/{order.link_token}"
         begun = card_shop.checkout.stripe.begin_session(order, attempt, page)  # it had arrived after all

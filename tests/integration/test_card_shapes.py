@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from stripe import WebhookSignature
 
+from cascade.db import balances, stripe_inbox
 from cascade.domain.ledger import EXCHANGE
-from cascade.store import balances, inbox
-from tests.card_shop import CardShop
-from tests.faults.test_stripe_weather import WEBHOOK, signed
+from tests.faults.test_stripe_faults import WEBHOOK, signed
 from tests.integration.test_card_attempts import order_of, payable, try_to_begin
+from tests.support.card_shop import CardShop
 
 EXPLORER = 525_000_000
 
@@ -25,7 +25,7 @@ def set_stripes_clock(card_shop: CardShop, seconds: int) -> None:
 
 def alarms(card_shop: CardShop) -> list[str]:
     with card_shop.database.transaction() as connection:
-        return [str(each.error) for each in inbox.waiting(connection) if each.type == "alarm"]
+        return [str(each.error) for each in stripe_inbox.waiting(connection) if each.type == "alarm"]
 
 
 def assert_nothing_waits(card_shop: CardShop) -> None:
@@ -120,9 +120,9 @@ class TestOtherCurrencies:
         (told,) = alarms(card_shop)
         assert "paid in JPY" in told
         with card_shop.database.transaction() as connection:
-            assert inbox.health(connection).waiting == 1
-            assert inbox.ignore(connection, f"stripe:{name}")
-            assert inbox.health(connection).waiting == 0
+            assert stripe_inbox.health(connection).waiting == 1
+            assert stripe_inbox.ignore(connection, f"stripe:{name}")
+            assert stripe_inbox.health(connection).waiting == 0
         assert not any(balances_of(card_shop).values())
 
 
@@ -183,7 +183,7 @@ class TestDisputes:
     def test_what_the_ledger_refuses_holds_up_no_other_movement(
         self, card_shop: CardShop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from cascade.rails import stripe_objects
+        from cascade.adapters import stripe_objects
 
         session = card_shop.paid()
         intent = card_shop.intent_of(session)

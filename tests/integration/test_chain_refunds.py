@@ -10,27 +10,27 @@ import pytest
 from click.testing import CliRunner
 from psycopg.errors import IntegrityError
 
+from cascade.adapters.chain.router_logs import payment_calls
 from cascade.chains import Deployment
-from cascade.checkout import Checkout
 from cascade.cli import cli
+from cascade.db import balances, cursors, ledger, payments, reversals
+from cascade.db.database import Database
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, Rail, RefundedEvent
 from cascade.domain.reversals import Refund
 from cascade.errors import LedgerConflict
-from cascade.fulfillment import fulfill
-from cascade.fulfillment import refund as book_refund
-from cascade.order_view import OrderView
-from cascade.rails.chain import payment_calls
-from cascade.store import balances, cursors, ledger, payments, reversals
-from cascade.store.database import Database
+from cascade.services.booking import fulfill
+from cascade.services.booking import refund as book_refund
+from cascade.services.checkout import Checkout
+from cascade.services.order_view import OrderView
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import Rpc, calldata
 from sandbox.wallet import Wallet
 from tests.faults.chain_rail import collect, follow, indexer, refund
-from tests.purchases import CATALOGUE, balance_of, confirmed, open_order, pay
-from tests.together import together
+from tests.support.concurrency import together
+from tests.support.purchases import CATALOGUE, balance_of, confirmed, open_order, pay
 
 PRICE = 250_000_000
 DUCATS = 2_750_000_000

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from cascade import readiness, settings
 from cascade.bootstrap import assemble
 from cascade.cli import cli
+from cascade.db.database import Database
 from cascade.readiness import Finding, Level, books, machine, services
 from cascade.readiness import chain as chain_checks
 from cascade.readiness import findings as findings_module
-from cascade.store.database import Database
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.anvil import Anvil
 from sandbox.polygon.faulty_node import FaultyNode

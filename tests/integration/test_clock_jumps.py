@@ -8,15 +8,15 @@ from importlib.resources import files
 
 import pytest
 
-from cascade import exchange
+from cascade.db import cursors, orders, outbox, rates, relay_transactions, stripe_inbox
+from cascade.db.database import Conn, Database
 from cascade.domain.deliveries import MESSAGE
 from cascade.domain.formula import Formula
 from cascade.errors import ClockFault
-from cascade.exchange import TICKS_AT_ONCE, observe, quotation, replay
-from cascade.store import cursors, inbox, orders, outbox, rates, relay_transactions
-from cascade.store.database import Conn, Database
-from cascade.workers.rate_keeper import RateKeeper
-from tests.purchases import open_order
+from cascade.services import pricing
+from cascade.services.pricing import TICKS_AT_ONCE, observe, quotation, replay
+from cascade.workers.tick_worker import RateKeeper
+from tests.support.purchases import open_order
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 YEAR, DAY = timedelta(days=365), timedelta(days=1)
@@ -45,7 +45,7 @@ def ticks(database: Database) -> int:
 
 def keep(database: Database) -> int:
     with database.transaction() as connection:
-        return len(exchange.keep(connection, FORMULA))
+        return len(pricing.keep(connection, FORMULA))
 
 
 @pytest.mark.parametrize("ahead", [YEAR, DAY, -DAY])
@@ -110,10 +110,10 @@ def test_what_was_postponed_by_a_clock_that_was_ahead_is_due(database: Database)
     with database.transaction() as connection:
         assert outbox.due(connection) == [MESSAGE]
         assert len(outbox.claim(connection, MESSAGE, limit=10, seconds=60)) == 1
-        assert list(inbox.claim(connection, limit=10, seconds=60)) == ["pi_1"]
+        assert list(stripe_inbox.claim(connection, limit=10, seconds=60)) == ["pi_1"]
     with database.transaction() as connection:  # and what is claimed now waits
         assert outbox.due(connection) == []
-        assert inbox.claim(connection, limit=10, seconds=60) == {}
+        assert stripe_inbox.claim(connection, limit=10, seconds=60) == {}
 
 
 def test_a_pause_of_an_hour_is_kept(database: Database) -> None:

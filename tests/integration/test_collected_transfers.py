@@ -10,23 +10,23 @@ import pytest
 from click.testing import CliRunner
 
 from cascade import bootstrap
+from cascade.adapters.chain import router_logs
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.router_logs import deposit_address
 from cascade.chains import Deployment
-from cascade.checkout import Checkout
 from cascade.cli import cli
+from cascade.db import payments
+from cascade.db.database import Database
+from cascade.db.payments import BookedPayment
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, SuspenseReason
 from cascade.errors import DeploymentMismatch, NodeUnavailable
-from cascade.order_view import OrderView
-from cascade.rails import chain
-from cascade.rails.chain import deposit_address
-from cascade.rails.node import Node
-from cascade.store import payments
-from cascade.store.database import Database
-from cascade.store.payments import BookedPayment
+from cascade.services.checkout import Checkout
+from cascade.services.order_view import OrderView
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.rpc import Rpc
 from tests.faults.chain_rail import collect, follow, transfer
-from tests.purchases import CATALOGUE, balance_of, open_order, pay
+from tests.support.purchases import CATALOGUE, balance_of, open_order, pay
 
 PRICE = 250_000_000
 DUCATS = 2_750_000_000
@@ -65,7 +65,7 @@ def test_the_address_is_the_routers_own(polygon: LocalPolygon, router: Deploymen
     for order_key in (b"\0" * 32, b"\xff" * 32, bytes(range(32))):
         told = rpc.call(router.router, "depositAddress(bytes32)", order_key, returns="address")
         assert deposit_address(router.router, order_key).lower() == told
-    assert rpc.call(router.router, "depositCodeHash()", returns="bytes32") == chain.DEPOSIT_CODE_HASH
+    assert rpc.call(router.router, "depositCodeHash()", returns="bytes32") == router_logs.DEPOSIT_CODE_HASH
     rpc.close()
 
 

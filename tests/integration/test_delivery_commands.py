@@ -1,4 +1,4 @@
-"""What an operator sees and does about what leaves the house, on the command line."""
+"""Outgoing deliveries on the command line."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
+from cascade.db.database import Database
 from cascade.errors import InvalidInput, NotFound
-from cascade.fulfillment import fulfill
-from cascade.store.database import Database
+from cascade.services.booking import fulfill
 from sandbox.venice import VeniceDouble
 from tests.integration.test_operators import run
-from tests.post_office import Hearer, Wishes, deliver_all, rows, told
-from tests.purchases import confirmed, open_order
+from tests.support.delivery import Hearer, Wishes, deliver_all, rows, told
+from tests.support.purchases import confirmed, open_order
 
 
 @pytest.fixture

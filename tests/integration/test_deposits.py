@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.router_logs import deposit_address, transfer_uri
 from cascade.chains import Deployment
-from cascade.checkout import Checkout
+from cascade.db import deposits, relay_queue
+from cascade.db.database import Database
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.relay import RelayState
 from cascade.errors import LeaseLost, NodeUnavailable
-from cascade.order_view import OrderView
-from cascade.rails.chain import deposit_address, transfer_uri
-from cascade.rails.node import Node
-from cascade.store import deposits, relay
-from cascade.store.database import Database
-from cascade.workers import watcher as module
+from cascade.services.checkout import Checkout
+from cascade.services.order_view import OrderView
+from cascade.workers import deposit_watcher as module
+from cascade.workers.deposit_watcher import Watcher
 from cascade.workers.indexer import Router
-from cascade.workers.watcher import Watcher
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.faulty_node import FaultyNode
 from tests.faults.chain_rail import follow
 from tests.faults.relaying import items, relayer
-from tests.purchases import CATALOGUE, balance_of, open_order
+from tests.support.purchases import CATALOGUE, balance_of, open_order
 
 CENT = 10**4
 STARTER_UNITS = 100 * 10**6
@@ -162,7 +162,7 @@ def test_what_was_collected_counts_once(
     send(polygon, view, 4 * 10**6)
     watch(worker)
     with database.transaction() as connection:  # somebody collects it early, as anybody may
-        relay.enqueue_collect(
+        relay_queue.enqueue_collect(
             connection,
             order_id=view.order.id,
             on_chain_order_id=view.terms[0].on_chain_order_id,

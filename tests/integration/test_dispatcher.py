@@ -11,16 +11,16 @@ from dataclasses import replace
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from cascade.db import outbox, webhook_endpoints
+from cascade.db.database import Database
+from cascade.db.outbox import Filter
 from cascade.domain.deliveries import DeliveryState, webhook
 from cascade.domain.events import EventType
 from cascade.errors import LedgerConflict
-from cascade.fulfillment import fulfill, reverse
-from cascade.store import endpoints, outbox
-from cascade.store.database import Database
-from cascade.store.outbox import Filter
-from cascade.workers.dispatcher import Patience
-from tests.post_office import Hearer, Wishes, add_endpoint, deliver_all, dispatching, make_due, rows, told, until
-from tests.purchases import came_again, confirmed, open_order, refund
+from cascade.services.booking import fulfill, reverse
+from cascade.workers.outbox_dispatcher import Patience
+from tests.support.delivery import Hearer, Wishes, add_endpoint, deliver_all, dispatching, make_due, rows, told, until
+from tests.support.purchases import came_again, confirmed, open_order, refund
 
 LEDGER_MODE = Wishes()
 
@@ -222,7 +222,7 @@ def test_an_endpoint_that_fails_for_long_is_disabled_keeps_its_events_and_the_op
         deliver_all(database, wishes, destination=webhook(endpoint_id))
         heard = len(hearer.heard)
         with database.transaction() as connection:
-            endpoint = endpoints.by_id(connection, endpoint_id)
+            endpoint = webhook_endpoints.by_id(connection, endpoint_id)
         assert endpoint is not None
         assert endpoint.disabled_at is not None
         open_order(database)
@@ -234,7 +234,7 @@ def test_an_endpoint_that_fails_for_long_is_disabled_keeps_its_events_and_the_op
         assert endpoint_id in letter["payload"]["text"]["title"]
         hearer.answer = lambda _: 204
         with database.transaction() as connection:
-            endpoints.set_enabled(connection, endpoint_id, True)
+            webhook_endpoints.set_enabled(connection, endpoint_id, True)
             outbox.replay(connection, Filter(destination=webhook(endpoint_id)))
         deliver_all(database, wishes, destination=webhook(endpoint_id))
         assert len(hearer.heard) == heard + 2
@@ -245,12 +245,12 @@ def test_after_a_rotation_both_secrets_verify_and_after_the_overlap_only_the_new
         endpoint_id, old = add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         new = "whsec_" + "bmV3IHNlY3JldCBvZiAyNCBieXRlcyE="
         with database.transaction() as connection:
-            endpoints.rotate(connection, endpoint_id, new, overlap_seconds=3600)
+            webhook_endpoints.rotate(connection, endpoint_id, new, overlap_seconds=3600)
         open_order(database)
         deliver_all(database, LEDGER_MODE)
         newest = "whsec_" + "bmV3ZXN0IHNlY3JldCBvZiBieXRlcyE="
         with database.transaction() as connection:
-            endpoints.rotate(connection, endpoint_id, newest, overlap_seconds=0)
+            webhook_endpoints.rotate(connection, endpoint_id, newest, overlap_seconds=0)
         open_order(database)
         deliver_all(database, LEDGER_MODE)
     (first, body), (second, other) = hearer.heard
@@ -266,12 +266,12 @@ def test_a_deleted_endpoint_hears_nothing_more_and_holds_up_nothing(database: Da
         endpoint_id, _ = add_endpoint(database, hearer.url)
         open_order(database)
         with database.transaction() as connection:
-            endpoints.delete(connection, endpoint_id)
+            webhook_endpoints.delete(connection, endpoint_id)
         open_order(database)
         deliver_all(database, LEDGER_MODE)
         assert hearer.heard == []
         with database.transaction() as connection:
-            assert endpoints.secrets_of(connection, endpoint_id) == []
+            assert webhook_endpoints.secrets_of(connection, endpoint_id) == []
 
 
 def test_two_dispatchers_share_the_work_and_nothing_is_delivered_twice(database: Database) -> None:

@@ -10,25 +10,25 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from cascade.adapters.chain.log_reader import Node
+from cascade.adapters.chain.router_logs import deposit_address
 from cascade.chains import Deployment
-from cascade.checkout import Checkout
 from cascade.cli import cli
+from cascade.db import balances, contacts, deposits, webhook_endpoints
+from cascade.db.database import Database
 from cascade.domain.deliveries import EMAIL
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, SuspenseReason
-from cascade.fulfillment import fulfill
-from cascade.order_view import OrderView
-from cascade.rails.chain import deposit_address
-from cascade.rails.node import Node
-from cascade.store import balances, contacts, deposits, endpoints
-from cascade.store.database import Database
+from cascade.services.booking import fulfill
+from cascade.services.checkout import Checkout
+from cascade.services.order_view import OrderView
+from cascade.workers.deposit_watcher import Watcher
 from cascade.workers.indexer import Router
-from cascade.workers.watcher import Watcher
 from sandbox.polygon import TOKENS, LocalPolygon
 from tests.faults.chain_rail import collect, follow, indexer, transfer
 from tests.faults.relaying import items
-from tests.purchases import CATALOGUE, NOWHERE, balance_of, collected, confirmed, open_order
+from tests.support.purchases import CATALOGUE, NOWHERE, balance_of, collected, confirmed, open_order
 
 CENT = 10**4
 TOLD = ("order_events", "outbox", "notifications")
@@ -45,7 +45,7 @@ def everybody_listens(database: Database, view: OrderView) -> None:
     """An endpoint that hears every event, and an address for receipts."""
     with database.transaction() as connection:
         contacts.insert(connection, view.order.id, "citizen@example.org")
-        endpoints.insert(connection, "ep_" + "a" * 16, "https://platform.example.org", [], "whsec_x")
+        webhook_endpoints.insert(connection, "ep_" + "a" * 16, "https://platform.example.org", [], "whsec_x")
 
 
 def run(*words: str) -> Any:

@@ -12,13 +12,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cascade.db import orders, rates
+from cascade.db.database import Database
 from cascade.domain.rates import Tick
 from cascade.domain.signals import SignalKind
-from cascade.fulfillment import fulfill
-from cascade.store import orders, rates
-from cascade.store.database import Database
-from tests.city import FORMULA, clock, reported, ticked, ticks_until
-from tests.purchases import confirmed, open_order
+from cascade.services.booking import fulfill
+from tests.support.purchases import confirmed, open_order
+from tests.support.rate import FORMULA, clock, reported, ticked, ticks_until
 
 RATE = "/api/economics/exchange-rate"
 HISTORY = "/api/economics/exchange-rate/history"

@@ -18,9 +18,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from cascade.delivery import email
-from cascade.delivery.email import Mailer, check_email
-from cascade.delivery.texts import Text, Texts
+from cascade.adapters import email
+from cascade.adapters.email import Mailer, check_email
+from cascade.adapters.texts import Text, Texts
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
 from cascade.errors import DeliveryError, DeliveryRefused, InvalidInput, NotDelivered, SettingsError

@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from api.routes import shop
-from cascade.store.database import Database
+from api.pages import shop
+from cascade.db.database import Database
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 HOSTILE = "zq<script>alert(1)</script>zq"

@@ -17,18 +17,18 @@ import httpx
 import psycopg
 import pytest
 
-from api import hub as hub_module
-from api.hub import Hub, Listener
 from api.routes import feeds as routes
+from api.streams import hub as hub_module
+from api.streams.hub import Hub, Listener
+from cascade.db import events
+from cascade.db.database import Conn, Database
+from cascade.db.feeds import MOST, ORDER, Feeds, News, Topic
 from cascade.domain.events import EventType
 from cascade.domain.orders import Order
-from cascade.store import events
-from cascade.store.database import Conn, Database
-from cascade.store.feeds import MOST, ORDER, Feeds, News, Topic
 from sandbox.ports import free_port
-from tests.purchases import open_order
-from tests.streams import SOON_SECONDS, Api
-from tests.together import together
+from tests.support.concurrency import together
+from tests.support.purchases import open_order
+from tests.support.streams import SOON_SECONDS, Api
 
 
 @pytest.fixture

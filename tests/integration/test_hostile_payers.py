@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from eth_abi.abi import encode
 
+from cascade.adapters.chain import account_state
+from cascade.adapters.chain.rpc import Endpoint
+from cascade.adapters.chain.view_calls import MAX_FOREIGN_BYTES, Failed, Reverted, ViewCall, ask
+from cascade.db.database import Database
 from cascade.errors import NodeUnavailable
-from cascade.rails import payers
-from cascade.rails.json_rpc import Endpoint
-from cascade.rails.view_calls import MAX_FOREIGN_BYTES, Failed, Reverted, ViewCall, ask
-from cascade.store.database import Database
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.rpc import calldata
-from tests import hostile_wallets
-from tests.hostile_wallets import ATTACKS, SIGNATURE, Attack, Manner
-from tests.signing_shop import PAYER, PRICE, SigningShop, refused
+from tests.support import hostile_wallets
+from tests.support.hostile_wallets import ATTACKS, SIGNATURE, Attack, Manner
+from tests.support.signing_shop import PAYER, PRICE, SigningShop, refused
 
 NOBODY = "0x" + "00" * 20
 WRAPPED = encode(["address", "bytes", "bytes"], ["0x" + "11" * 20, b"\1" * 32, SIGNATURE]) + bytes.fromhex("6492" * 16)
@@ -108,15 +108,15 @@ def test_a_thousand_accounts_at_once_hold_no_more_than_eight_looks(
     shop: SigningShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order_id, wallet = shop.order("USDT"), shop.fund(PAYER, "USDT")
-    monkeypatch.setattr(payers, "_LONGEST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(account_state, "_LONGEST_WAIT_SECONDS", 0.01)
     for _ in range(8):
-        assert payers._AT_ONCE.acquire(blocking=False)
+        assert account_state._AT_ONCE.acquire(blocking=False)
     try:
         answer = shop.ask(order_id, wallet, "USDT")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert not payers._AT_ONCE.acquire(blocking=False)
+        assert not account_state._AT_ONCE.acquire(blocking=False)
     finally:
-        payers._AT_ONCE.release(8)
+        account_state._AT_ONCE.release(8)
     assert shop.ask(order_id, wallet, "USDT").status_code == 200
 
 

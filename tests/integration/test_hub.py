@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from api.hub import Hub
-from cascade.store.database import Database
-from cascade.store.feeds import CITY, Topic
+from api.streams.hub import Hub
+from cascade.db.database import Database
+from cascade.db.feeds import CITY, Topic
 
 SECONDS = 3.0
 

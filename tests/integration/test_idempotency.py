@@ -14,11 +14,11 @@ from fastapi.testclient import TestClient
 
 from api import idempotency as keeper
 from api.main import create_app
-from cascade.store import idempotency, keys
-from cascade.store.database import Database
-from tests.card_shop import CardShop
-from tests.post_office import until
-from tests.together import together
+from cascade.db import idempotency, keys
+from cascade.db.database import Database
+from tests.support.card_shop import CardShop
+from tests.support.concurrency import together
+from tests.support.delivery import until
 
 API_KEY = "k" * 32
 AUTHORIZED = {"authorization": f"Bearer {API_KEY}"}

@@ -10,12 +10,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.fulfillment import fulfill
-from cascade.store import orders
-from cascade.store.database import Database
+from cascade.db import orders
+from cascade.db.database import Database
+from cascade.services.booking import fulfill
 from tests.integration.test_email import serving
-from tests.post_office import Wishes, deliver_all
-from tests.purchases import confirmed, open_order
+from tests.support.delivery import Wishes, deliver_all
+from tests.support.purchases import confirmed, open_order
 
 FORM = {"citizen_id": "Marco_Polo", "package": "merchant", "email": "marco@example.org"}
 

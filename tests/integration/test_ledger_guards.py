@@ -7,13 +7,13 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from cascade.db import balances, ledger
+from cascade.db.database import Database
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.errors import LedgerConflict
-from cascade.store import balances, ledger
-from cascade.store.database import Database
-from tests.purchases import open_order
-from tests.together import together
+from tests.support.concurrency import together
+from tests.support.purchases import open_order
 
 Execute = Callable[..., None]
 

@@ -15,15 +15,15 @@ import segno
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cascade.db import keys, links
+from cascade.db.database import Database
+from cascade.db.keys import Scope
 from cascade.errors import InvalidInput, NotFound
-from cascade.fulfillment import fulfill
-from cascade.store import keys, links
-from cascade.store.database import Database
-from cascade.store.keys import Scope
+from cascade.services.booking import fulfill
 from sandbox.venice import VeniceDouble
 from tests.integration.test_operators import run
 from tests.integration.test_payment_links import SHOP
-from tests.purchases import confirmed
+from tests.support.purchases import confirmed
 
 LINKS = "/api/payments/links"
 PLATFORM = "p" * 32

@@ -18,15 +18,15 @@ from click.testing import CliRunner
 
 from cascade.cli import cli
 from cascade.cli.terminal import Record, laid_out
+from cascade.db import keys
+from cascade.db.database import Database
+from cascade.db.keys import Scope
 from cascade.domain.money import DUCAT, USDC, Money
-from cascade.fulfillment import fulfill
-from cascade.store import keys
-from cascade.store.database import Database
-from cascade.store.keys import Scope
+from cascade.services.booking import fulfill
 from sandbox.venice import VeniceDouble
 from tests.integration.test_operators import run
-from tests.post_office import Wishes, deliver_all
-from tests.purchases import confirmed, open_order
+from tests.support.delivery import Wishes, deliver_all
+from tests.support.purchases import confirmed, open_order
 
 COLUMNS = 80
 LISTINGS = (

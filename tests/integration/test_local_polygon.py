@@ -12,7 +12,7 @@ import pytest
 from eth_account import Account
 from eth_utils.crypto import keccak
 
-from sandbox.polygon import AnvilFailed, LocalPolygon, NodeError, preinstalls, world
+from sandbox.polygon import AnvilFailed, LocalPolygon, NodeError, genesis, preinstalls
 from sandbox.polygon import addresses as at
 from sandbox.polygon.compile import CompilationFailed, Job
 from sandbox.polygon.proofs import NotTheRealThing, prove
@@ -230,7 +230,7 @@ print(world.world_state())
 
 
 def test_two_processes_build_the_world_once(tmp_path: Path) -> None:
-    (tmp_path / f"{world._digest()}-unfinished-killed").mkdir()
+    (tmp_path / f"{genesis._digest()}-unfinished-killed").mkdir()
     command = [sys.executable, "-c", BUILDER, str(tmp_path)]
     builders = [
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)

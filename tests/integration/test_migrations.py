@@ -11,14 +11,14 @@ from psycopg.errors import IntegrityError
 
 from api.main import create_app
 from cascade.cli import cli
+from cascade.db import database as database_module
+from cascade.db import ledger, payments
+from cascade.db.database import Database, Deadlines, Migration, check_schema, migrate, migrations
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USD, Money
-from cascade.domain.parts import Grant
+from cascade.domain.partial_payments import Grant
 from cascade.errors import MigrationError
-from cascade.store import database as database_module
-from cascade.store import ledger, payments
-from cascade.store.database import Database, Deadlines, Migration, check_schema, migrate, migrations
-from tests.purchases import write_nowhere
+from tests.support.purchases import write_nowhere
 
 NEXT = Migration("9999_next.sql", "ALTER TABLE orders ADD COLUMN note text DEFAULT 'none'")
 

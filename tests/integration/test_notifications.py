@@ -12,12 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.fulfillment import fulfill, reverse
-from cascade.store import contacts
-from cascade.store.database import Database
+from cascade.db import contacts
+from cascade.db.database import Database
+from cascade.services.booking import fulfill, reverse
 from tests.integration.test_email import serving
-from tests.post_office import Wishes, deliver_all, dispatching, rows, until
-from tests.purchases import confirmed, open_order, refund
+from tests.support.delivery import Wishes, deliver_all, dispatching, rows, until
+from tests.support.purchases import confirmed, open_order, refund
 
 KEY = "k" * 32
 

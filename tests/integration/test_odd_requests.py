@@ -12,11 +12,11 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cascade.db import keys
+from cascade.db.database import Database
 from cascade.domain.orders import Order
-from cascade.store import keys
-from cascade.store.database import Database
 from sandbox.stripe import StripeDouble
-from tests.purchases import open_order
+from tests.support.purchases import open_order
 
 KEY = "k" * 32
 PAYER = "0x" + "11" * 20

@@ -8,19 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from cascade.adapters.chain.log_reader import Node
+from cascade.db import orders, relay_queue
+from cascade.db.database import Conn, Database
 from cascade.domain.money import USDC
 from cascade.domain.orders import OrderStatus
 from cascade.domain.relay import RelayKind, RelayState
 from cascade.errors import AuthorizationRefused, NotPayable
-from cascade.fulfillment import fulfill
-from cascade.gasless import Gasless
-from cascade.order_view import OrderView, lock_payable, lock_signable, view_of
-from cascade.rails.node import Node
-from cascade.store import orders, relay
-from cascade.store.database import Conn, Database
-from tests.card_shop import CardShop
-from tests.purchases import NOWHERE, collected, confirmed, open_order
-from tests.together import together
+from cascade.services.booking import fulfill
+from cascade.services.order_view import OrderView, lock_payable, lock_signable, view_of
+from cascade.services.signed_payments import Gasless
+from tests.support.card_shop import CardShop
+from tests.support.concurrency import together
+from tests.support.purchases import NOWHERE, collected, confirmed, open_order
 
 PAYERS = ("0x" + "22" * 20, "0x" + "33" * 20)
 HALF = 125_000_000
@@ -77,7 +77,7 @@ def test_an_order_that_is_paid_in_part_says_what_is_missing_and_takes_no_signatu
         sign(gasless, connection, view, token)
     assert (refused.value.reason, refused.value.next_step) == ("part_paid", PART)
     with database.transaction() as connection:
-        assert relay.of_order(connection, view.order.id) == []
+        assert relay_queue.of_order(connection, view.order.id) == []
         assert lock_payable(connection, view.order.id, in_parts=True).missing == after.missing
 
 
@@ -110,7 +110,7 @@ def test_a_signature_in_one_stablecoin_excludes_all_others(gasless: Gasless, dat
             sign(gasless, connection, view, token, payer)
     with database.transaction() as connection:
         sign(gasless, connection, view, token=0)  # the same one again
-        assert len(relay.of_order(connection, view.order.id)) == 1
+        assert len(relay_queue.of_order(connection, view.order.id)) == 1
 
 
 def test_no_card_is_begun_while_a_signature_is_being_sent(
@@ -204,7 +204,7 @@ def test_whatever_begins_at_once_one_signature_is_queued_and_no_reason_is_wrong(
     results = together(len(chosen), act)
     told = set(results)
     with database.transaction() as connection:
-        items = relay.of_order(connection, view.order.id)
+        items = relay_queue.of_order(connection, view.order.id)
     assert len([item for item in items if item.kind is not RelayKind.COLLECT]) <= 1
     assert all(item.state is RelayState.QUEUED for item in items)
     signed = {act for act, result in zip(chosen, results, strict=True) if result == "done"} & {*ACTS[:3]}

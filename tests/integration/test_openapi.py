@@ -14,10 +14,10 @@ from schemathesis import BaseSchema, Case
 from schemathesis.specs.openapi import checks
 
 from api.main import create_app
-from cascade.store import cursors, inbox, keys, orders
-from cascade.store.database import Database
+from cascade.db import cursors, keys, orders, stripe_inbox
+from cascade.db.database import Database
 from sandbox.stripe import StripeDouble
-from tests.purchases import NOWHERE
+from tests.support.purchases import NOWHERE
 
 KEY = "k" * 32
 SIGNALS = "/api/economics/signals"
@@ -35,7 +35,7 @@ def api_schema(environment: Path, database: Database, monkeypatch: pytest.Monkey
         stream = f"chain:{NOWHERE.chain.chain_id}:{NOWHERE.router}"
         cursors.start(connection, stream, 5, b"\1" * 32, int(orders.clock(connection).timestamp()))
         cursors.lease(connection, stream, "me", 600)
-        inbox.set_read_until(connection, inbox.read_until(connection))
+        stripe_inbox.set_read_until(connection, stripe_inbox.read_until(connection))
         signal_key = keys.add(connection, "fuzz", [keys.Scope.SIGNALS])
     with StripeDouble.start() as double:
         monkeypatch.setenv("STRIPE_SECRET_KEY", double.secret_key)

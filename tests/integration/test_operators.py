@@ -6,11 +6,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cascade.cli import cli
+from cascade.db import ledger
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, Money
 from cascade.errors import NotFound, SettingsError
-from cascade.store import ledger
-from tests.card_shop import CardShop
+from tests.support.card_shop import CardShop
 
 
 def run(*words: str) -> str:

@@ -13,11 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.fulfillment import fulfill
-from cascade.order_view import OrderView
-from cascade.store import contacts
-from cascade.store.database import Database
-from tests.purchases import collected, confirmed, open_order
+from cascade.db import contacts
+from cascade.db.database import Database
+from cascade.services.booking import fulfill
+from cascade.services.order_view import OrderView
+from tests.support.purchases import collected, confirmed, open_order
 
 HOSTILE = """</script><img id=taken>'"&<!--<script>"""
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from psycopg import errors
 
-from cascade.checkout import tell_card, tell_expired
+from cascade.db import card_attempts, events, outbox
+from cascade.db.database import Database
 from cascade.domain.card import CardEvidence, CardIntent, IntentStatus
 from cascade.domain.events import EventType
-from cascade.events import record
-from cascade.fulfillment import fulfill
-from cascade.store import card, events, outbox
-from cascade.store.database import Database
-from tests.post_office import rows
-from tests.purchases import confirmed, open_order
-from tests.together import together
+from cascade.services.booking import fulfill
+from cascade.services.checkout import tell_card, tell_expired
+from cascade.services.order_events import record
+from tests.support.concurrency import together
+from tests.support.delivery import rows
+from tests.support.purchases import confirmed, open_order
 
 
 def numbers(database: Database, order_id: str) -> list[int]:
@@ -56,7 +56,7 @@ def test_cards_that_are_refused_at_the_same_moment_are_both_told_of(database: Da
     with database.transaction() as first, database.transaction() as second:
         for number, (connection, intent) in enumerate(zip((first, second), declined, strict=True), 1):
             connection.execute("SET LOCAL lock_timeout = '1s'")
-            card.save_evidence(connection, number, CardEvidence(intent, None, (), (), frozenset()))
+            card_attempts.save_evidence(connection, number, CardEvidence(intent, None, (), (), frozenset()))
         tell_card(first, declined[0], ["evt_1"])
         first.commit()
         tell_card(second, declined[1], ["evt_2"])

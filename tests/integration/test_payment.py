@@ -15,16 +15,16 @@ from typing import Any
 import httpx
 import pytest
 
+from cascade.adapters.chain.router_logs import on_chain_order_id
 from cascade.chains import Deployment
+from cascade.db import cursors
+from cascade.db.database import Database
 from cascade.domain.money import USDC
 from cascade.domain.orders import ChainTerms
-from cascade.rails.chain import on_chain_order_id
-from cascade.store import cursors
-from cascade.store.database import Database
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.wallet import Wallet
-from tests import purchases
 from tests.conftest import ROOT, RunningCascade
+from tests.support import purchases
 
 PAYER = 1
 

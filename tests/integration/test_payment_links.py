@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from psycopg import errors
 
-from cascade.checkout import Checkout
+from cascade.db import card_attempts, links, orders
+from cascade.db.database import Database
 from cascade.domain.card import CardAttempt, Flow
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.links import LinkState, PaymentLink
@@ -17,13 +18,12 @@ from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
 from cascade.domain.payments import Outcome
 from cascade.errors import InvalidInput, NotFound, NotPayable
-from cascade.fulfillment import fulfill
-from cascade.order_view import OrderView
-from cascade.payment_links import PaymentLinks
-from cascade.store import card, links, orders
-from cascade.store.database import Database
-from tests.purchases import CATALOGUE, NOWHERE, collected, confirmed
-from tests.together import together
+from cascade.services.booking import fulfill
+from cascade.services.checkout import Checkout
+from cascade.services.order_view import OrderView
+from cascade.services.payment_links import PaymentLinks
+from tests.support.concurrency import together
+from tests.support.purchases import CATALOGUE, NOWHERE, collected, confirmed
 
 SHOP = PaymentLinks(Checkout(CATALOGUE, NOWHERE, order_minutes=15))
 Make = Callable[..., PaymentLink]
@@ -210,10 +210,10 @@ def test_an_order_whose_money_may_still_come_is_given_back(database: Database, m
         with database.transaction() as connection:
             until = replace(view.order, expires_at=orders.clock(connection)).expires_at
             attempt = CardAttempt(view.order.id, Flow.CHECKOUT_SESSION, 1, until.replace(year=until.year + 1))
-            card.insert_attempt(connection, attempt)
+            card_attempts.insert_attempt(connection, attempt)
         assert come(database, link).order.id == view.order.id  # a page of Stripe's is open
         with database.transaction() as connection:
-            card.close_attempt(connection, attempt)
+            card_attempts.close_attempt(connection, attempt)
         assert come(database, link).order.id != view.order.id
 
 

@@ -16,11 +16,11 @@ import pytest
 import stripe
 
 from cascade import settings
+from cascade.adapters.stripe import Stripe
 from cascade.errors import SettingsError
-from cascade.rails.stripe import Stripe
 from sandbox.stripe import StripeDouble
-from tests.card_shop import CardShop
 from tests.conftest import ROOT, RunningCascade
+from tests.support.card_shop import CardShop
 
 WEBHOOK = "/api/payments/webhook"
 

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from cascade.cli import cli
+from cascade.db import keys, orders
+from cascade.db.database import Database
+from cascade.db.keys import Scope
 from cascade.domain.rates import Tick
 from cascade.domain.signals import SignalKind
 from cascade.errors import InvalidInput, NotFound, SettingsError
-from cascade.store import keys, orders
-from cascade.store.database import Database
-from cascade.store.keys import Scope
-from tests.city import FORMULA, ticked, ticks_until
 from tests.integration.test_operators import run
+from tests.support.rate import FORMULA, ticked, ticks_until
 
 HIGH = {SignalKind.CONSCIOUSNESS: 7.5, SignalKind.COHERENCE: 80.0}
 

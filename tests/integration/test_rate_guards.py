@@ -10,7 +10,8 @@ from importlib.resources import files
 import psycopg
 import pytest
 
-from cascade import exchange
+from cascade.db import balances, orders, rates, signals
+from cascade.db.database import Database
 from cascade.domain.formula import Formula
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
@@ -18,11 +19,10 @@ from cascade.domain.rates import START, Rate, Tick, next_rate
 from cascade.domain.reversals import Reversal
 from cascade.domain.signals import MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind, Sold
 from cascade.errors import InvalidInput
-from cascade.exchange import Replayed, observe, replay
-from cascade.fulfillment import fulfill, reverse
-from cascade.store import balances, orders, rates, signals
-from cascade.store.database import Database
-from tests.purchases import balance_of, came_again, confirmed, open_order, refund
+from cascade.services import pricing
+from cascade.services.booking import fulfill, reverse
+from cascade.services.pricing import Replayed, observe, replay
+from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 FORMULA = Formula.from_data({**SHIPPED.data, "version": "minutely", "tick_seconds": 60})
@@ -224,7 +224,7 @@ def first_tick(database: Database) -> Tick:
 
 def keep(database: Database) -> list[Tick]:
     with database.transaction() as connection:
-        return exchange.keep(connection, FORMULA)
+        return pricing.keep(connection, FORMULA)
 
 
 def test_before_the_first_tick_ducats_cost_what_they_cost_at_the_start(database: Database) -> None:

@@ -20,14 +20,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from api.routes.rate import MOST_PICTURES, MOST_POINTS, Album, Span
-from cascade import pictures
+from api.pages.rate import MOST_PICTURES, MOST_POINTS, Album, Span
+from cascade import charts
+from cascade.db import rates
+from cascade.db.database import Database
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate, Tick, next_rate
 from cascade.domain.signals import MICRO, Input, Inputs, Observation
-from cascade.store import rates
-from cascade.store.database import Database
-from tests.together import together
+from tests.support.concurrency import together
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 MINUS = "\N{MINUS SIGN}"
@@ -88,8 +88,8 @@ class Wrapper:
         self.calls: list[tuple[Any, ...]] = []
         self.may_draw = threading.Event()
         self.may_draw.set()
-        self._draw = getattr(pictures, name)
-        monkeypatch.setattr(pictures, name, self)
+        self._draw = getattr(charts, name)
+        monkeypatch.setattr(charts, name, self)
 
     def __call__(self, *arguments: Any) -> bytes:
         self.calls.append(arguments)
@@ -345,7 +345,7 @@ def test_a_picture_that_could_not_be_drawn_is_drawn_when_it_is_asked_for_again(
 ) -> None:
     write(5)
     with monkeypatch.context() as broken:
-        broken.setattr(pictures, "contributions", lambda *_: 1 // 0)
+        broken.setattr(charts, "contributions", lambda *_: 1 // 0)
         assert client.get(WHY).status_code == 500
     assert client.get(WHY).status_code == 200
 

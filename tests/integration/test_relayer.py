@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from cascade.adapters.chain.router_logs import deposit_address
 from cascade.chains import Deployment
+from cascade.db import relay_queue
+from cascade.db.database import Database
 from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.relay import Refusal, RelayState
-from cascade.order_view import OrderView
-from cascade.rails.chain import deposit_address
-from cascade.store import relay
-from cascade.store.database import Database
+from cascade.services.order_view import OrderView
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import calldata
 from tests.faults.chain_rail import follow
 from tests.faults.relaying import HOT_KEY, alarm, items, no_blocks, nonces, order_of, payer, queue, relayer, sign
-from tests.purchases import balance_of
+from tests.support.purchases import balance_of
 
 STARTER_UNITS = 100 * 10**6
 
@@ -131,7 +131,7 @@ def test_plain_transfers_are_collected_together(polygon: LocalPolygon, database:
         polygon.mint("USDC", deposit_address(router.router, terms.on_chain_order_id), terms.units)
         with database.transaction() as connection:
             for _ in range(2):  # seen twice, collected once
-                relay.enqueue_collect(
+                relay_queue.enqueue_collect(
                     connection,
                     order_id=view.order.id,
                     on_chain_order_id=terms.on_chain_order_id,
@@ -219,7 +219,7 @@ def test_an_item_of_a_stranger_is_no_second_payment(
     polygon: LocalPolygon, database: Database, router: Deployment
 ) -> None:
     """The order is paid from a wallet while a signature for it waits."""
-    from tests.purchases import pay
+    from tests.support.purchases import pay
 
     view = order_of(polygon, database, router, 0)
     queue(database, view, payer(0))
@@ -253,7 +253,7 @@ def test_a_lane_at_its_limit_delays_no_other(polygon: LocalPolygon, database: Da
         terms = views[3].terms[0]
         polygon.mint("USDC", deposit_address(router.router, terms.on_chain_order_id), terms.units)
         with database.transaction() as connection:
-            relay.enqueue_collect(
+            relay_queue.enqueue_collect(
                 connection,
                 order_id=views[3].order.id,
                 on_chain_order_id=terms.on_chain_order_id,

@@ -9,21 +9,21 @@ from datetime import timedelta
 import pytest
 from psycopg import errors
 
-from cascade.checkout import Checkout
+from cascade.db import card_attempts, contacts, links, orders, relay_queue
+from cascade.db.database import Database
 from cascade.domain.card import CardAttempt, Flow
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
 from cascade.domain.payments import Outcome, Rail
 from cascade.domain.rates import Rate
 from cascade.errors import NotFound, NotPayable
-from cascade.fulfillment import fulfill
-from cascade.order_view import OrderView
-from cascade.payment_links import PaymentLinks
-from cascade.store import card, contacts, links, orders, relay
-from cascade.store.database import Database
+from cascade.services.booking import fulfill
+from cascade.services.checkout import Checkout
+from cascade.services.order_view import OrderView
+from cascade.services.payment_links import PaymentLinks
 from tests.integration.test_payment_links import SHOP, come, count, expire
-from tests.purchases import CATALOGUE, NOWHERE, balance_of, collected, confirmed, open_order
-from tests.together import together
+from tests.support.concurrency import together
+from tests.support.purchases import CATALOGUE, NOWHERE, balance_of, collected, confirmed, open_order
 
 
 def renew(database: Database, order: Order) -> OrderView:
@@ -113,7 +113,7 @@ def test_an_order_whose_payment_is_being_sent_is_given_back(database: Database) 
     view = open_order(database)
     terms = view.terms[0]
     with database.transaction() as connection:
-        relay.enqueue_collect(
+        relay_queue.enqueue_collect(
             connection,
             order_id=view.order.id,
             on_chain_order_id=terms.on_chain_order_id,
@@ -146,11 +146,11 @@ def test_who_renews_gives_the_old_price_up(database: Database) -> None:
     with database.transaction() as connection:
         now = orders.clock(connection)
         attempt = CardAttempt(view.order.id, Flow.CHECKOUT_SESSION, 1, now + timedelta(minutes=20), "cs_1")
-        card.insert_attempt(connection, attempt)
-        card.name_attempt(connection, attempt, "cs_1")
+        card_attempts.insert_attempt(connection, attempt)
+        card_attempts.name_attempt(connection, attempt, "cs_1")
     renew(database, view.order)
     with database.transaction() as connection:
-        assert [each.stripe_id for each in card.attempts_to_close(connection, limit=9)] == ["cs_1"]
+        assert [each.stripe_id for each in card_attempts.attempts_to_close(connection, limit=9)] == ["cs_1"]
     by_card = replace(
         confirmed(view.terms[0], reference="stripe:pi_1", amount=view.order.quote.price),
         rail=Rail.CARD,
@@ -168,7 +168,7 @@ def test_what_was_paid_before_the_click_is_taken_at_the_old_price(database: Data
     expire(database, view)
     with database.transaction() as connection:
         paid_at = orders.clock(connection)
-        card.insert_attempt(
+        card_attempts.insert_attempt(
             connection, CardAttempt(view.order.id, Flow.CHECKOUT_SESSION, 1, paid_at + timedelta(minutes=20))
         )
     renew(database, view.order)

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.store.database import Database
+from cascade.db.database import Database
 
 OWN = {"package": "own", "citizen_id": "Marco_Polo"}
 ITALIAN = {"accept-language": "it"}

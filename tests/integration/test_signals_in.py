@@ -11,17 +11,17 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cascade.db import keys, orders
+from cascade.db.database import Database
+from cascade.db.keys import Scope
 from cascade.domain.signals import SignalKind
-from cascade.exchange import observe
-from cascade.store import keys, orders
-from cascade.store.database import Database
-from cascade.store.keys import Scope
-from tests.city import clock, reported, ticked
-from tests.streams import SOON_SECONDS, Api, Stream
-from tests.together import together
+from cascade.services.pricing import observe
+from tests.support.concurrency import together
+from tests.support.rate import clock, reported, ticked
+from tests.support.streams import SOON_SECONDS, Api, Stream
 
 SIGNALS = "/api/economics/signals"
-EVENTS = "/api/economics/cascade/events"
+EVENTS = "/api/economics/cascade/services/order_events"
 Batch = list[dict[str, Any]]
 
 

@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cascade.cli import cli
-from cascade.store import cursors, orders
-from cascade.store.database import Database
-from tests.purchases import NOWHERE, open_order
+from cascade.db import cursors, orders
+from cascade.db.database import Database
+from tests.support.purchases import NOWHERE, open_order
 
 FOLLOWED = f"chain:137:{NOWHERE.router}"
 DEPOSITS = f"deposits:137:{NOWHERE.router}"

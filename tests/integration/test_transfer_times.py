@@ -9,21 +9,21 @@ from typing import Any
 
 import pytest
 
+from cascade.adapters.chain.erc20_transfers import TRANSFER_TOPIC, last_block_before
+from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
+from cascade.db import balances, payments
+from cascade.db.database import Database
+from cascade.db.payments import BookedPayment
 from cascade.domain.payments import Outcome, SuspenseReason
 from cascade.errors import NodeUnavailable
-from cascade.order_view import OrderView
-from cascade.rails.node import Node
-from cascade.rails.transfers import TRANSFER_TOPIC, last_block_before
-from cascade.store import balances, payments
-from cascade.store.database import Database
-from cascade.store.payments import BookedPayment
+from cascade.services.order_view import OrderView
+from cascade.workers.deposit_watcher import Watcher
 from cascade.workers.indexer import Indexer, Router
-from cascade.workers.watcher import Watcher
 from sandbox.polygon import LocalPolygon
 from tests.faults.chain_rail import collect, follow, indexer, transfer
 from tests.faults.relaying import items
-from tests.purchases import balance_of, open_order
+from tests.support.purchases import balance_of, open_order
 
 PRICE = 250_000_000
 DUCATS = 2_750_000_000

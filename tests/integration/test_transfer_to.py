@@ -12,11 +12,11 @@ import segno
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cascade.adapters.chain.router_logs import deposit_address, transfer_uri
+from cascade.db.database import Database
 from cascade.domain.money import USDC, Money
-from cascade.fulfillment import fulfill
-from cascade.rails.chain import deposit_address, transfer_uri
-from cascade.store.database import Database
-from tests.purchases import NOWHERE, collected, confirmed, open_order
+from cascade.services.booking import fulfill
+from tests.support.purchases import NOWHERE, collected, confirmed, open_order
 
 KEY = "0x" + "01" * 32
 

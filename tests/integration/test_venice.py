@@ -13,14 +13,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
+from cascade.db import balances, outbox
+from cascade.db.database import Database
+from cascade.db.outbox import Filter
 from cascade.domain.payments import ConfirmedPayment
-from cascade.fulfillment import acknowledge, fulfill, reverse
-from cascade.store import balances, outbox
-from cascade.store.database import Database
-from cascade.store.outbox import Filter
+from cascade.services.booking import acknowledge, fulfill, reverse
 from sandbox.venice import Transfer, VeniceDouble
-from tests.post_office import Wishes, deliver_all, dispatching, make_due, rows, told, until
-from tests.purchases import balance_of, came_again, confirmed, open_order, refund
+from tests.support.delivery import Wishes, deliver_all, dispatching, make_due, rows, told, until
+from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
 MARCO = "Marco_Polo"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from cascade.delivery.venice import CitizenRegister
-from cascade.delivery.venice_pulse import Pulse, VenicePulse
+from cascade.adapters.venice import CitizenRegister
+from cascade.adapters.venice_metrics import Pulse, VenicePulse
 from cascade.domain.signals import SignalKind
 from sandbox.ports import free_port
 from sandbox.venice import VeniceDouble

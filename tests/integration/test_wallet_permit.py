@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cascade.store.database import Database
-from cascade.wallet_plan import EFFORTS, Method
+from cascade.db.database import Database
+from cascade.services.wallet_plan import EFFORTS, Method
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon import addresses as at
 from sandbox.polygon.rpc import Rpc, calldata
 from tests.integration.test_wallet_plan import fulfilled
-from tests.signing_shop import OTHER, PAYER, PRICE, SigningShop, refused
+from tests.support.signing_shop import OTHER, PAYER, PRICE, SigningShop, refused
 
 Open = Callable[..., SigningShop]
 both = pytest.mark.parametrize("token", ["USDC", "USDT"])

@@ -12,15 +12,15 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cascade.chains import Deployment
+from cascade.db import orders
+from cascade.db.database import Database
 from cascade.domain.relay import Refusal
-from cascade.store import orders
-from cascade.store.database import Database
-from cascade.wallet_plan import EFFORTS, Method
+from cascade.services.wallet_plan import EFFORTS, Method
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon import addresses as at
 from tests.faults.chain_rail import follow
-from tests.integration.test_gasless_bounds import book, expire, watched
-from tests.signing_shop import MERCHANT, OTHER, PAYER, PRICE, SigningShop, refused
+from tests.integration.test_signed_payment_bounds import book, expire, watched
+from tests.support.signing_shop import MERCHANT, OTHER, PAYER, PRICE, SigningShop, refused
 
 Open = Callable[..., SigningShop]
 both = pytest.mark.parametrize("token", ["USDC", "USDT"])

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cascade.delivery import webhooks
-from cascade.delivery.webhooks import Webhooks, new_endpoint_id, new_secret
+from cascade.adapters import webhooks
+from cascade.adapters.webhooks import Webhooks, new_endpoint_id, new_secret
 from cascade.domain.deliveries import Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpcore
 import pytest
 
-from cascade.delivery import webhooks
-from cascade.delivery.webhooks import check_url, is_public
+from cascade.adapters import webhooks
+from cascade.adapters.webhooks import check_url, is_public
 from cascade.errors import DeliveryRefused, InvalidInput, NotDelivered
 from tests.integration.test_webhooks_out import OK, post, receiving
 

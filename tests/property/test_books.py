@@ -20,14 +20,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from cascade.db import balances
+from cascade.db.database import Database
 from cascade.domain.money import USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
-from cascade.fulfillment import fulfill, reverse
-from cascade.order_view import OrderView
-from cascade.store import balances
-from cascade.store.database import Database
-from tests.purchases import came_again, confirmed, open_order, refund
+from cascade.services.booking import fulfill, reverse
+from cascade.services.order_view import OrderView
+from tests.support.purchases import came_again, confirmed, open_order, refund
 
 citizens = st.sampled_from(["Marco", "Niccolo", "Maffeo"])
 purchases = st.one_of(

@@ -10,13 +10,13 @@ from contextlib import suppress
 import pytest
 import stripe
 
-from cascade.card_checkout import CardPayment
 from cascade.domain.card import Flow
 from cascade.domain.orders import OrderStatus
 from cascade.errors import NotPayable, StripeError
+from cascade.services.card_checkout import CardPayment
 from sandbox.stripe.errors import StripeRefusal
-from tests.card_shop import CardShop
 from tests.integration.test_card_attempts import order_of, pay_on_chain, payable, wait_until
+from tests.support.card_shop import CardShop
 
 LATENCY_SECONDS = 1.5
 ACTS = ("page", "page", "page", "form", "form", "pay", "pay", "chain", "work", "fail", "lose", "well")

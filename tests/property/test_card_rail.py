@@ -19,14 +19,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from cascade.db import balances, ledger, orders
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, Money
-from cascade.fulfillment import fulfill
-from cascade.store import balances, ledger, orders
+from cascade.services.booking import fulfill
 from sandbox.stripe.errors import StripeRefusal
-from tests.card_shop import CardShop
 from tests.faults.dying_card_worker import spawn
-from tests.purchases import confirmed
+from tests.support.card_shop import CardShop
+from tests.support.purchases import confirmed
 
 CARDS = st.sampled_from(
     ["4242424242424242", "4242424242424242", "4000000000000002", "4000002500003155", "4000000000000259", "bank_account"]

@@ -9,12 +9,12 @@ from itertools import count
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cascade.db import balances, payments
+from cascade.db.database import Conn, Database
 from cascade.domain.money import USDC, USDT, Money
 from cascade.domain.reversals import Refund, kept
-from cascade.fulfillment import fulfill, refund
-from cascade.store import balances, payments
-from cascade.store.database import Conn, Database
-from tests.purchases import NOWHERE, collected, confirmed, open_order
+from cascade.services.booking import fulfill, refund
+from tests.support.purchases import NOWHERE, collected, confirmed, open_order
 
 PRICE = 10_000_000
 _places = count(1)

@@ -20,17 +20,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
+from cascade.db import balances, outbox
+from cascade.db.database import Database
+from cascade.db.outbox import Filter
 from cascade.domain.deliveries import Problem
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
-from cascade.fulfillment import acknowledge, fulfill, reverse
-from cascade.store import balances, outbox
-from cascade.store.database import Database
-from cascade.store.outbox import Filter
+from cascade.services.booking import acknowledge, fulfill, reverse
 from sandbox.venice import VeniceDouble
 from tests.faults.dying_dispatcher import spawn
-from tests.post_office import Wishes, dispatching, make_due, rows, told
-from tests.purchases import came_again, collected, confirmed, open_order, refund
+from tests.support.delivery import Wishes, dispatching, make_due, rows, told
+from tests.support.purchases import came_again, collected, confirmed, open_order, refund
 
 _examples = itertools.count(1)
 MOST_MESSAGES = 40

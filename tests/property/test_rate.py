@@ -15,12 +15,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from cascade.db import rates
+from cascade.db.database import Conn, Database
 from cascade.domain.formula import PPM, Formula
 from cascade.domain.rates import InputState, Rate, Tick, next_rate
 from cascade.domain.signals import MICRO, Input, Inputs, Observation
-from cascade.exchange import Replayed, observe, replay
-from cascade.store import rates
-from cascade.store.database import Conn, Database
+from cascade.services.pricing import Replayed, observe, replay
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 BASE = SHIPPED.base_nano_usd

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api.pages import Language, separators
-from api.schemas import DucatAmount, UsdAmount
+from api.pages.rendering import Language, separators
+from api.schemas.common import DucatAmount, UsdAmount
 from cascade.domain.amounts import NoAmount, Separators, examples, read_plain, read_typed
 from cascade.domain.money import DUCAT, USD, USDC, Money
 

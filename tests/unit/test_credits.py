@@ -10,7 +10,7 @@ from cascade.domain.credits import Finding, VeniceTransfer, judge_credit, proble
 from cascade.domain.deliveries import CreditState, DeliveryState, Problem, credit_state
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, Money
-from cascade.workers.dispatcher import Patience
+from cascade.workers.outbox_dispatcher import Patience
 
 DUE = Money.parse("525.5", DUCAT)
 LAST = 3

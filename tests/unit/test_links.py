@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import ValidationError
 
-from api.link_schemas import LinkIn, LinkQuery
+from api.schemas.links import LinkIn, LinkQuery
 from cascade.domain.links import LinkState, PaymentLink, address, check_opens, in_metamask, mailto, state_of
 from cascade.domain.money import USD, Money
 from cascade.errors import NotPayable

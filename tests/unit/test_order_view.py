@@ -10,7 +10,7 @@ from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
 from cascade.errors import NotPayable
-from cascade.order_view import OrderView, check_payable
+from cascade.services.order_view import OrderView, check_payable
 from tests.unit.test_orders import ORDER
 
 OPEN = OrderView(ORDER, (), OrderStatus.OPEN)

@@ -13,8 +13,8 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po
 from fastapi import Request
 
-from api.pages import CHECKOUT, Language, filters, filters_of_the_rate, language_of
-from cascade import pictures
+from api.pages.rendering import CHECKOUT, Language, filters, filters_of_the_rate, language_of
+from cascade import charts
 from cascade.domain.money import DUCAT, USD, USDC, Money
 
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w+\}")
@@ -119,7 +119,7 @@ def words() -> Catalog:
             {"trimmed": "true", "newstyle_gettext": "true"},
             DEFAULT_KEYWORDS,
         ),
-        (Path(pictures.__path__[0]), "**.py", "python", {}, {"say": None}),
+        (Path(charts.__path__[0]), "**.py", "python", {}, {"say": None}),
     ):
         for _, _, message, _, _ in extract_from_dir(folder, [(pattern, method)], {pattern: options}, keywords):
             found.add(message)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cascade.domain import ledger
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, USDT, Money
-from cascade.domain.parts import Grant
+from cascade.domain.partial_payments import Grant
 from cascade.domain.payments import ConfirmedPayment, Rail, SuspenseReason, judge
 
 PRICE = {USDC: Money(USDC, 250_000_000)}

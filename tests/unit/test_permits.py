@@ -11,8 +11,8 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
+from cascade.adapters.chain import permits, router, router_logs
 from cascade.domain.money import USDC, USDT, Asset
-from cascade.rails import chain, permits, router_calls
 from sandbox.polygon import addresses
 from tests.unit.test_signatures import KEY, PAYER, ROUTER, malleated, terms_in
 
@@ -62,7 +62,7 @@ def test_calls_are_those_of_the_abi() -> None:
     terms, signature = terms_in(USDC), signed(USDC, 0)
     order = (terms.token_address, terms.units, terms.expires_at, terms.salt)
     shape, permit = "(address,uint256,uint64,bytes32)", "(uint256,uint8,bytes32,bytes32)"
-    made = router_calls.pay_with_permit(terms, signature)
+    made = router.pay_with_permit(terms, signature)
     said = (terms.expires_at, signature[64], signature[:32], signature[32:64])
     assert made == keccak(text=f"payWithPermit({shape},{permit})")[:4] + encode([shape, permit], [order, said])
-    assert "0x" + router_calls.pay(terms).hex() == chain.payment_calls(terms)[-1].data
+    assert "0x" + router.pay(terms).hex() == router_logs.payment_calls(terms)[-1].data

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 import segno
 
-from api import qr
+from api.pages import qr
 
 
 def test_a_code_that_is_asked_for_often_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:

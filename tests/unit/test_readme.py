@@ -1,52 +1,42 @@
-"""The README's tree is the real tree."""
+"""Documents name what is there."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.support import tree
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
-# Folders whose every file the tree names; of the others it names the folder.
-IN_DETAIL = ("", "contracts", "scripts", "cascade", "cascade/domain", "cascade/rails", "cascade/delivery",
-             "cascade/store", "cascade/workers", "api", "sandbox", "tests", "docs")  # fmt: skip
-UNSAID = {"__init__.py", ".gitkeep"}
+DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def listed() -> set[str]:
-    """Every path that the README's tree names, relative to the root."""
-    (tree,) = re.findall(r"^```\n(contracts/.*?)^```", README, re.MULTILINE | re.DOTALL)
-    paths: set[str] = set()
-    above: list[str] = []
-    for line in tree.splitlines():
-        name = line.split()[0].rstrip("/")
-        depth = (len(line) - len(line.lstrip())) // 2
-        above = [*above[:depth], name]
-        paths.add("/".join(above))
-    return paths
-
-
-def real() -> set[str]:
-    """Every path that the tree has to name."""
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    paths = set()
-    for file in tracked.split():
-        parts = file.split("/")
-        for i, name in enumerate(parts):
-            folder, hidden = "/".join(parts[:i]), name.startswith(".") or name in UNSAID
-            if folder in IN_DETAIL and not hidden and name != "README.md":
-                paths.add("/".join(parts[: i + 1]))
-    return paths
+def test_a_newcomer_reads_it_whole() -> None:
+    assert len(README.splitlines()) <= 140
 
 
 def test_the_tree_is_the_real_one() -> None:
-    assert listed() == real()
+    page = tree.PAGE.read_text()
+    assert page == tree.written(page), "run `make docs`"
 
 
-def test_every_file_that_it_links_to_is_there() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
+def test_every_file_that_a_document_links_to_is_there(document: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_all_decisions_are_in_their_index() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text()
+    for record in folder.glob("0*.md"):
+        title, _, status, *_ = record.read_text().splitlines()
+        assert f"[{record.name[:4]}]({record.name}) | {title[8:]} |" in index
+        assert re.fullmatch(r"Status: .+, \d{4}-\d\d-\d\d", status), record.name
 
 
 def test_every_make_target_that_it_names_is_there() -> None:

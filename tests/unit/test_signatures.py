@@ -11,11 +11,11 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
+from cascade.adapters.chain import router, router_logs, signatures
+from cascade.adapters.chain.revert_reasons import refusal_of
 from cascade.domain.money import USDC, USDT, Asset
 from cascade.domain.orders import ChainTerms
 from cascade.domain.relay import Refusal, RelayKind
-from cascade.rails import chain, router_calls, signatures
-from cascade.rails.reverts import refusal_of
 from sandbox.polygon import addresses
 
 KEY = "0x" + "11" * 32
@@ -28,7 +28,7 @@ def terms_in(token: Asset, **changes: int | str) -> ChainTerms:
     address = addresses.USDC if token == USDC else addresses.USDT
     of = {"chain_id": 137, "router": ROUTER, "token_address": address, "units": 2**40, "expires_at": 2_000_000_000}
     of |= {"salt": b"\5" * 32, **changes}
-    return ChainTerms(on_chain_order_id=chain.on_chain_order_id(**of), token=token, **of)  # type: ignore[arg-type]
+    return ChainTerms(on_chain_order_id=router_logs.on_chain_order_id(**of), token=token, **of)  # type: ignore[arg-type]
 
 
 def signed(terms: ChainTerms, key: str = KEY) -> bytes:
@@ -127,16 +127,16 @@ def test_calls_are_those_of_the_abi() -> None:
     many = encode([f"{with_signature}[]"], [[(order, PAYER, b"\1\2")]])
     ids = [b"\1" * 32, b"\2" * 32]
     for made, signature, arguments in (
-        (router_calls.pay_with_authorization(terms, PAYER, b"\1\2"), f"payWithAuthorization{with_signature}", alone),
-        (router_calls.pay_with_permit2(terms, PAYER, b"\1\2"), f"payWithPermit2{with_signature}", alone),
-        (router_calls.pay_many([(terms, PAYER, b"\1\2")]), f"payMany({with_signature}[])", many),
+        (router.pay_with_authorization(terms, PAYER, b"\1\2"), f"payWithAuthorization{with_signature}", alone),
+        (router.pay_with_permit2(terms, PAYER, b"\1\2"), f"payWithPermit2{with_signature}", alone),
+        (router.pay_many([(terms, PAYER, b"\1\2")]), f"payMany({with_signature}[])", many),
         (
-            router_calls.collect(ids[0], PAYER),
+            router.collect(ids[0], PAYER),
             "collect(bytes32,address)",
             encode(["bytes32", "address"], [ids[0], PAYER]),
         ),
         (
-            router_calls.collect_many(ids, PAYER),
+            router.collect_many(ids, PAYER),
             "collectMany(bytes32[],address)",
             encode(["bytes32[]", "address"], [ids, PAYER]),
         ),

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from cascade.adapters.stripe import Stripe, read_evidence
+from cascade.adapters.stripe_objects import event_of
 from cascade.domain.card import EVENT_TYPES, CaseKind, IntentStatus, StripeEvent
 from cascade.domain.money import ASSETS, USD, Money
 from cascade.domain.reversals import ReversalKind
-from cascade.rails.stripe import Stripe, read_evidence
-from cascade.rails.stripe_objects import event_of
 
 ORDER_ID = "ord_" + "a" * 26
 
@@ -201,7 +201,7 @@ def test_a_custom_domain_is_one_more_place_to_pay() -> None:
     from typing import cast
 
     from api.main import content_security_policy
-    from cascade.card_checkout import CardCheckout
+    from cascade.services.card_checkout import CardCheckout
     from cascade.settings import Settings
 
     stripe = Stripe("sk_live_x", "whsec_x", checkout_domain="pay.example.org")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cascade.delivery.texts import Text, Texts, amount, ducats, rate, total
+from cascade.adapters.texts import Text, Texts, amount, ducats, rate, total
 from cascade.domain.events import EventType
 from cascade.domain.payments import SuspenseReason
 from cascade.domain.seller import Seller
@@ -52,7 +52,7 @@ def write(kind: EventType, data: Mapping[str, Any]) -> str:
 
 def test_every_event_that_citizens_are_told_of_has_a_text_and_no_other_has() -> None:
     for language in ("en", "it"):
-        folder = files("cascade.delivery") / "texts" / language
+        folder = files("cascade.adapters") / "texts" / language
         assert sorted(file.name for file in folder.iterdir()) == sorted(f"{kind}.txt" for kind in TOLD)
     assert TEXTS.languages == ("en", "it")
 

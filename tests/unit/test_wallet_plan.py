@@ -11,13 +11,13 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
+from cascade.adapters.chain import permits, signatures
+from cascade.adapters.chain.account_state import Account, Look, Payer
+from cascade.adapters.chain.view_calls import Reverted
 from cascade.domain.fees import GWEI
 from cascade.domain.money import USDC, USDT, Asset
 from cascade.domain.relay import Refusal
-from cascade.rails import permits, signatures
-from cascade.rails.payers import Account, Look, Payer
-from cascade.rails.view_calls import Reverted
-from cascade.wallet_plan import EFFORTS, Method, Plan, best_plan
+from cascade.services.wallet_plan import EFFORTS, Method, Plan, best_plan
 from tests.unit.test_signatures import PAYER, terms_in
 
 PRICE = terms_in(USDC).units

@@ -1,0 +1,1 @@
+"""The chain: what is read of it, asked of it and sent to it."""

@@ -1,0 +1,9 @@
+"""Pictures of the rate, as SVG that stands alone: text stays text, and the same data gives the same bytes."""
+
+from cascade.charts.canvas import Theme
+from cascade.charts.documentation import Run, input_curves, year
+from cascade.charts.locale import ENGLISH, Speech
+from cascade.charts.page import Size, contributions, history
+from cascade.charts.prices import Prices
+
+__all__ = ["ENGLISH", "Prices", "Run", "Size", "Speech", "Theme", "contributions", "history", "input_curves", "year"]

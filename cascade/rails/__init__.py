@@ -1,1 +1,0 @@
-"""Money in. A rail turns evidence into values; it never calls upward."""

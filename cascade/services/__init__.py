@@ -1,0 +1,1 @@
+"""Use cases: each runs in the database transaction of its caller."""

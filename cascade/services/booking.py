@@ -1,0 +1,399 @@
+"""★ Book payments: a confirmed payment becomes ducats, exactly once, in the caller's database transaction.
+
+What others must hear of it is written into the outbox in that same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cascade.db import balances, card_attempts, ledger, orders, outbox, payments, reversals
+from cascade.db.database import Conn
+from cascade.db.payments import BookedPayment
+from cascade.domain import ledger as books
+from cascade.domain import reversals as money_back
+from cascade.domain.deliveries import VENICE, Delivery, DeliveryState, Problem
+from cascade.domain.events import EventType
+from cascade.domain.money import DUCAT, USD, Asset, Money
+from cascade.domain.orders import Order
+from cascade.domain.partial_payments import Grant, Part, missing_of, receipt, weigh, whole
+from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason, judge
+from cascade.domain.reversals import Refund, Refundable, Reversal, ReversalKind, Standing
+from cascade.errors import DeliveryError, LedgerConflict, NotFound
+from cascade.services.order_events import record
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """The order that a payment is for: what it asks for on the payment's rail, and the last moment that is in time."""
+
+    order: Order
+    amounts: Mapping[Asset, Money]
+    until: datetime | None = None
+
+
+def fulfill(connection: Conn, payment: ConfirmedPayment) -> Outcome:
+    """Book a payment: ducats for its order, or suspense with a reason. The same payment again is a no-op.
+
+    Args:
+        connection: everything is written in its transaction, together with the evidence of the caller.
+        payment: money that has arrived for good.
+
+    Returns:
+        What became of it, now or before.
+
+    Raises:
+        LedgerConflict: the reference was booked with another amount, payer or transaction.
+    """
+    ledger.lock(connection)  # of two processes with the same payment the second sees the first's booking
+    expected = _lock_order(connection, payment)
+    booked = payments.by_reference(connection, payment.reference)
+    if booked is not None:
+        _check_same(payment, booked)
+        return booked.outcome
+    order = expected.order if expected else None
+    before = payments.of_order(connection, order.id) if order else []
+    verdict = _verdict(payment, expected, before)
+    if order is None or isinstance(verdict, SuspenseReason):
+        ledger.post(connection, books.suspense(payment))
+    else:
+        ledger.post(connection, books.sale(payment, order.citizen_id, verdict))
+    outcome = payments.insert(connection, payment, order.id if order else None, verdict)
+    # Anybody may send a stranger dust and collect it, as often as he likes: nobody is told of what only waits.
+    if order is not None and not (payment.is_dust and isinstance(verdict, SuspenseReason)):
+        _tell(connection, order, payment, verdict, payments.parts_of(before))
+    return outcome
+
+
+def reverse(connection: Conn, reversal: Reversal) -> bool:
+    """Book money that went back, or came again, and the ducats that go with it. The same movement again is a no-op.
+
+    Ducats are taken as far as the citizen holds them; the rest becomes a receivable (docs/decisions/0008).
+
+    Args:
+        connection: everything is written in its transaction.
+        reversal: one movement of a payment's money.
+
+    Returns:
+        True when it was booked now; False when it had been booked before.
+
+    Raises:
+        NotFound: its payment is not booked.
+        LedgerConflict: the reference was booked with another payment, kind or amount.
+    """
+    ledger.lock(connection)
+    payment = payments.by_reference(connection, reversal.payment)
+    if payment is None:
+        raise NotFound(f"{reversal.reference}: no payment {reversal.payment} is booked")
+    order = orders.lock(connection, payment.order_id) if payment.order_id else None
+    booked = reversals.by_reference(connection, reversal.reference)
+    if booked is not None:
+        came, stands = ((r.payment, r.kind, r.amount) for r in (reversal, booked))
+        if came != stands:
+            raise _conflict(reversal.reference, stands, came)
+        return False
+    standing = _standing(connection, order, payment, payment.grant) if order and payment.grant else None
+    ledger.post(connection, money_back.transaction(reversal, standing))
+    exchange = money_back.exchange(reversal)
+    if exchange is not None:
+        ledger.post(connection, exchange)
+    reversals.insert(connection, reversal)
+    if order is not None:
+        _tell_of_reversal(connection, order, payment, reversal)
+    return True
+
+
+def gain(connection: Conn, reference: str, amount: Money) -> bool:
+    """Book what a bank gave back beyond what it had taken. The same gain again is a no-op.
+
+    Returns:
+        True when it was booked now.
+
+    Raises:
+        LedgerConflict: the reference was booked with another amount.
+    """
+    ledger.lock(connection)
+    return ledger.post(connection, books.exchange_gain(reference, amount))
+
+
+def refund(connection: Conn, back: Refund) -> Money:
+    """Book money that the Safe gave back for an order, as reversals of the payments that it fits (docs/decisions/0013).
+
+    Whatever fits none is booked as that, and waits for an operator. The same refund again is a no-op.
+
+    Args:
+        connection: everything is written in its transaction, together with the evidence of the caller.
+        back: money that has left the Safe for good.
+
+    Returns:
+        What of it fits no payment, now or before.
+
+    Raises:
+        LedgerConflict: the reference was booked with other contents.
+    """
+    ledger.lock(connection)
+    if not reversals.insert_refund(connection, back):
+        booked = reversals.refund_by_reference(connection, back.reference)
+        if booked.refund != back:
+            raise _conflict(back.reference, booked.refund, back)
+        return booked.unmatched
+    found = orders.lock_by_on_chain_order_id(connection, back.order_key)
+    left = [p for p in payments.on_chain(connection, back.order_key) if p.returned < p.received]
+    # Whoever brought less than the quote and fulfilled it completed parts; one that paid all by itself needed none.
+    by_parts = any(p.grant and p.grant.fulfils and found and p.grant.ducats < found[0].quote.ducats for p in left)
+    candidates = [
+        Refundable(
+            p.reference,
+            p.received - p.returned,
+            credited=p.grant is not None,
+            named=p.order_key == back.order_key,
+            completed=by_parts and p.grant is not None and not p.grant.fulfils,
+        )
+        for p in left
+    ]
+    parts, rest = money_back.spread(back, candidates)
+    for part in parts:
+        reverse(connection, part)
+    if rest.units:
+        ledger.post(connection, money_back.unmatched(back, rest))
+    return rest
+
+
+def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
+    """Take the ducats of a credit out of our ledger, before Venice is asked to credit them.
+
+    From then on a refund finds them gone: what Venice may hold cannot be taken back here.
+
+    Args:
+        connection: everything is written in its transaction.
+        delivery: a credit, as it was claimed.
+
+    Returns:
+        The delivery with the ducats that it carries: what the citizen still holds of what is due. None when there is
+        nothing to send: another try has overtaken this one, or all of it was taken back meanwhile.
+    """
+    ledger.lock(connection)
+    order, held = _hold(connection, delivery)
+    if held is None or held.handed is not None:
+        return held
+    ducats = min(due_of(held), balances.citizen_ducats(connection, held.citizen_id))
+    if not ducats.units:
+        _conclude(connection, order, held, None)
+        return None
+    ledger.post(connection, books.handover(held, ducats))
+    outbox.note_handed(connection, held, ducats)
+    return replace(held, handed=ducats)
+
+
+def acknowledge(connection: Conn, delivery: Delivery) -> bool:
+    """Note that a citizen has the ducats of a credit, and only now tell of it.
+
+    Args:
+        connection: everything is written in its transaction.
+        delivery: the credit. What was handed over for it is in Venice; if nothing was, our ledger is the purse, and
+            what was booked is there, less what was taken back meanwhile.
+
+    Returns:
+        False when this try was overtaken: then nothing was changed.
+    """
+    order, held = _hold(connection, delivery)
+    if held is None:
+        return False
+    _conclude(connection, order, held, held.handed or _left_of(connection, held))
+    return True
+
+
+def turn_down(connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None) -> bool:
+    """Note that a credit did not arrive. Ducats that Venice surely did not move are the citizen's with us again.
+
+    Args:
+        connection: everything is written in its transaction.
+        delivery: the credit, as it stands.
+        fault: why.
+        pause_seconds: when it is tried again; None when it waits for an operator.
+
+    Returns:
+        False when this try was overtaken: then nothing was changed.
+    """
+    ledger.lock(connection)
+    order, held = _hold(connection, delivery)
+    if held is None:
+        return False
+    problem = Problem(fault.problem) if fault.problem else None
+    if held.handed is not None and problem is not None and problem.is_certain:
+        ledger.post(connection, books.handback(held, held.handed))
+        outbox.note_handed(connection, held, None)
+    if pause_seconds is not None:
+        return outbox.postpone(connection, held, pause_seconds, problem, str(fault))
+    outbox.settle(connection, held, DeliveryState.PARKED, problem, str(fault))
+    record(connection, order, EventType.CREDIT_IN_REVIEW, held.reference, {"payment": held.payload.get("payment")})
+    return True
+
+
+def due_of(delivery: Delivery) -> Money:
+    """The ducats that a credit is to bring."""
+    return Money(DUCAT, delivery.payload["units"])
+
+
+def _lock_order(connection: Conn, payment: ConfirmedPayment) -> _Expected | None:
+    if payment.rail is Rail.CHAIN:
+        found = orders.lock_by_on_chain_order_id(connection, payment.order_key)
+        if found is None:
+            return None
+        terms = found[1]
+        # The router counts whole seconds, and takes nothing any more in the one of the deadline.
+        last_second = datetime.fromtimestamp(terms.expires_at - 1, UTC)
+        return _Expected(found[0], {terms.token: terms.amount}, last_second)
+    order = orders.lock(connection, payment.order_key.decode())
+    if order is None:
+        return None
+    until = card_attempts.payable_until(connection, order.id) or order.expires_at
+    return _Expected(order, {USD: order.quote.price}, until)
+
+
+def _verdict(
+    payment: ConfirmedPayment, expected: _Expected | None, before: Sequence[BookedPayment]
+) -> Grant | SuspenseReason:
+    """What a payment brings its order, after what was booked for it before, or why it goes to suspense."""
+    if expected is None:
+        return SuspenseReason.UNKNOWN_ORDER
+    quote = expected.order.quote
+    already_paid = payments.fulfilment(before) is not None
+    late = _is_late(payment, expected)
+    if payment.collected:
+        return weigh(payment.received, quote, payments.parts_of(before), already_paid=already_paid, late=late)
+    return judge(payment.received, expected.amounts, already_paid=already_paid, late=late) or whole(quote)
+
+
+def _is_late(payment: ConfirmedPayment, expected: _Expected) -> bool:
+    if expected.until is None or payment.paid_at is None:
+        return False
+    return payment.paid_at > expected.until
+
+
+def _hold(connection: Conn, delivery: Delivery) -> tuple[Order, Delivery | None]:
+    """A delivery's order, and the delivery as it stands, None when this try was overtaken.
+
+    The order is locked before the row, as everywhere, against deadlocks.
+    """
+    order = orders.lock(connection, delivery.order_id)
+    assert order is not None  # noqa: S101 - the outbox refers to it
+    return order, outbox.hold(connection, delivery)
+
+
+def _left_of(connection: Conn, delivery: Delivery) -> Money | None:
+    """What the ledger holds of a credit, after what was taken back of its payment; None when nothing is left."""
+    taken = sum(r.taken.units for r in reversals.of_payments(connection, [delivery.reference]))
+    left = due_of(delivery).units - taken
+    return Money(DUCAT, left) if left > 0 else None
+
+
+def _conclude(connection: Conn, order: Order, delivery: Delivery, ducats: Money | None) -> None:
+    """Settle a credit and tell of it; without ducats of what is left to tell."""
+    outbox.settle(connection, delivery, DeliveryState.DELIVERED if ducats else DeliveryState.VOID)
+    told = delivery.payload["told"]
+    kind, data = EventType(told["type"]), told["data"]
+    if ducats is not None:
+        record(connection, order, kind, told["key"], data | {"ducats_credited": ducats.plain})
+        return
+    payment = payments.by_reference(connection, delivery.reference)
+    if payment is None:  # the credit was of a reversal: ducats that came again
+        record(connection, order, kind, told["key"], data)
+    elif payment.outcome is not Outcome.REVERSED:
+        # Another order's refund has taken them, and of that the citizen was told.
+        record(connection, order, kind, told["key"], data | {"ducats_credited": "0"}, quietly=True)
+
+
+def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Grant) -> Standing:
+    """How the ducats that a payment brought stand; nobody moves them until the transaction ends."""
+    held = balances.citizen_ducats(connection, order.citizen_id)
+    # Its own debt: what another part of the order owes does not become less by this one's money.
+    owed = sum(r.owed.units for r in reversals.of_payments(connection, [payment.reference]))
+    standing = (payment.received, payment.returned, held, Money(DUCAT, owed))
+    return Standing(order, grant.ducats, grant.bonus, *standing)
+
+
+def _tell(
+    connection: Conn, order: Order, payment: ConfirmedPayment, verdict: Grant | SuspenseReason, parts: Sequence[Part]
+) -> None:
+    """A payment's events and, when it brought ducats, the credit to Venice; ``parts``: what came before it."""
+    paid = {"payment": _paid(payment)}
+    if isinstance(verdict, SuspenseReason):
+        record(connection, order, EventType.PAYMENT_IN_REVIEW, payment.reference, paid | {"reason": verdict})
+    elif verdict.fulfils:
+        orders.forget_expiry(connection, order.id)
+        record(connection, order, EventType.ORDER_CONFIRMED, payment.reference, paid)
+        data = paid | receipt(order.quote, verdict, parts)
+        _credit(connection, order, payment.reference, verdict.total, EventType.ORDER_FULFILLED, data)
+    else:
+        missing = missing_of(order.quote, payment.received.asset, [*parts, Part(payment.received, verdict.ducats)])
+        data = paid | {"missing": missing.plain, "expires_at": f"{order.expires_at:%Y-%m-%dT%H:%M:%SZ}"}
+        _credit(connection, order, payment.reference, verdict.total, EventType.PAYMENT_CREDITED_IN_PART, data)
+
+
+_TOLD_AS = {
+    ReversalKind.REFUND: EventType.PAYMENT_REFUNDED,
+    ReversalKind.REFUND_FAILED: EventType.PAYMENT_REFUND_FAILED,
+    ReversalKind.DISPUTE: EventType.PAYMENT_DISPUTED,
+    ReversalKind.DISPUTE_REINSTATED: EventType.PAYMENT_REINSTATED,
+}
+
+
+def _tell_of_reversal(connection: Conn, order: Order, payment: BookedPayment, reversal: Reversal) -> None:
+    """A reversal's events. Ducats that the citizen gets again are told of when Venice has them."""
+    booked = reversals.by_reference(connection, reversal.reference)
+    assert booked is not None  # noqa: S101 - it was inserted a moment ago
+    data = {
+        "payment": _paid(payment),
+        "amount": reversal.amount.plain,
+        "token": (reversal.left_as or reversal.amount.asset).code,
+        "ducats_taken": booked.taken.plain,
+        "ducats_owed": booked.owed.plain,
+    }
+    kind = _TOLD_AS[reversal.kind]
+    if booked.taken.units < 0:
+        _credit(connection, order, reversal.reference, Money(DUCAT, -booked.taken.units), kind, data)
+    else:
+        record(connection, order, kind, reversal.reference, data)
+    gone = not payment.returned + reversal.amount < payment.received and payment.grant is not None
+    booked_now = payments.of_order(connection, order.id) if reversal.kind.leaves and gone else []
+    if payments.fulfilment(booked_now) is Outcome.REVERSED:
+        record(connection, order, EventType.ORDER_REVERSED, reversal.reference, {"payment": _paid(payment)})
+
+
+def _credit(
+    connection: Conn, order: Order, reference: str, ducats: Money, told_as: EventType, data: Mapping[str, Any]
+) -> None:
+    """Enqueue ducats for Venice, with what is told once it has them."""
+    payload = {
+        "units": ducats.units,
+        "payment": data["payment"],
+        "told": {"type": told_as, "key": reference, "data": data},
+    }
+    outbox.enqueue(connection, VENICE, order.citizen_id, order.id, reference, payload)
+
+
+def _paid(payment: ConfirmedPayment | BookedPayment) -> dict[str, Any]:
+    return {
+        "reference": payment.reference,
+        "rail": payment.rail,
+        "token": payment.received.asset.code,
+        "amount": payment.received.plain,
+        "transaction": payment.transaction,
+    }
+
+
+def _check_same(payment: ConfirmedPayment, booked: BookedPayment) -> None:
+    # A card's payer may change: a payment method is replaced or removed later. The chain's is evidence.
+    is_card = payment.rail is Rail.CARD
+    came = (payment.received, payment.transaction, None if is_card else payment.payer)
+    stands = (booked.received, booked.transaction, None if is_card else booked.payer)
+    if came != stands:
+        raise _conflict(payment.reference, stands, came)
+
+
+def _conflict(reference: str, stands: object, came: object) -> LedgerConflict:
+    return LedgerConflict(f"{reference} is booked as {stands}, but came again as {came}: compare the evidence of both")

@@ -1,1 +1,0 @@
-"""Memory: the only SQL. Every function takes the connection whose transaction it belongs to."""

@@ -1,0 +1,223 @@
+"""Receivers of the outbox: each delivers one kind of thing, and says in the database what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from cascade.adapters.email import Mailer
+from cascade.adapters.texts import Text, Texts
+from cascade.adapters.venice import VeniceConnector
+from cascade.adapters.webhooks import Webhooks
+from cascade.chains import Chain
+from cascade.db import outbox, webhook_endpoints
+from cascade.db.database import Conn, Database
+from cascade.domain.deliveries import EMAIL, Delivery, DeliveryState, Problem, endpoint_of
+from cascade.domain.events import EventType
+from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+
+class Books:
+    """The database, for asynchronous callers: each piece of work is one transaction in one of a few threads.
+
+    Args:
+        database: whose.
+        threads: where the work is done; apart from the threads in which names are looked up, which may hang.
+    """
+
+    def __init__(self, database: Database, threads: Executor) -> None:
+        self._database = database
+        self._threads = threads
+
+    async def __call__(self, work: Callable[[Conn], _Result]) -> _Result:
+        """Do some work in a transaction of its own."""
+
+        def do() -> _Result:
+            with self._database.transaction() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, do)
+
+
+class Receiver(ABC):
+    """Where deliveries go.
+
+    Attributes:
+        at_once: most deliveries to one destination at the same time.
+        seconds: the longest time that a try may take; then it counts as failed.
+        longest_pause_seconds: between two tries.
+    """
+
+    at_once = 4
+    seconds = 30.0
+    longest_pause_seconds = 3600.0
+
+    @abstractmethod
+    async def deliver(self, delivery: Delivery) -> None:
+        """Deliver something.
+
+        Raises:
+            NotDelivered: it is tried again later.
+            DeliveryRefused: it waits for an operator.
+        """
+
+    def delivered(self, connection: Conn, delivery: Delivery) -> None:
+        """Note that it arrived."""
+        outbox.settle(connection, delivery, DeliveryState.DELIVERED)
+
+    def turned_down(
+        self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
+    ) -> None:
+        """Note that it did not, and when it is tried again; None when it waits for an operator."""
+        problem = Problem(fault.problem) if fault.problem else None
+        if pause_seconds is None:
+            outbox.settle(connection, delivery, DeliveryState.PARKED, problem, str(fault))
+        else:
+            outbox.postpone(connection, delivery, pause_seconds, problem, str(fault))
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class MessageReceiver(Receiver):
+    """Venice's own messages to citizens; none where our ledger, and with it our inbox, stands for Venice.
+
+    Args:
+        venice: the connector; None in ledger mode.
+        texts: the words.
+        chain: where transactions can be looked up.
+    """
+
+    def __init__(self, venice: VeniceConnector | None, texts: Texts, chain: Chain) -> None:
+        self._venice = venice
+        self._texts = texts
+        self._chain = chain
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Send a message; Venice knows no idempotency key here, so that a lost answer may lead to a second one."""
+        if self._venice is None:
+            return
+        text = write(self._texts, delivery.payload, self._chain, delivery.payload.get("language"))
+        await self._venice.message(delivery.citizen_id, f"{text.title}\n\n{text.body}")
+
+    async def close(self) -> None:
+        """Nothing: whoever delivers the credits closes the connector."""
+
+
+class EmailReceiver(Receiver):
+    """E-mail.
+
+    Args:
+        mailer: None when no mail server is set: then letters wait, visibly.
+        texts: the words.
+        chain: where transactions can be looked up.
+    """
+
+    def __init__(self, mailer: Mailer | None, texts: Texts, chain: Chain) -> None:
+        self._mailer = mailer
+        self._texts = texts
+        self._chain = chain
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Send a letter; its Message-ID is the same at every try."""
+        if self._mailer is None:
+            raise NotDelivered("CASCADE_SMTP_URL is not set: no mail can be sent")
+        ready = delivery.payload.get("text")
+        language = delivery.payload.get("language")
+        text = Text(**ready) if ready else write(self._texts, delivery.payload, self._chain, language)
+        await self._mailer.send(delivery.payload["to"], delivery.reference, text)
+
+    async def close(self) -> None:
+        """Nothing: each letter has a connection of its own."""
+
+
+class WebhookReceiver(Receiver):
+    """The platform's endpoints.
+
+    Args:
+        webhooks: signs and posts.
+        books: hold the endpoints and their secrets.
+        disable_after_seconds: an endpoint that has accepted nothing for this long gets nothing any more.
+        operator: the address that is told of it; None: it is only logged and shown.
+    """
+
+    def __init__(self, webhooks: Webhooks, books: Books, *, disable_after_seconds: float, operator: str | None) -> None:
+        self._webhooks = webhooks
+        self._books = books
+        self._disable_after_seconds = disable_after_seconds
+        self._operator = operator
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Post an event to an endpoint, signed with each of its secrets."""
+        endpoint_id = _endpoint(delivery)
+        endpoint = await self._books(lambda connection: webhook_endpoints.by_id(connection, endpoint_id))
+        if endpoint is None or endpoint.disabled_at is not None:
+            raise DeliveryRefused(f"{endpoint_id} is disabled", Problem.ENDPOINT_DISABLED)
+        secrets = await self._books(lambda connection: webhook_endpoints.secrets_of(connection, endpoint_id))
+        await self._webhooks.send(endpoint.url, secrets, delivery.reference, delivery.payload)
+
+    def delivered(self, connection: Conn, delivery: Delivery) -> None:
+        """The endpoint is well."""
+        super().delivered(connection, delivery)
+        webhook_endpoints.note_success(connection, _endpoint(delivery))
+
+    def turned_down(
+        self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
+    ) -> None:
+        """The endpoint is not well; after a long time it is left alone, and the operator is told."""
+        super().turned_down(connection, delivery, fault, pause_seconds)
+        endpoint_id = _endpoint(delivery)
+        gone = fault.problem == Problem.ENDPOINT_DISABLED
+        if webhook_endpoints.note_failure(connection, endpoint_id, 0 if gone else self._disable_after_seconds):
+            log.error("%s is disabled: %s; see `cascade webhooks list`", endpoint_id, fault)
+            if self._operator is not None:
+                self._write_to_operator(connection, delivery, endpoint_id, self._operator)
+
+    def _write_to_operator(self, connection: Conn, delivery: Delivery, endpoint_id: str, operator: str) -> None:
+        body = (
+            f"The webhook endpoint {endpoint_id} has accepted nothing for a long time and gets nothing any more.\n"
+            "Events are kept for it. When it works again:\n\n"
+            f"    cascade webhooks enable {endpoint_id}\n"
+            f"    cascade outbox --destination {delivery.destination} --replay\n"
+        )
+        text = {"title": f"Webhook endpoint {endpoint_id} is disabled", "body": body}
+        reference = f"disabled_{endpoint_id}_{delivery.id}_{delivery.attempts}"
+        outbox.enqueue(connection, EMAIL, "operator", delivery.order_id, reference, {"to": operator, "text": text})
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._webhooks.close()
+
+
+def write(texts: Texts, message: Mapping[str, Any], chain: Chain, language: str | None = None) -> Text:
+    """The words for an event, with a link to the transaction where there is one."""
+    data = dict(message["data"])
+    data["mailed_to"] = message.get("to")
+    data["occurred_at"] = _whole_seconds(message.get("timestamp"))
+    payment = data.get("payment")
+    if payment:
+        on_chain = payment["rail"] == "chain"
+        data["payment"] = payment | {
+            "transaction_url": chain.transaction_url(payment["transaction"]) if on_chain else None
+        }
+    return texts.write(EventType(message["type"]), data, language)
+
+
+def _whole_seconds(timestamp: str | None) -> str | None:
+    """Return a message's time as texts take it: without the fraction of its second."""
+    return timestamp and f"{timestamp.rstrip('Z').partition('.')[0]}Z"
+
+
+def _endpoint(delivery: Delivery) -> str:
+    endpoint_id = endpoint_of(delivery.destination)
+    assert endpoint_id is not None  # noqa: S101 - only webhooks come here
+    return endpoint_id

@@ -1,0 +1,68 @@
+"""Looks at Venice: asks for the city's state once a minute, and stores what it says as signals."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from cascade.adapters.venice_metrics import VenicePulse
+from cascade.db import orders, signals
+from cascade.db.database import Database
+from cascade.domain.signals import VENICE, Signal, SignalKind
+from cascade.errors import InvalidInput
+from cascade.workers.heartbeat import Heartbeat
+from cascade.workers.loop import keep_on
+
+log = logging.getLogger(__name__)
+
+
+class Observer:
+    """Several may run side by side: of each look the first answer is taken.
+
+    Args:
+        database: where signals are stored.
+        pulse: asks Venice.
+        poll_seconds: how often; also how long one answer stands.
+    """
+
+    def __init__(self, database: Database, pulse: VenicePulse, *, poll_seconds: float) -> None:
+        self._database = database
+        self._pulse = pulse
+        self._poll_seconds = poll_seconds
+        self._faults: Mapping[SignalKind, str] = {}
+
+    def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
+        """Look until told to stop. What cannot be read is said once, and fades from the rate by itself."""
+        heart = heartbeat or Heartbeat("observer")
+        try:
+            keep_on(self._look_once, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
+        finally:
+            self._pulse.close()
+
+    def _look_once(self) -> bool:
+        self.look()
+        return False
+
+    def look(self) -> int:
+        """Ask once. Returns how many values were stored."""
+        seen = self._pulse.read()
+        self._say(seen.faults)
+        return sum(self._store(kind, micro) for kind, micro in seen.values.items())
+
+    def _store(self, kind: SignalKind, micro: int) -> int:
+        with self._database.transaction() as connection:
+            now = orders.clock(connection)
+            number = int(now.timestamp() // self._poll_seconds)
+            try:
+                return signals.insert(connection, VENICE, [Signal(f"{kind}:{number}", kind, micro, now)]).accepted
+            except InvalidInput:  # another observer was quicker, and was told something else a moment before
+                return 0
+
+    def _say(self, faults: Mapping[SignalKind, str]) -> None:
+        for kind, fault in faults.items():
+            if kind not in self._faults:
+                log.warning("Venice does not tell its %s: %s", kind, fault)
+        for kind in self._faults.keys() - faults.keys():
+            log.info("Venice tells its %s again", kind)
+        self._faults = faults

@@ -1,0 +1,183 @@
+"""Outgoing deliveries, for tests: dispatchers that run for a while, and a platform that receives."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from cascade.adapters.email import Mailer
+from cascade.adapters.texts import Texts
+from cascade.adapters.venice import VeniceConnector
+from cascade.adapters.webhooks import Webhooks, new_endpoint_id, new_secret
+from cascade.chains import POLYGON
+from cascade.db import webhook_endpoints
+from cascade.db.database import Database
+from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
+from cascade.domain.events import EventType
+from cascade.workers.channels import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver
+from cascade.workers.credits import CreditReceiver
+from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, Patience
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How the dispatchers of a test are set: everything as in production, only faster."""
+
+    venice_url: str | None = None
+    venice_timeout_seconds: float = 0.5
+    settle_seconds: float = 0.6
+    webhook_timeout_seconds: float = 5.0
+    disable_after_seconds: float = 3600.0
+    smtp_url: str | None = None
+    operator: str | None = None
+    patience: Patience = field(default_factory=lambda: Patience(first_pause_seconds=0.02, expired_seconds=0))
+
+    def dispatcher(self, database: Database, *, poll_seconds: float = 0.05) -> Dispatcher:
+        """A dispatcher, as bootstrap makes it."""
+
+        def receivers(books: Books) -> dict[str, Receiver]:
+            venice = None
+            if self.venice_url is not None:
+                venice = VeniceConnector(self.venice_url, timeout_seconds=self.venice_timeout_seconds)
+            mailer = Mailer(self.smtp_url, "ducats@venice.example") if self.smtp_url else None
+            webhooks = Webhooks(allow_private=True, timeout_seconds=self.webhook_timeout_seconds)
+            return {
+                VENICE: CreditReceiver(venice, books, settle_seconds=self.settle_seconds),
+                MESSAGE: MessageReceiver(venice, Texts(), POLYGON),
+                EMAIL: EmailReceiver(mailer, Texts(), POLYGON),
+                WEBHOOKS: WebhookReceiver(
+                    webhooks, books, disable_after_seconds=self.disable_after_seconds, operator=self.operator
+                ),
+            }
+
+        return Dispatcher(database, receivers, poll_seconds=poll_seconds, patience=self.patience)
+
+
+@contextmanager
+def dispatching(database: Database, wishes: Wishes, *, count: int = 1) -> Iterator[None]:
+    """Some dispatchers, side by side, for the time of the block."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=wishes.dispatcher(database).run, args=(stop,)) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+def deliver_all(database: Database, wishes: Wishes, *, seconds: float = 20.0, destination: str | None = None) -> None:
+    """Dispatch until nothing waits any more."""
+    make_due(database)
+    with dispatching(database, wishes):
+        until(lambda: not rows(database, "pending", destination), seconds)
+
+
+def until(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Waits until something holds, and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+def make_due(database: Database) -> None:
+    """Let nothing wait any longer; only while no dispatcher runs, since it ends every lease."""
+    with database.transaction() as connection:
+        connection.execute("UPDATE outbox SET due_at = now() WHERE state = 'pending'")
+
+
+def rows(database: Database, state: str | None = None, destination: str | None = None) -> list[dict[str, Any]]:
+    """The outbox, oldest first."""
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT * FROM outbox WHERE (%(state)s::text IS NULL OR state = %(state)s)"
+            " AND (%(to)s::text IS NULL OR destination = %(to)s) ORDER BY id",
+            {"state": state, "to": destination},
+        ).fetchall()
+
+
+def told(database: Database, citizen: str = "Marco_Polo") -> list[dict[str, Any]]:
+    """What a citizen was told, oldest first: type, order_id and data."""
+    with database.transaction() as connection:
+        return connection.execute(
+            "SELECT e.type, e.order_id, e.data FROM notifications n JOIN order_events e"
+            " ON (e.order_id, e.number) = (n.order_id, n.event_number) WHERE n.citizen_id = %s ORDER BY n.number",
+            (citizen,),
+        ).fetchall()
+
+
+@dataclass
+class Hearer:
+    """A platform's endpoint: a real server that keeps what it hears, and answers as a test wants."""
+
+    server: ThreadingHTTPServer
+    heard: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answer: Callable[[bytes], int] = lambda _: 204
+    """The status for a body; may wait."""
+    released: threading.Event = field(default_factory=threading.Event)
+    """Set at the end, so that an answer that waits for it ends."""
+
+    @classmethod
+    @contextmanager
+    def open(cls) -> Iterator[Self]:
+        """Listens on a free port."""
+        hearer: Self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                hearer.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                status = hearer.answer(body)
+                try:
+                    self.send_response(status)
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                except OSError:
+                    pass  # the sender did not wait
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        hearer = cls(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+        hearer.server.daemon_threads = True
+        thread = threading.Thread(target=hearer.server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield hearer
+        finally:
+            hearer.released.set()
+            hearer.server.shutdown()
+            thread.join()
+            hearer.server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/hooks"
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What was heard, in order."""
+        return [json.loads(body) for _, body in self.heard]
+
+    def of(self, citizen: str) -> list[dict[str, Any]]:
+        """What was heard about a citizen, in order."""
+        return [message for message in self.messages if message["data"]["citizen_id"] == citizen]
+
+
+def add_endpoint(database: Database, url: str, events: Sequence[EventType] = ()) -> tuple[str, str]:
+    """An endpoint of the platform's: its id and its secret."""
+    endpoint_id, secret = new_endpoint_id(), new_secret()
+    with database.transaction() as connection:
+        webhook_endpoints.insert(connection, endpoint_id, url, events, secret)
+    return endpoint_id, secret
