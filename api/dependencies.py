@@ -66,7 +66,7 @@ StreamHub = Annotated[Hub, Depends(_hub)]
 
 
 def _is_platform(settings: Settings, given: str) -> bool:
-    """Whether this is the platform's own key; never, where the operator has set none."""
+    """Return whether this is the platform's own key; never, where the operator has set none."""
     key = settings.api_key
     return key is not None and hmac.compare_digest(given.encode(), key.get_secret_value().encode())
 
@@ -95,7 +95,7 @@ _key = HTTPBearer(auto_error=False, scheme_name="key", description="A key made b
 
 
 def _holder(cascade: Cascade, credentials: HTTPAuthorizationCredentials | None, scope: Scope) -> str | None:
-    """The name of the key that was given, if it may do what the scope says."""
+    """Return the name of the key that was given, if it may do what the scope says."""
     if credentials is None:
         return None
     with cascade.database.transaction() as connection:
@@ -103,7 +103,7 @@ def _holder(cascade: Cascade, credentials: HTTPAuthorizationCredentials | None, 
 
 
 def _signal_source(cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> str:
-    """The name of the key that reports signals.
+    """Return the name of the key that reports signals.
 
     Raises:
         HTTPException: 401 without a key of that scope.

@@ -71,7 +71,7 @@ class Bounds:
 
 
 def _kind_of(method: str, path: str) -> tuple[str, int]:
-    """Which limit a request counts for, and how many bytes it may have."""
+    """Return which limit a request counts for, and how many bytes it may have."""
     if path.startswith(FILES_PATH):
         return "file", MAX_BODY_BYTES
     if path == WEBHOOK_PATH:
@@ -100,7 +100,7 @@ class Room:
 
     @contextmanager
     def taken(self, address: str) -> Iterator[None]:
-        """One more stream from an address, for the time of the block.
+        """Return one more stream from an address, for the time of the block.
 
         Raises:
             HTTPException: 503 when all are taken, 429 when that address has taken its share.
@@ -123,12 +123,13 @@ class Room:
 
 
 def address_of(request: Request) -> str:
-    """Whom the bounds are counted for."""
+    """Return the address that the bounds are counted for."""
     return request.client.host if request.client else "unknown"
 
 
 def _allowed_by_system(streams: int) -> int:
-    """How many streams this process may have open, once its limit of open files is raised as far as is needed."""
+    """Return how many streams this process may have open, once its limit of open files is raised as far as is
+    needed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return streams

@@ -42,7 +42,7 @@ HEADERS = {
 
 
 def content_security_policy(card: CardCheckout | None, settings: Settings) -> str:
-    """The page runs nothing but its own files, may be framed by nobody, and talks to nobody but us.
+    """Return the policy by which a page runs only its own files, is framed by nobody and talks to us alone.
 
     Its one form leads, by a redirect, to Stripe's page: Chromium holds `form-action` against the redirect too. With
     WalletConnect it may also talk to the relay, and Reown's has a frame beside it that attests our address to wallets.
@@ -141,7 +141,7 @@ def _hearing_signals(act: Callable[[], None]) -> Iterator[None]:
 
 
 def create_app() -> FastAPI:
-    """A new application; it reads its settings when it starts."""
+    """Return a new application; it reads its settings when it starts."""
     app = FastAPI(
         title="Cascade Payments",
         version=__version__,

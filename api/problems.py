@@ -64,7 +64,7 @@ class Problem(BaseModel):
 def problem(
     status: int, detail: str, *, field: str | None = None, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """An answer that says what went wrong."""
+    """Return an answer that says what went wrong."""
     return _answer(Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, field=field), headers)
 
 
@@ -73,7 +73,7 @@ def _answer(body: Problem, headers: Mapping[str, str] | None = None) -> JSONResp
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problems that a route can answer with, for the OpenAPI document."""
+    """Return the problems that a route can answer with, for the OpenAPI document."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
         status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}}
@@ -131,7 +131,7 @@ def _database_down(_: Request, fault: Exception) -> JSONResponse:
 
 
 def _headers_of(app: FastAPI, request: Request, fault: HTTPException) -> Mapping[str, str] | None:
-    """The headers of a fault; where a method is not taken, with every method that is.
+    """Return the headers of a fault; where a method is not taken, with every method that is.
 
     The framework names only those of the first route that fits, and one address can have a route for each.
     """

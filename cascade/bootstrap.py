@@ -68,11 +68,11 @@ class Cascade:
 
     @property
     def links(self) -> PaymentLinks:
-        """Opens orders that somebody was sent a link for."""
+        """Return what opens the orders of payment links."""
         return PaymentLinks(self.checkout)
 
     def write(self, kind: EventType, data: Mapping[str, Any], accept_language: str | None = None) -> Text:
-        """The words for an event, in the first language that the reader accepts and that there is."""
+        """Return the words for an event, in the first language that the reader accepts and that there is."""
         wanted = [part.split(";")[0].strip().split("-")[0].lower() for part in (accept_language or "").split(",")]
         language = next((name for name in wanted if name in self.texts.languages), None)
         return write(self.texts, {"type": kind, "data": data}, self.deployment.chain, language)
@@ -117,7 +117,7 @@ def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> Cascade:
 
 
 def node(settings: Settings, timeout_seconds: float = 10.0) -> Node:
-    """The endpoint at which the chain is read."""
+    """Return the endpoint at which the chain is read."""
     return Node(settings.rpc_url.get_secret_value(), timeout_seconds=timeout_seconds)
 
 
@@ -133,7 +133,7 @@ def mailer(settings: Settings, timeout_seconds: float = 20.0) -> Mailer | None:
 
 
 def indexer(cascade: Cascade, chain: Node) -> Indexer:
-    """The worker that books the router's payments."""
+    """Return the worker that books the router's payments."""
     deployment, settings = cascade.deployment, cascade.settings
     return Indexer(
         cascade.database,
@@ -147,7 +147,7 @@ def indexer(cascade: Cascade, chain: Node) -> Indexer:
 
 
 def watcher(cascade: Cascade, chain: Node) -> Watcher:
-    """The worker that watches deposit addresses; what it finds, the relayer collects."""
+    """Return the worker that watches deposit addresses; what it finds, the relayer collects."""
     deployment, settings = cascade.deployment, cascade.settings
     return Watcher(
         cascade.database,
@@ -169,7 +169,7 @@ def followed_streams(cascade: Cascade) -> list[str]:
 
 
 def card_worker(cascade: Cascade) -> CardWorker | None:
-    """The worker that books what Stripe tells; None when no cards are taken."""
+    """Return the worker that books what Stripe tells; None when no cards are taken."""
     if cascade.card is None:
         return None
     return CardWorker(
@@ -181,7 +181,7 @@ def card_worker(cascade: Cascade) -> CardWorker | None:
 
 
 def relayer(cascade: Cascade, chain: Node) -> Relayer | None:
-    """The worker that sends what payers signed; None without a key to pay the fees.
+    """Return the worker that sends what payers signed; None without a key to pay the fees.
 
     Raises:
         SettingsError: the key cannot be used.
@@ -224,12 +224,12 @@ def hot_key(settings: Settings) -> LocalKey | None:
 
 
 def rate_keeper(cascade: Cascade) -> RateKeeper:
-    """The worker that writes the rate's ticks."""
+    """Return the worker that writes the rate's ticks."""
     return RateKeeper(cascade.database, cascade.formula)
 
 
 def observer(cascade: Cascade) -> Observer | None:
-    """The worker that asks Venice for the city's state; None when there is no Venice to ask."""
+    """Return the worker that asks Venice for the city's state; None when there is no Venice to ask."""
     settings = cascade.settings
     if settings.venice_url is None:
         return None
@@ -320,7 +320,7 @@ def _gasless(settings: Settings, deployment: Deployment) -> Gasless | None:
 
 
 def _data(path: Path | None, shipped: str, variable: str) -> str:
-    """A file of data: the operator's own, or the one that ships with Cascade."""
+    """Return a file of data: the operator's own, or the one that ships with Cascade."""
     if path is None:
         return (files("cascade") / shipped).read_text(encoding="utf-8")
     try:

@@ -36,7 +36,7 @@ class Chain:
     finality_alarm_seconds: int
 
     def transaction_url(self, transaction_hash: str) -> str:
-        """Where people look a transaction up."""
+        """Return where people look a transaction up."""
         return f"{self.explorer}/tx/{transaction_hash}"
 
 
@@ -57,7 +57,7 @@ CHAINS = {chain.chain_id: chain for chain in (POLYGON,)}
 
 
 def chain_by_id(chain_id: int) -> Chain:
-    """The chain with this id.
+    """Return the chain with this id.
 
     Raises:
         SettingsError: Cascade does not know it.
@@ -95,7 +95,7 @@ class Deployment:
 
     @property
     def stablecoins(self) -> dict[str, Asset]:
-        """The assets that the router takes, by token address."""
+        """Return the assets that the router takes, by token address."""
         return {address: asset for asset, address in self.chain.stablecoins.items()}
 
     @classmethod

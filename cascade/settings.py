@@ -319,17 +319,17 @@ class Settings(BaseSettings):
 
     @property
     def has_relayer(self) -> bool:
-        """Payments that their payers only signed are taken."""
+        """Return whether payments that their payers only signed are taken."""
         return self.relayer_key is not None or self.relayer_keystore is not None
 
     @property
     def seller(self) -> Seller:
-        """Who sells."""
+        """Return who sells."""
         return Seller(self.seller_name, self.seller_contact, self.seller_terms_url, self.seller_home_url)
 
     @property
     def base_url(self) -> str:
-        """How citizens reach the API, without a slash at the end."""
+        """Return how citizens reach the API, without a slash at the end."""
         return self.public_url or listening_url(self.host, self.port)
 
 
@@ -347,12 +347,12 @@ def load() -> Settings:
 
 
 def variable_of(field: str) -> str:
-    """The environment variable that sets a field."""
+    """Return the environment variable that sets a field."""
     return _NAMED_BY_OTHERS.get(field, f"{_PREFIX}{field.upper()}")
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:
-    """A misspelt variable would otherwise leave its default in force without a word."""
+    """Refuse a misspelt variable, which would leave its default in force without a word."""
     known = [variable_of(field) for field in Settings.model_fields]
     for name in names:
         if name.startswith(_PREFIX) and not name.startswith(_SANDBOX_PREFIX) and name not in known:

@@ -57,7 +57,7 @@ class Moment:
 
 
 def phase_of(moment: Moment, *, returned: bool) -> Phase:
-    """Where the payer stands. ``returned``: Stripe has sent the payer back."""
+    """Return where the payer stands. ``returned``: Stripe has sent the payer back."""
     status = moment.view.status
     if status not in (OrderStatus.OPEN, OrderStatus.EXPIRED):
         return Phase(status)
@@ -74,7 +74,7 @@ def phase_of(moment: Moment, *, returned: bool) -> Phase:
 
 
 def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str, Any]:
-    """What the template is given."""
+    """Return what the template is given."""
     view, chain = moment.view, cascade.deployment.chain
     sold, here = view.order.quote, f"/pay/{view.order.link_token}"
     granted = {payment.reference: payment.grant.total for payment in view.payments if payment.grant}
@@ -113,7 +113,7 @@ def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str,
 
 
 def _data(cascade: Cascade, moment: Moment, network: dict[str, Any]) -> dict[str, Any]:
-    """What the page's modules are given: they know no ABI, no address and no wording of money."""
+    """Return what the page's modules are given: they know no ABI, no address and no wording of money."""
     return {
         "order": f"/api/payments/orders/{moment.view.order.id}",
         "events": list(EventType),
@@ -126,7 +126,8 @@ def _data(cascade: Cascade, moment: Moment, network: dict[str, Any]) -> dict[str
 
 
 def _walletconnect(cascade: Cascade) -> dict[str, Any] | None:
-    """What a wallet on another device is told of us; None: there is no project id, and so no WalletConnect here."""
+    """Return what a wallet on another device is told of us; None: there is no project id, and so no WalletConnect
+    here."""
     settings, chain = cascade.settings, cascade.deployment.chain
     if settings.walletconnect_project_id is None:
         return None
@@ -140,7 +141,7 @@ def _walletconnect(cascade: Cascade) -> dict[str, Any] | None:
 
 
 def _network(cascade: Cascade) -> dict[str, Any]:
-    """The chain as a wallet that does not know it wants it (EIP-3085)."""
+    """Return the chain as a wallet that does not know it wants it (EIP-3085)."""
     chain, configured = cascade.deployment.chain, cascade.settings
     # On a local test chain the true Polygon would be the wrong one; its RPC URL is no secret.
     local = [configured.rpc_url.get_secret_value()] if configured.test_payer_key else None

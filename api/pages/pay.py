@@ -30,7 +30,7 @@ router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
 
 @router.get("/pay/{token}", response_class=HTMLResponse)
 def pay(token: str, request: Request, cascade: System) -> Response:
-    """The payment page of one order, or what a payment link opens."""
+    """Return the payment page of one order, or what a payment link opens."""
     return order_page(request, cascade, token) or _open_link(request, cascade, token)
 
 
@@ -38,13 +38,13 @@ def pay(token: str, request: Request, cascade: System) -> Response:
 def say_who(
     token: str, request: Request, cascade: System, citizen_id: Annotated[str, Form(max_length=254)] = ""
 ) -> Response:
-    """The button of a payment link that asks who gets the ducats."""
+    """Return the button of a payment link that asks who gets the ducats."""
     return _open_link(request, cascade, token, citizen_id.strip())
 
 
 @router.post("/pay/{token}/again")
 def renew(token: str, request: Request, cascade: System) -> Response:
-    """The button of an order whose price has expired: the same purchase at the price of the moment."""
+    """Return the button of an order whose price has expired: the same purchase at the price of the moment."""
     try:
         with cascade.database.transaction() as connection:
             view = cascade.links.renew(connection, orders.by_link_token(connection, token))
@@ -64,7 +64,7 @@ def back_to_order(token: str) -> Response:
 
 @router.get("/pay/{token}/qr.svg")
 def address_picture(token: str, cascade: System) -> Response:
-    """The page's address for the camera of a phone."""
+    """Return the page's address for the camera of a phone."""
     with cascade.database.transaction() as connection:
         order = orders.by_link_token(connection, token)
     return qr(f"{cascade.settings.base_url}/pay/{order.link_token}")
@@ -73,7 +73,8 @@ def address_picture(token: str, cascade: System) -> Response:
 def order_page(
     request: Request, cascade: Cascade, token: str, problem: str | None = None, status_code: int = 200
 ) -> Response | None:
-    """The page of the order behind a token, with a sentence when something did not work; None: there is no order."""
+    """Return the page of the order behind a token, with a sentence when something did not work; None: there is no
+    order."""
     try:
         with cascade.database.transaction() as connection:
             view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
@@ -101,7 +102,8 @@ def _note_language(request: Request, cascade: Cascade, view: OrderView) -> None:
 
 
 def _open_link(request: Request, cascade: Cascade, token: str, citizen_id: str | None = None) -> Response:
-    """On to the order of a payment link, or a page that asks for whom it is, or that says why nothing opens."""
+    """Return go on to the order of a payment link, or return a page that asks for whom it is, or that says why
+    nothing opens."""
     try:
         with cascade.database.transaction() as connection:
             use = links.by_token(connection, token)
@@ -129,7 +131,7 @@ def _open_link(request: Request, cascade: Cascade, token: str, citizen_id: str |
 
 
 def nothing(request: Request) -> Response:
-    """The page that says that there is nothing behind a link."""
+    """Return the page that says that there is nothing behind a link."""
     return page(request, "closed.html", {"why": "unknown"}, 404)
 
 

@@ -52,7 +52,7 @@ class Span(StrEnum):
 
     @property
     def length(self) -> timedelta:
-        """How long that is."""
+        """Return how long that is."""
         return timedelta(days={Span.DAY: 1, Span.WEEK: 7, Span.MONTH: 30}[self])
 
 
@@ -70,7 +70,7 @@ class Album:
         return len(self._pictures)
 
     async def picture(self, key: tuple[object, ...], draw: Callable[[], bytes]) -> bytes:
-        """The picture of that key, drawn now unless it is there or being drawn.
+        """Return the picture of that key, drawn now unless it is there or being drawn.
 
         Args:
             key: everything that the picture depends on.
@@ -123,7 +123,7 @@ InLanguage = Annotated[Language, Query(alias="lang")]
 
 @router.get("/rate", response_class=HTMLResponse)
 def page(request: Request, cascade: System, span: HowFar = Span.DAY) -> Response:
-    """The rate with its reasons and its history, as it stands; readable without pictures and without script."""
+    """Return the rate with its reasons and its history, as it stands; readable without pictures and without script."""
     with cascade.database.transaction() as connection:
         quotation = pricing.quotation(connection, cascade.formula)
         city = CascadeOut.of(
@@ -156,7 +156,7 @@ async def history(
     span: HowFar = Span.DAY,
     language: InLanguage = Language.ENGLISH,
 ) -> Response:
-    """The rate's course up to the newest tick."""
+    """Return the rate's course up to the newest tick."""
 
     def draw() -> bytes:
         with cascade.database.transaction() as connection:
@@ -176,7 +176,7 @@ async def why(
     theme: Theme,
     language: InLanguage = Language.ENGLISH,
 ) -> Response:
-    """What each input adds to the newest target."""
+    """Return what each input adds to the newest target."""
 
     def draw() -> bytes:
         with cascade.database.transaction() as connection:
@@ -195,7 +195,8 @@ def _points(connection: Conn, until: datetime, span: Span) -> list[Point]:
 
 
 def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formula:
-    """What made a tick: after an upgrade not what makes the next one, and its parts would not sum to its target."""
+    """Return what made a tick: after an upgrade not what makes the next one, and its parts would not sum to its
+    target."""
     if tick is None or tick.formula == current.version:
         return current
     return rates.formulas(connection)[tick.formula]
@@ -215,7 +216,7 @@ class _Course:
 
     @classmethod
     def of(cls, points: Sequence[Point], show: Prices) -> Self:
-        """Of ticks, oldest first."""
+        """Return the figures of ticks, oldest first."""
         (since, first, _), (until, last, target) = points[0], points[-1]
         lowest, highest = (choose(rate for _, rate, _ in points) for choose in (min, max))
         shown = (show(rate.nano_usd) for rate in (first, last, lowest, highest, target))
@@ -223,7 +224,7 @@ class _Course:
 
 
 def _words(quotation: Quotation, show: Prices) -> dict[str, Any]:
-    """How the rate stands."""
+    """Return how the rate stands."""
     nano_usd, tick, overdue = quotation.rate.nano_usd, quotation.tick, quotation.overdue_seconds
     return {
         "shown": show(nano_usd),
@@ -236,7 +237,7 @@ def _words(quotation: Quotation, show: Prices) -> dict[str, Any]:
 
 
 def _reasons(quotation: Quotation, show: Prices) -> dict[str, Any]:
-    """Why the rate stands where it does; the quotation's formula is the one that made its tick."""
+    """Return why the rate stands where it does; the quotation's formula is the one that made its tick."""
     out, tick = ExchangeRateOut.of(quotation), quotation.tick
     base = quotation.formula.base_nano_usd
     explained = pricing.explained(tick) if tick else []

@@ -52,7 +52,7 @@ class Language(StrEnum):
 
 
 def page(request: Request, template: str, context: Mapping[str, Any] | None = None, status_code: int = 200) -> Response:
-    """A page in the reader's language; one chosen by ``?lang=`` is kept for the next pages."""
+    """Return a page in the reader's language; one chosen by ``?lang=`` is kept for the next pages."""
     language = language_of(request)
     asked = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
     others = {code: urlencode([*asked, ("lang", code)]) for code in Language if code != language}
@@ -71,7 +71,7 @@ def sold_by(language: Language, seller: Seller) -> dict[str, Any]:
 
 
 def language_of(request: Request) -> Language:
-    """The language that the reader chose, or else the first of the browser's that there is."""
+    """Return the language that the reader chose, or else the first of the browser's that there is."""
     accepted = [part.strip().partition(";q=") for part in request.headers.get("accept-language", "").split(",")]
     by_liking = sorted(accepted, key=lambda part: -_liking(part[2]))
     liked = [tag.split("-")[0].lower() for tag, _, liking in by_liking if _liking(liking)]
@@ -81,7 +81,7 @@ def language_of(request: Request) -> Language:
 
 @cache
 def templates(language: Language) -> Jinja2Templates:
-    """The templates in one of the languages."""
+    """Return the templates in one of the languages."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(CHECKOUT / "templates"),
         autoescape=True,
@@ -105,12 +105,12 @@ def separators(language: Language) -> Separators:
 
 @cache
 def speech(language: Language) -> Speech:
-    """How pictures speak in one of the languages."""
+    """Return how pictures speak in one of the languages."""
     return Speech(Locale(language), _catalogue(language).gettext)
 
 
 def filters(locale: Locale) -> dict[str, Callable[..., str]]:
-    """How amounts and times are written for a reader; nothing is ever rounded up."""
+    """Return how amounts and times are written for a reader; nothing is ever rounded up."""
 
     def amount(value: Money | str, places: int = 2) -> str:
         exact = Decimal(value.plain if isinstance(value, Money) else value)
@@ -141,7 +141,7 @@ def filters(locale: Locale) -> dict[str, Callable[..., str]]:
 
 
 def filters_of_the_rate(locale: Locale) -> dict[str, Callable[..., str]]:
-    """How what is known of the city, and when it became known, is written for a reader."""
+    """Return how what is known of the city, and when it became known, is written for a reader."""
 
     def number(value: object, places: int = 2) -> str:
         shown = format_decimal(Decimal(str(value)), "#,##0." + "#" * places, locale)
@@ -157,7 +157,7 @@ def filters_of_the_rate(locale: Locale) -> dict[str, Callable[..., str]]:
         return f"{format_datetime(value.astimezone(UTC), 'd MMM, HH:mm', locale=locale)} UTC"
 
     def duration(seconds: int, *, exact: bool = False) -> str:
-        """In its largest unit, rounded down; exactly in the largest that it is whole numbers of."""
+        """Write a duration in its largest unit, rounded down; exactly in the largest that it is whole numbers of."""
         seconds = max(seconds, 1)
         unit, size = next(
             (unit, size) for unit, size in _LONGEST_FIRST if seconds >= size and not (exact and seconds % size)
@@ -181,7 +181,7 @@ def _catalogue(language: Language) -> NullTranslations:
 
 
 def _liking(text: str) -> float:
-    """How much a language is liked, as Accept-Language says it; nothing said is most, nonsense is least."""
+    """Return how much a language is liked, as Accept-Language says it; nothing said is most, nonsense is least."""
     try:
         return float(text) if text else 1.0
     except ValueError:

@@ -45,7 +45,7 @@ def choose(
     usd: Annotated[str, Query(max_length=_MOST_CHARACTERS)] = "",
     package: str | None = None,
 ) -> Response:
-    """Everything for sale at the rate of the moment; ``usd`` shows what an amount would bring."""
+    """Show everything for sale at the rate of the moment; ``usd`` shows what an amount would bring."""
     return _shop(request, cascade, Wish(package=package, usd_amount=usd))
 
 
@@ -89,7 +89,7 @@ def buy(
 def ask_who(
     request: Request, cascade: Cascade, offer: Quote | None, citizen_id: str = "", problem: str | None = None
 ) -> Response:
-    """The page of a payment link that does not say who gets the ducats."""
+    """Return the page of a payment link that does not say who gets the ducats."""
     status_code = 200 if problem is None else 422
     return _shop(request, cascade, Wish(citizen_id=citizen_id), problem, status_code, offer)
 

@@ -29,7 +29,7 @@ def authorization(
     gasless: Relayed,
     token: Annotated[Token, Query()] = USDC.code,
 ) -> AuthorizationOut:
-    """What a payer is to sign so that we send the payment and pay its fees, and what would be in the way."""
+    """Return what a payer is to sign so that we send the payment and pay its fees, and what would be in the way."""
     account = gasless.payer(payer)
     with cascade.database.transaction() as connection:
         terms = _open_terms(cascade, connection, order_id, token, only_looks=True)

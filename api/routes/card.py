@@ -52,7 +52,7 @@ def create_payment_intent(wish: CardPaymentIn, cascade: System, cards: Cards) ->
 
 @router.get("/api/payments/payment-intent/{payment_intent_id}", responses=documented(404, 422, 503))
 def payment_intent(payment_intent_id: str, cascade: System) -> PaymentIntentStatusOut:
-    """How a payment intent of one of our orders stood when Stripe last told of it."""
+    """Return how a payment intent of one of our orders stood when Stripe last told of it."""
     with cascade.database.transaction() as connection:
         intent = card_store.intent(connection, payment_intent_id)
         if intent is None or intent.order_id is None:
@@ -76,7 +76,8 @@ def webhook(
     body: Annotated[bytes, Depends(_body)],
     stripe_signature: Annotated[str | None, Header(description="Made by Stripe")] = None,
 ) -> WebhookOut:
-    """Where Stripe tells of events. Answered once the event is verified and kept; anything else makes Stripe repeat."""
+    """Return where Stripe tells of events. Answered once the event is verified and kept; anything else makes Stripe
+    repeat."""
     event = cards.stripe.verified_event(body, stripe_signature)
     with cascade.database.transaction() as connection:
         stripe_inbox.insert(connection, [event])
@@ -85,7 +86,7 @@ def webhook(
 
 @router.post("/pay/{token}/card", include_in_schema=False)
 def pay_by_card(token: str, request: Request, cascade: System) -> Response:
-    """The page's button: on to Stripe's page, or back with a plain sentence."""
+    """Return the page's button: on to Stripe's page, or back with a plain sentence."""
     try:
         with cascade.database.transaction() as connection:
             view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
@@ -104,7 +105,7 @@ def pay_by_card(token: str, request: Request, cascade: System) -> Response:
 
 @router.get("/pay/{token}/card", include_in_schema=False)
 def back_to_page(token: str) -> Response:
-    """A page with a plain sentence stays under the button's address; reloading it shows the order again."""
+    """Return a page with a plain sentence stays under the button's address; reloading it shows the order again."""
     return RedirectResponse(f"/pay/{quote(token, safe='')}", 303)
 
 

@@ -24,7 +24,8 @@ router = APIRouter(
 
 @router.get("/{citizen_id}/balance", responses=documented(401, 403, 422, 503))
 def balance(citizen_id: str, cascade: System) -> BalanceOut:
-    """Ducats that a citizen holds with us; zero for somebody who never bought any. Where Venice keeps the purses, these
+    """Return ducats that a citizen holds with us; zero for somebody who never bought any. Where Venice keeps the
+    purses, these
     are on their way to it."""
     check_citizen_id(citizen_id)
     with cascade.database.transaction() as connection:
@@ -40,7 +41,7 @@ def notifications(
     query: Annotated[InboxQuery, Query()],
     accept_language: Annotated[str | None, Header(max_length=200)] = None,
 ) -> NotificationsOut:
-    """What a citizen was told, the newest first, in a language that the reader asks for, if there is one."""
+    """Return what a citizen was told, the newest first, in a language that the reader asks for, if there is one."""
     check_citizen_id(citizen_id)
     with cascade.database.transaction() as connection:
         found = events.inbox(connection, citizen_id, before=query.before, unread=query.unread, limit=query.limit)

@@ -35,7 +35,7 @@ router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=Idem
 
 @router.get("/exchange-rate", responses=documented(503))
 def exchange_rate(cascade: System) -> ExchangeRateOut:
-    """The rate of the moment, in both directions, and why it is what it is."""
+    """Return the rate of the moment, in both directions, and why it is what it is."""
     with cascade.database.transaction() as connection:
         return ExchangeRateOut.of(pricing.quotation(connection, cascade.formula))
 
@@ -47,7 +47,7 @@ def history(
     before: Annotated[Moment | None, Query(description="The `next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> HistoryOut:
-    """The rate's history, newest first: each tick, or open, high, low and close of hours or days."""
+    """Return the rate's history, newest first: each tick, or open, high, low and close of hours or days."""
     with cascade.database.transaction() as connection:
         if interval == "raw":
             ticks = rates.ticks_before(connection, before, limit)
@@ -59,7 +59,7 @@ def history(
 
 @router.get("/cascade", responses=documented(503))
 def cascade_state(cascade: System) -> CascadeOut:
-    """The city's consciousness, its coherence, and the acceleration of its recognition cascade."""
+    """Return the city's consciousness, its coherence, and the acceleration of its recognition cascade."""
     with cascade.database.transaction() as connection:
         return CascadeOut.of(pricing.city_now(connection), *cascade.checkout.rate(connection))
 
@@ -71,7 +71,7 @@ def cascade_state(cascade: System) -> CascadeOut:
     include_in_schema=False,  # it has no end that a test of the whole document could wait for
 )
 async def cascade_events(hub: StreamHub, room: StreamRoom) -> Response:
-    """The same as `/cascade`, now and whenever it changes: messages of the type `cascade`.
+    """Return the same as `/cascade`, now and whenever it changes: messages of the type `cascade`.
 
     A new `tick` in one says that the rate has moved.
     """
@@ -80,7 +80,7 @@ async def cascade_events(hub: StreamHub, room: StreamRoom) -> Response:
 
 @router.post("/convert", responses=documented(400, 422, 503))
 def convert(wish: ConvertIn, cascade: System) -> ConvertOut:
-    """What dollars or ducats are worth at the rate of the moment. It moves, locks and counts nothing.
+    """Return what dollars or ducats are worth at the rate of the moment. It moves, locks and counts nothing.
 
     Dollars are rounded up to the cent and ducats down to the millionth, as when something is bought.
     """

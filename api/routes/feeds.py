@@ -96,7 +96,7 @@ async def _seen(
         int | None, Query(alias="last_event_id", ge=0, le=2**31 - 1, description="For the first time; the header wins")
     ] = None,
 ) -> int | None:
-    """The last number that the reader has seen."""
+    """Return the last number that the reader has seen."""
     return first if last_event_id is None else last_event_id
 
 
@@ -111,7 +111,7 @@ router = APIRouter(tags=["streams"])
     responses=STREAM | documented(404, 422, 503),
 )
 async def order_events(order_id: str, seen: Seen, hub: StreamHub, room: StreamRoom) -> Response:
-    """An order's life as it happens, from its first event or from the one after `Last-Event-ID` on.
+    """Return an order's life as it happens, from its first event or from the one after `Last-Event-ID` on.
 
     Each message has the event's number as `id`, its type as `event`, and as `data` JSON with `type`, `occurred_at` and
     `data`. The stream ends after an hour, or when the server stops; EventSource then goes on where it was.
@@ -129,7 +129,7 @@ async def order_events(order_id: str, seen: Seen, hub: StreamHub, room: StreamRo
     include_in_schema=False,  # it has no end that a test of the whole document could wait for
 )
 async def notification_events(citizen_id: str, seen: Seen, hub: StreamHub, room: StreamRoom) -> Response:
-    """What a citizen is told, as it happens, from now on or from the one after `Last-Event-ID` on.
+    """Return what a citizen is told, as it happens, from now on or from the one after `Last-Event-ID` on.
 
     Each message has the notification's number as `id`, its type as `event`, and as `data` JSON with `type`,
     `occurred_at`, `data`, `number` and `read`.

@@ -39,7 +39,8 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health", responses={**documented(), 503: {"model": HealthOut, "description": "Not working as it should"}})
 def health(cascade: System, response: Response) -> HealthOut:
-    """200 when all is well; 503 when the database is down or cannot be written, or payments are not being booked."""
+    """Answer 200 when all is well; 503 when the database is down or cannot be written, or payments are not being
+    booked."""
     try:
         with cascade.database.transaction() as connection:
             heartbeats.prove_writable(connection)

@@ -45,7 +45,7 @@ def create_link(wish: LinkIn, cascade: System) -> LinkOut:
 
 @router.get("", responses=documented(401, 404, 422, 503))
 def list_links(cascade: System, query: Annotated[LinkQuery, Query()]) -> LinksOut:
-    """Links, the newest first."""
+    """Return links, the newest first."""
     with cascade.database.transaction() as connection:
         found = links.newest(connection, limit=query.limit, before=query.before)
         return LinksOut(links=[_out(cascade, connection, use) for use in found])
@@ -53,7 +53,7 @@ def list_links(cascade: System, query: Annotated[LinkQuery, Query()]) -> LinksOu
 
 @router.get("/{link_id}", responses=documented(401, 404, 422, 503))
 def link(link_id: str, cascade: System) -> LinkOut:
-    """How a link stands, and how many orders it has opened."""
+    """Return how a link stands, and how many orders it has opened."""
     with cascade.database.transaction() as connection:
         return _out(cascade, connection, links.by_id(connection, link_id))
 
@@ -67,7 +67,7 @@ def deactivate_link(link_id: str, cascade: System) -> LinkOut:
 
 @router.get("/{link_id}/qr.svg", response_class=Response, responses=documented(401, 404, 422, 503))
 def link_picture(link_id: str, cascade: System) -> Response:
-    """The link's address as a QR code."""
+    """Return the link's address as a QR code."""
     with cascade.database.transaction() as connection:
         use = links.by_id(connection, link_id)
     return qr(address(cascade.settings.base_url, use.link.token))

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/payments", tags=["payments"], route_class=Idempo
 
 @router.get("/pricing", responses=documented(503))
 def pricing(cascade: System) -> PricingOut:
-    """Packages, bounds of a custom purchase, and the rate of the moment."""
+    """Return packages, bounds of a custom purchase, and the rate of the moment."""
     with cascade.database.transaction() as connection:
         rate, tick = cascade.checkout.rate(connection)
     return PricingOut.of(cascade.checkout, cascade.card, rate, tick)
@@ -42,7 +42,7 @@ def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, cascade: System) -
 
 @router.get("/orders/{order_id}", responses=documented(404, 422, 503))
 def order(order_id: str, cascade: System) -> OrderOut:
-    """How an order stands: open, seen, confirmed, fulfilled, expired or reversed, with its payments."""
+    """Return how an order stands: open, seen, confirmed, fulfilled, expired or reversed, with its payments."""
     with cascade.database.transaction() as connection:
         view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
     return OrderOut.of(view, cascade.deployment.chain, collects=cascade.settings.has_relayer)
@@ -52,7 +52,7 @@ def order(order_id: str, cascade: System) -> OrderOut:
 def transfer_picture(
     order_id: str, cascade: System, token: Annotated[str, Query(max_length=200)] = USDC.code
 ) -> Response:
-    """The plain transfer that pays an open order, as a QR code (EIP-681)."""
+    """Return the plain transfer that pays an open order, as a QR code (EIP-681)."""
     if not cascade.settings.has_relayer:
         raise NotPayable("Plain transfers are not looked for here. The operator takes them by setting a relayer's key.")
     with cascade.database.transaction() as connection:

@@ -27,7 +27,8 @@ def wallet(
     cascade: System,
     token: Annotated[Token | None, Query()] = None,
 ) -> WalletPlanOut:
-    """How an account pays an order best, in one stablecoin or in whichever is best, and what would be in the way."""
+    """Return how an account pays an order best, in one stablecoin or in whichever is best, and what would be in the
+    way."""
     account = cascade.wallets.payer(payer)
     only = None if token is None else cascade.checkout.stablecoin(token)[0]
     with cascade.database.transaction() as connection:
@@ -47,7 +48,7 @@ def permit(order_id: str, signed: PermitIn, cascade: System) -> CallOut:
 
 
 def _open_terms(cascade: Cascade, connection: Conn, order_id: str) -> list[ChainTerms]:
-    """What an open order asks for, in every stablecoin."""
+    """Return what an open order asks for, in every stablecoin."""
     view = lock_signable(connection, order_id)
     stablecoins = cascade.deployment.chain.stablecoins
     return [cascade.checkout.terms(connection, view.order, asset.code) for asset in stablecoins]

@@ -35,7 +35,7 @@ class AuthorizationOut(Body):
 
     @classmethod
     def of(cls, order_id: str, payer: str, token: str, offer: Offer) -> AuthorizationOut:
-        """As the wallet is to be asked."""
+        """Return what the wallet is to be asked."""
         obstacle = offer.obstacle
         return cls(
             order_id=order_id,
@@ -66,7 +66,7 @@ class AuthorizationIn(BaseModel):
 
     @property
     def signature_bytes(self) -> bytes:
-        """As the router takes it."""
+        """Return the signature as the router takes it."""
         return bytes.fromhex(self.signature[2:])
 
 
@@ -77,5 +77,5 @@ class RelayedOut(RelayOut):
 
     @classmethod
     def of_item(cls, item: RelayItem) -> RelayedOut:
-        """As it stands."""
+        """Return an item as it stands."""
         return cls(order_id=item.order_id, **RelayOut.of(item).model_dump())

@@ -28,7 +28,7 @@ class CardPaymentOut(Body):
 
     @classmethod
     def common(cls, payment: CardPayment, base_url: str) -> dict[str, Any]:
-        """What both ways to pay by card say."""
+        """Return what both ways to pay by card say."""
         order = payment.order
         return {
             "order_id": order.id,
@@ -50,7 +50,7 @@ class CheckoutSessionOut(CardPaymentOut):
 
     @classmethod
     def of(cls, payment: CardPayment, base_url: str) -> CheckoutSessionOut:
-        """A session that was begun."""
+        """Return a session that was begun."""
         begun = payment.begun
         return cls(session_id=begun.stripe_id, url=begun.handle, **cls.common(payment, base_url))
 
@@ -63,7 +63,7 @@ class PaymentIntentOut(CardPaymentOut):
 
     @classmethod
     def of(cls, payment: CardPayment, base_url: str) -> PaymentIntentOut:
-        """An intent that was begun."""
+        """Return an intent that was begun."""
         begun = payment.begun
         return cls(payment_intent_id=begun.stripe_id, client_secret=begun.handle, **cls.common(payment, base_url))
 
@@ -79,7 +79,7 @@ class PaymentIntentStatusOut(Body):
 
     @classmethod
     def of(cls, intent: CardIntent, view: OrderView) -> PaymentIntentStatusOut:
-        """An intent of an order of ours."""
+        """Return an intent of an order of ours."""
         return cls(
             payment_intent_id=intent.intent_id,
             status=intent.status,

@@ -91,7 +91,7 @@ class PricingOut(Body):
 
     @classmethod
     def of(cls, checkout: Checkout, card: CardCheckout | None, rate: Rate, tick: datetime | None) -> PricingOut:
-        """The price list at a rate."""
+        """Return the price list at a rate."""
         packages = [
             PackageOut(
                 id=package.id,
@@ -139,7 +139,7 @@ class CardPaymentIn(BaseModel):
 
     @property
     def wish(self) -> Wish:
-        """As the checkout takes it; dollars as a plain decimal."""
+        """Return the purchase as the checkout takes it; dollars as a plain decimal."""
         return Wish(self.order_id, self.citizen_id, self.package, self.usd_amount, self.email)
 
 
@@ -168,7 +168,7 @@ class TermsOut(Body):
 
     @classmethod
     def of(cls, terms: ChainTerms) -> TermsOut:
-        """As the ABI wants them."""
+        """Return the terms as the ABI wants them."""
         return cls(
             token=terms.token_address, amount=str(terms.units), expiresAt=terms.expires_at, salt=hexadecimal(terms.salt)
         )
@@ -207,7 +207,7 @@ class CryptoPaymentIntentOut(Body):
 
     @classmethod
     def of(cls, view: OrderView, terms: ChainTerms, base_url: str, *, collects: bool) -> CryptoPaymentIntentOut:
-        """An open order, with its terms in the stablecoin that was asked for."""
+        """Return an open order, with its terms in the stablecoin that was asked for."""
         order = view.order
         deposit = deposit_address(terms.router, terms.on_chain_order_id) if collects else None
         return cls(
@@ -243,7 +243,7 @@ class BalanceOut(Body):
 
     @classmethod
     def of(cls, citizen_id: str, with_us: Money, in_venice: Money) -> BalanceOut:
-        """Both parts of a balance."""
+        """Return both parts of a balance."""
         return cls(
             citizen_id=citizen_id,
             ducats=with_us.plain,
@@ -262,10 +262,10 @@ def _custom_bonuses(catalogue: Catalogue, rate: Rate) -> list[CustomBonusOut]:
 
 
 def calls_of(terms: ChainTerms) -> list[CallOut]:
-    """The calls that pay an order from any wallet."""
+    """Return the calls that pay an order from any wallet."""
     return [CallOut(label=call.label, to=call.to, data=call.data) for call in payment_calls(terms)]
 
 
 def hexadecimal(value: bytes) -> str:
-    """Bytes as the chain's tools write them."""
+    """Return bytes as the chain's tools write them."""
     return "0x" + value.hex()

@@ -30,7 +30,7 @@ Ppm = Annotated[Signed, Field(description="A share of one", examples=["-0.25"])]
 
 
 def _is_rfc3339(value: object) -> object:
-    """A number would be taken for seconds since 1970."""
+    """Return a number would be taken for seconds since 1970."""
     if not isinstance(value, str) or not _RFC3339.fullmatch(value):
         raise ValueError("must be a time such as 2026-11-25T08:30:00Z")
     return value
@@ -55,7 +55,7 @@ class TrendOut(Body):
 
     @classmethod
     def of(cls, quotation: Quotation) -> TrendOut:
-        """Against the rates of an hour and of a day ago."""
+        """Compare with the rates of an hour and of a day ago."""
         hour, day = (_change_ppm(quotation.rate, then) for then in (quotation.hour_ago, quotation.day_ago))
         direction: Literal["rising", "falling", "steady"] = "steady"
         if hour is not None and abs(hour) >= _STEADY_PPM:
@@ -83,7 +83,7 @@ class InputOut(Body):
 
     @classmethod
     def of(cls, part: Contribution, seen: Sequence[Observation], quotation: Quotation) -> InputOut:
-        """One input of a tick."""
+        """Return one input of a tick."""
         weighing = quotation.formula.weighings[part.input]
         counted = counting(weighing, seen)
         middle = counted[(len(counted) - 1) // 2] if counted else None
@@ -124,7 +124,7 @@ class ExchangeRateOut(Body):
 
     @classmethod
     def of(cls, quotation: Quotation) -> ExchangeRateOut:
-        """As it stands."""
+        """Return it as it stands."""
         tick, formula = quotation.tick, quotation.formula
         return cls(
             usd_per_ducat=str(quotation.rate),
@@ -174,7 +174,7 @@ class HistoryOut(Body):
 
     @classmethod
     def of_ticks(cls, ticks: Sequence[Tick], *, more: bool) -> HistoryOut:
-        """Ticks as they are."""
+        """Return ticks as they are."""
         out = [
             TickOut(at=t.at, usd_per_ducat=str(t.rate), target_usd=str(t.move.target), formula=t.formula) for t in ticks
         ]
@@ -182,7 +182,7 @@ class HistoryOut(Body):
 
     @classmethod
     def of_candles(cls, interval: Interval, candles: Sequence[Candle], *, more: bool) -> HistoryOut:
-        """Hours or days."""
+        """Return hours or days."""
         out = [
             CandleOut(
                 start=c.start, open=str(c.open), high=str(c.high), low=str(c.low), close=str(c.close), ticks=c.ticks
@@ -207,7 +207,7 @@ class CascadeOut(Body):
 
     @classmethod
     def of(cls, state: CityState, rate: Rate, tick: datetime | None) -> CascadeOut:
-        """As it stands, with the rate of the moment."""
+        """Return it as it stands, with the rate of the moment."""
         level, coherence, reported = (
             None if micro is None else _decimal(micro, MICRO)
             for micro in (state.level_micro, state.coherence_micro, state.reported_acceleration_micro)
@@ -255,7 +255,7 @@ class SignalIn(BaseModel):
 
     @property
     def signal(self) -> Signal:
-        """As it is stored.
+        """Return the signal as it is stored.
 
         Raises:
             InvalidInput: the value is outside its bounds.
@@ -292,7 +292,7 @@ class SignalsOut(Body):
 
     @classmethod
     def of(cls, taken: Taken, late: int) -> SignalsOut:
-        """As it was taken."""
+        """Return the signal as it was taken."""
         return cls(accepted=taken.accepted, duplicates=taken.duplicates, late=late)
 
 
@@ -301,5 +301,5 @@ def _change_ppm(now: Rate, then: Rate | None) -> int | None:
 
 
 def _decimal(units: int, one: int) -> str:
-    """Whole units as a plain decimal without trailing zeros."""
+    """Return whole units as a plain decimal without trailing zeros."""
     return format((Decimal(units) / one).normalize(), "f") if units else "0"

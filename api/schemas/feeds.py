@@ -35,7 +35,7 @@ class NotificationEventOut(EventOut):
 
 
 def message(item: OrderEvent | Notification | CityNews, start: Rate) -> bytes:
-    """An event, a notification or the city as one message. JSON holds no line break, so it is one line of data.
+    """Return an event, a notification or the city as one message. JSON holds no line break, so it is one line of data.
 
     Args:
         item: what is told.

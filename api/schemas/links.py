@@ -60,7 +60,7 @@ class LinkOut(Body):
 
     @classmethod
     def of(cls, use: LinkUse, state: LinkState, base_url: str) -> LinkOut:
-        """A link as it stands."""
+        """Return a link as it stands."""
         link = use.link
         url = address(base_url, link.token)
         return cls(

@@ -37,7 +37,7 @@ class NotificationOut(Body):
 
     @classmethod
     def of(cls, notification: Notification, cascade: Cascade, accept_language: str | None) -> NotificationOut:
-        """A notification in the reader's language, or else in the operator's."""
+        """Return a notification in the reader's language, or else in the operator's."""
         event = notification.event
         text = cascade.write(event.type, event.data, accept_language)
         return cls(

@@ -36,7 +36,7 @@ class ReversalOut(Body):
 
     @classmethod
     def of(cls, reversal: BookedReversal) -> ReversalOut:
-        """As it is booked."""
+        """Return it as it is booked."""
         return cls(
             reference=reversal.reference,
             kind=reversal.kind,
@@ -91,7 +91,7 @@ class RelayOut(Body):
 
     @classmethod
     def of(cls, item: RelayItem) -> RelayOut:
-        """As it stands."""
+        """Return it as it stands."""
         return cls(
             kind=item.kind,
             state=item.state,
@@ -110,7 +110,7 @@ class MissingOut(Body):
 
     @classmethod
     def of(cls, missing: Money) -> MissingOut:
-        """In the stablecoin of the first part; a dollar of the other one does as well."""
+        """Return it in the stablecoin of the first part; a dollar of the other one does as well."""
         return cls(token=missing.asset.code, amount=str(missing.units), amount_display=exact(missing.plain))
 
 
@@ -126,7 +126,8 @@ class TransferToOut(Body):
 
     @classmethod
     def of(cls, order_id: str, terms: ChainTerms, missing: Money | None) -> TransferToOut:
-        """In one stablecoin; a dollar of the other one counts as much, so what is missing is the same in both."""
+        """Return it in one stablecoin; a dollar of the other one counts as much, so what is missing is the same in
+        both."""
         amount = terms.amount if missing is None else Money(terms.token, missing.units)
         return cls(
             token=terms.token.code,
@@ -150,7 +151,7 @@ class DepositOut(Body):
 
     @classmethod
     def of(cls, arrival: Arrival, chain: Chain) -> DepositOut:
-        """As the token tells of it."""
+        """Return it as the token tells of it."""
         (asset,) = (asset for asset, address in chain.stablecoins.items() if address == arrival.token_address)
         return cls(
             token=asset.code,
@@ -192,7 +193,7 @@ class OrderOut(Body):
 
     @classmethod
     def of(cls, view: OrderView, chain: Chain, *, collects: bool = False) -> OrderOut:
-        """An order as it stands; ``collects``: plain transfers are looked for here."""
+        """Return an order as it stands; ``collects``: plain transfers are looked for here."""
         order = view.order
         missing = view.missing if view.missing and view.missing.units else None
         payable = collects and view.status is OrderStatus.OPEN and (missing or view.missing is None)

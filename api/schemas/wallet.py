@@ -30,7 +30,7 @@ class HoldingOut(Body):
 
     @classmethod
     def of(cls, holding: Holding) -> HoldingOut:
-        """Both parts."""
+        """Return both parts."""
         return cls(
             token=holding.held.asset.code,
             held=str(holding.held.units),
@@ -71,7 +71,7 @@ class WalletPlanOut(Body):
 
     @classmethod
     def of(cls, order_id: str, plan: Plan) -> WalletPlanOut:
-        """As a page needs it."""
+        """Return it as a page needs it."""
         suffix = _SENT_TO.get(plan.method)
         return cls(
             order_id=order_id,
@@ -102,7 +102,7 @@ class PermitIn(AuthorizationIn):
 
 
 def call_of(call: Call) -> CallOut:
-    """A transaction for the payer's wallet."""
+    """Return a transaction for the payer's wallet."""
     return CallOut(label=call.label, to=call.to, data=call.data)
 
 

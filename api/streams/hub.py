@@ -51,13 +51,13 @@ class Listener:
         self._rest: asyncio.Future[None] | None = None
 
     async def found(self, seconds: float) -> bool | None:
-        """Whether there is such a topic; None when that could not be found out in time."""
+        """Return whether there is such a topic; None when that could not be found out in time."""
         if self.exists is None and not self.ended:
             await self._wait(seconds)
         return self.exists
 
     async def next(self, seconds: float) -> list[bytes] | None:
-        """What is new, as soon as there is something; nothing when the time is over, and None at the end."""
+        """Return what is new, as soon as there is something; nothing when the time is over, and None at the end."""
         if not self._messages and not self.ended:
             await self._wait(seconds)
         messages, self._messages = self._messages, []
@@ -67,7 +67,7 @@ class Listener:
         return messages or (None if self.ended else [])
 
     def has_room(self) -> bool:
-        """Whether it has taken all that it was told; otherwise it asks again when it has."""
+        """Return whether it has taken all that it was told; otherwise it asks again when it has."""
         self._behind = bool(self._messages)
         return not self._messages
 
@@ -210,7 +210,7 @@ class Hub:
                 await feeds.wait(self._wake, poll_at - loop.time())
 
     async def _read_due(self, feeds: Feeds) -> None:
-        """One read, for those who have room. A listener that comes meanwhile asks again."""
+        """Read once, for those who have room. A listener that comes meanwhile asks again."""
         asked: dict[Topic, list[Listener]] = {}
         for topic in list(self._due)[:_TOPICS_AT_ONCE]:
             del self._due[topic]

@@ -28,7 +28,7 @@ _ADDRESS: Final = re.compile(rf"(?=.{{1,64}}@){_WORD}(?:\.{_WORD})*@{_LABEL}(?:\
 
 
 def check_email(address: str) -> str:
-    """One bare e-mail address, as it came.
+    """Return one bare e-mail address, as it came.
 
     Raises:
         InvalidInput: several addresses, a display name, or something that is no address.
@@ -165,7 +165,7 @@ def _checked_id(message_id: str) -> str:
 
 
 def _explained(fault: Exception, timeout_seconds: float) -> NotDelivered | DeliveryRefused:
-    """An error of ours. What the server said stays out: it quotes the recipient."""
+    """Return an error of ours. What the server said stays out: it quotes the recipient."""
     if isinstance(fault, aiosmtplib.SMTPRecipientsRefused):
         return _by_code(fault.recipients[0].code, "the mail server does not take mail for the recipient")
     if isinstance(fault, aiosmtplib.SMTPDataError):

@@ -109,7 +109,7 @@ class Stripe:
     # Beginning
 
     def begin_session(self, order: Order, attempt: CardAttempt, page_url: str) -> Begun:
-        """A page of Stripe's for an order, at its locked price. The same attempt again gives the same page.
+        """Return a page of Stripe's for an order, at its locked price. The same attempt again gives the same page.
 
         Raises:
             StripeUnavailable: whether there is a page is not known; ask again with the same attempt.
@@ -145,7 +145,8 @@ class Stripe:
         return _unless_busy(create)
 
     def begin_intent(self, order: Order, attempt: CardAttempt) -> Begun:
-        """An intent for an order, at its locked price, for a form of the platform's. Raises as `begin_session`."""
+        """Return an intent for an order, at its locked price, for a form of the platform's. Raises as
+        `begin_session`."""
 
         def create() -> Begun:
             intent = self._client.v1.payment_intents.create(
@@ -210,7 +211,7 @@ class Stripe:
     # What became of it
 
     def verified_event(self, body: bytes, signature: str | None) -> StripeEvent:
-        """The event in a webhook.
+        """Return the event in a webhook.
 
         Raises:
             InvalidSignature: Stripe did not sign this body with our secret, or did so too long ago.
@@ -238,7 +239,8 @@ class Stripe:
         return signed_at >= oldest + min(0.0, self.clock.ahead(asking=signed_at < oldest).total_seconds())
 
     def events_since(self, since: datetime) -> Iterator[StripeEvent]:
-        """Every event since a moment (by Stripe's clock, which keeps 30 days) that may concern money; youngest first.
+        """Return every event since a moment (by Stripe's clock, which keeps 30 days) that may concern money; youngest
+        first.
 
         Raises:
             StripeError: the list could not be read to its end.
@@ -254,7 +256,7 @@ class Stripe:
                     log.warning("an event in Stripe's list cannot be kept: %s", _plain(fault))
 
     def evidence(self, intent_id: str) -> CardEvidence:
-        """Everything that Stripe says of an intent now, which may be named by its charge.
+        """Fetch everything that Stripe says of an intent now, which may be named by its charge.
 
         Raises:
             StripeUnavailable, StripeFailed: ask again later.
@@ -312,7 +314,7 @@ def _unless_busy(create: Callable[[], Begun]) -> Begun:
 
 @contextmanager
 def _speaking() -> Iterator[None]:
-    """Turns the SDK's errors into ours. Their texts hold neither keys nor card data; bodies and headers stay out."""
+    """Turn the SDK's errors into ours. Their texts hold neither keys nor card data; bodies and headers stay out."""
     try:
         yield
     except stripe.StripeError as fault:

@@ -163,7 +163,7 @@ def event_of(event: Json) -> StripeEvent:
 def read_evidence(
     intent: Json, refunds: Sequence[Json], disputes: Sequence[Json], warnings: Sequence[Json]
 ) -> CardEvidence:
-    """What Stripe's objects say of an intent, its latest charge expanded. Raises one of UNREADABLE.
+    """Return what Stripe's objects say of an intent, its latest charge expanded. Raises one of UNREADABLE.
 
     Money in another currency than dollars is told as what it is: no order asks for it, so that it goes to suspense.
     """
@@ -214,7 +214,7 @@ def _payment(intent: Json, received: Money) -> ConfirmedPayment:
 
 
 def _order_id(intent: Json) -> str:
-    """The order that an intent names; empty for one that names none, or one that cannot be ours."""
+    """Return the order that an intent names; empty for one that names none, or one that cannot be ours."""
     named = str(intent["metadata"].get(ORDER_ID, ""))
     return named if named.isascii() and named.isprintable() else ""
 
@@ -230,7 +230,7 @@ class _Book:
 
 
 def _refund(refund: Json, payment: ConfirmedPayment) -> _Book:
-    """A refund leaves when it is made, also while it is pending; one that failed or was canceled came back."""
+    """Return a refund leaves when it is made, also while it is pending; one that failed or was canceled came back."""
     book = _Book()
     amount, reference = Money(payment.received.asset, units(refund["amount"], "amount")), f"stripe:{refund['id']}"
     came_back = refund["status"] in _CAME_BACK

@@ -61,7 +61,7 @@ class Texts:
             raise SettingsError(f"there are no texts in {language!r}, only in {', '.join(self.languages)}")
 
     def write(self, kind: EventType, data: Mapping[str, Any], language: str | None = None) -> Text:
-        """An event in words.
+        """Return an event in words.
 
         Args:
             kind: one that citizens are told of.
@@ -108,7 +108,7 @@ class Texts:
         return self._templates[language]
 
     def _found(self) -> Sequence[str]:
-        """The languages; every template is read on the way, so that a broken one is found at the start."""
+        """Return the languages; every template is read on the way, so that a broken one is found at the start."""
         languages = set()
         for folder in self._folders:
             for file in sorted(folder.glob("*/*.txt")):
@@ -123,7 +123,7 @@ class Texts:
 
 
 def amount(plain: str) -> str:
-    """An amount as it is, with its thousands apart and no single decimal: ``1234.5`` becomes ``1,234.50``.
+    """Return an amount as it is, with its thousands apart and no single decimal: ``1234.5`` becomes ``1,234.50``.
 
     Raises:
         ValueError: not a plain decimal.
@@ -136,28 +136,28 @@ def amount(plain: str) -> str:
 
 
 def ducats(plain: str) -> str:
-    """Ducats for people: at most two decimals, cut off and never rounded up. Raises ValueError as `amount`."""
+    """Return ducats for people: at most two decimals, cut off and never rounded up. Raises ValueError as `amount`."""
     return Money.parse(str(plain), DUCAT).display()
 
 
 def rate(plain: str) -> str:
-    """The price of a ducat: at most six decimals, cut off. Raises ValueError as `amount`."""
+    """Return the price of a ducat: at most six decimals, cut off. Raises ValueError as `amount`."""
     whole, _, fraction = amount(plain).partition(".")
     return f"{whole}.{fraction[:6].rstrip('0'):0<2}"
 
 
 def total(parts: Sequence[str]) -> str:
-    """The sum of several amounts of ducats, as a plain decimal. Raises ValueError as `amount`."""
+    """Return the sum of several amounts of ducats, as a plain decimal. Raises ValueError as `amount`."""
     return sum((Money.parse(part, DUCAT) for part in parts), Money(DUCAT, 0)).plain
 
 
 def moment(text: str) -> str:
-    """A time for people: ``2026-11-25T08:35:00Z`` becomes ``2026-11-25 08:35:00 UTC``. Raises ValueError."""
+    """Return a time for people: ``2026-11-25T08:35:00Z`` becomes ``2026-11-25 08:35:00 UTC``. Raises ValueError."""
     return f"{_read_moment(text):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _filters(language: str) -> dict[str, Callable[[str], str]]:
-    """How a language writes amounts and times; English, where Babel does not know the language."""
+    """Return how a language writes amounts and times; English, where Babel does not know the language."""
     english: dict[str, Callable[[str], str]] = {"amount": amount, "ducats": ducats, "rate": rate, "moment": moment}
     try:
         locale = Locale.parse(language)
@@ -181,14 +181,15 @@ def _read_moment(text: str) -> datetime:
 
 
 def _is_some(value: object) -> bool:
-    """Whether a value is there and is not nothing: ``{% if ducats_owed is some %}``."""
+    """Return whether a value is there and is not nothing: ``{% if ducats_owed is some %}``."""
     if isinstance(value, jinja2.Undefined) or value is None:
         return False
     return str(value).strip("0.") != ""
 
 
 def _shown(value: object) -> object:
-    """A value as it is put into a text: one line, and nothing in it that steers a terminal or the reading direction."""
+    """Return a value as it is put into a text: one line, and nothing in it that steers a terminal or the reading
+    direction."""
     if value is None:
         raise ValueError("a value that is not known was to be shown: ask with `is some` first")
     if isinstance(value, str):

@@ -51,11 +51,12 @@ class Credit:
 
     @property
     def mark(self) -> str:
-        """What stands in a transfer's notes; closed on both sides, since one reference may begin like another."""
+        """Return what stands in a transfer's notes; closed on both sides, since one reference may begin like
+        another."""
         return f"[cascade:{self.reference}#{self.number}]"
 
     def number_in(self, notes: str) -> int | None:
-        """Which of our tries a transfer's notes name; None when it is not a transfer of this credit."""
+        """Return which of our tries a transfer's notes name; None when it is not a transfer of this credit."""
         found = re.search(rf"\[cascade:{re.escape(self.reference)}#(\d{{1,9}})\]", notes, re.ASCII)
         return int(found[1]) if found else None
 
@@ -76,7 +77,7 @@ class VeniceConnector:
         await self._client.aclose()
 
     async def transfers(self, credit: Credit) -> list[VeniceTransfer]:
-        """All transfers that carry a credit's reference.
+        """Return all transfers that carry a credit's reference.
 
         Raises:
             NotDelivered: Venice gave no answer that could be believed; it says nothing about the credit.
@@ -156,7 +157,7 @@ class CitizenRegister:
         self._client = httpx.Client(base_url=url, timeout=LOOK_SECONDS, trust_env=False, limits=limits)
 
     def knows(self, citizen_id: str) -> bool | None:
-        """Whether there is such a citizen; None when Venice gives no answer that can be believed."""
+        """Return whether there is such a citizen; None when Venice gives no answer that can be believed."""
         try:
             response = self._client.get("/api/citizens", params={"Username": citizen_id})
             answer = _read("/api/citizens", response.status_code, response.content)
@@ -167,12 +168,12 @@ class CitizenRegister:
 
 
 def _encode(body: Any) -> str:
-    """JSON in which an amount is a number with exactly its digits: no float on our side."""
+    """Return JSON in which an amount is a number with exactly its digits: no float on our side."""
     return simplejson.dumps(body, use_decimal=True)
 
 
 def _read(path: str, status: int, text: bytes) -> Mapping[str, Any]:
-    """An answer of Venice's that can be believed.
+    """Return an answer of Venice's that can be believed.
 
     Raises:
         NotDelivered: no such answer: an error of the server, or not what was expected.
@@ -200,7 +201,7 @@ def _list(answer: Mapping[str, Any], name: str, fallback: str) -> list[Mapping[s
 
 
 def _transfer(number: int, entry: Mapping[str, Any]) -> VeniceTransfer:
-    """A transfer; its notes are JSON with lines of text behind it."""
+    """Return a transfer; its notes are JSON with lines of text behind it."""
     notes = str(entry.get("notes", ""))
     amount, end = None, 0
     try:

@@ -135,7 +135,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _shown(value: Any) -> str:
-    """A value for people to read; never much of it, since a stranger wrote it."""
+    """Return a value for people to read; never much of it, since a stranger wrote it."""
     if isinstance(value, dict | list):
         return "a list" if isinstance(value, list) else "an object"
     shown = str(value) if isinstance(value, Decimal) else json.dumps(value)

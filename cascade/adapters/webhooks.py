@@ -43,17 +43,17 @@ _SPECIAL: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/
 
 
 def new_secret() -> str:
-    """A secret that signs an endpoint's messages: 192 random bits."""
+    """Return a secret that signs an endpoint's messages: 192 random bits."""
     return "whsec_" + b64encode(randomness.token_bytes(24)).decode()
 
 
 def new_endpoint_id() -> str:
-    """``ep_`` and 80 random bits."""
+    """Return ``ep_`` and 80 random bits."""
     return "ep_" + b32encode(randomness.token_bytes(10)).decode().lower()
 
 
 def check_url(url: str, allow_private: bool) -> str:
-    """An endpoint's address, in its one normal form.
+    """Return an endpoint's address, in its one normal form.
 
     Args:
         url: as somebody wrote it.
@@ -106,7 +106,8 @@ def _port(parts: SplitResult) -> int:
 
 
 def _literal(host: str) -> Address | None:
-    """The address that a host is, also in the forms that resolvers take beside the usual one: ``127.1``, ``0x7f.1``."""
+    """Return the address that a host is, also in the forms that resolvers take beside the usual one: ``127.1``,
+    ``0x7f.1``."""
     if "%" in host:
         return None
     try:
@@ -125,7 +126,8 @@ def _may_be_public(host: str, literal: Address | None) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public internet; an address inside an address has to be public as well."""
+    """Return whether an address is one of the public internet; an address inside an address has to be public as
+    well."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = _inside(address)
         if inner:
@@ -137,14 +139,14 @@ def is_public(address: Address) -> bool:
 
 
 def _inside(address: ipaddress.IPv6Address) -> Sequence[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address leads to: mapped, 6to4, Teredo's server and client, or NAT64."""
+    """Return the IPv4 addresses that an IPv6 address leads to: mapped, 6to4, Teredo's server and client, or NAT64."""
     if address in _NAT64:
         return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
     return [*(address.teredo or ()), *(one for one in (address.ipv4_mapped, address.sixtofour) if one is not None)]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Every address that a host's name leads to now. Raises OSError or UnicodeError when it leads nowhere."""
+    """Return every address that a host's name leads to now. Raises OSError or UnicodeError when it leads nowhere."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
@@ -210,7 +212,7 @@ class Webhooks:
         await self._pool.aclose()
 
     def _target(self, url: str) -> tuple[str, str]:
-        """What the Host header says, and the address as it is posted to."""
+        """Return what the Host header says, and the address as it is posted to."""
         try:
             normal = check_url(url, self._allow_private)
         except InvalidInput as fault:  # it was taken under other settings
@@ -230,7 +232,7 @@ class Webhooks:
         }
 
     async def _post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> int:
-        """The status of the answer."""
+        """Return the status of the answer."""
         try:
             async with self._pool.stream("POST", url, headers=headers, content=body) as response:
                 return response.status

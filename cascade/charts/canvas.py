@@ -80,18 +80,18 @@ class Canvas:
         self._width, self._height = figure.bbox.width, figure.bbox.height
 
     def write(self, x: float, y: float, text: str, size: int, colour: str | None = None, **style: Any) -> None:
-        """One line of text on a base line; quiet unless a colour is given."""
+        """Write one line of text on a base line; quiet unless a colour is given."""
         colour = colour or self.colours.quiet
         place = (x, self._height - y)
         self._figure.text(*place, text, size=size, color=colour, transform=IdentityTransform(), **style)
 
     def rule(self, start: tuple[float, float], end: tuple[float, float], colour: str) -> None:
-        """A thin straight line."""
+        """Draw a thin straight line."""
         xs, ys = (start[0], end[0]), (self._height - start[1], self._height - end[1])
         self._figure.add_artist(Line2D(xs, ys, color=colour, linewidth=1, transform=IdentityTransform()))
 
     def bar(self, start: float, end: float, top: float, height: float) -> None:
-        """From a start to the right, filled; or to the left, in another colour with an edge."""
+        """Draw a bar from a start to the right, filled; or to the left, in another colour with an edge."""
         fill, edge = self.colours.gold, self.colours.gold
         if end < start:
             fill, edge = self.colours.down, self.colours.down_edge
@@ -100,7 +100,7 @@ class Canvas:
         self._figure.add_artist(bar)
 
     def plot(self, left: float, top: float, width: float, height: float, decimal_mark: str = ".") -> Axes:
-        """Axes for numbers, with lines across and without a frame."""
+        """Return axes for numbers, with lines across and without a frame."""
         bottom = self._height - top - height
         place = (left / self._width, bottom / self._height, width / self._width, height / self._height)
         axes = self._figure.add_axes(place, facecolor="none")
@@ -122,7 +122,7 @@ class Canvas:
         legend.get_frame().set(facecolor=self.colours.card, edgecolor="none")
 
     def mark(self, axes: Axes, nano_usd: int) -> None:
-        """A dotted line across a plot at a rate."""
+        """Draw a dotted line across a plot at a rate."""
         axes.axhline(nano_usd / NANO_USD, color=self.colours.quiet, linewidth=1.2, linestyle=DOTTED)
 
 
@@ -138,7 +138,8 @@ class _Numbers(ScalarFormatter):
 
 
 def draw_course(axes: Axes, course: Course, most_points: int, **style: Any) -> None:
-    """A line over time through at most so many points: the ends, and the least and most of each stretch in between."""
+    """Draw a line over time through at most so many points: the ends, and the least and most of each stretch in
+    between."""
     if len(course) > most_points:
         stretches = most_points // 2 - 1
         kept = {0, len(course) - 1}
@@ -150,7 +151,7 @@ def draw_course(axes: Axes, course: Course, most_points: int, **style: Any) -> N
 
 
 def marks(formula: Formula, speech: Speech = ENGLISH) -> tuple[tuple[str, int], ...]:
-    """The rates that a formula names."""
+    """Return the rates that a formula names."""
     say = speech.say
     return (
         (say("floor"), formula.floor_nano_usd),
@@ -160,7 +161,7 @@ def marks(formula: Formula, speech: Speech = ENGLISH) -> tuple[tuple[str, int], 
 
 
 def moment(at: datetime) -> str:
-    """A moment for people, to the minute."""
+    """Return a moment for people, to the minute."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -37,7 +37,7 @@ class Run:
 
 
 def input_curves(formula: Formula) -> bytes:
-    """What each input does to the target alone, how reports fade, and how fast the rate can go; as SVG."""
+    """Return what each input does to the target alone, how reports fade, and how fast the rate can go; as SVG."""
     base, floor, ceiling = formula.base_nano_usd, formula.floor_nano_usd, formula.ceiling_nano_usd
     heaviest = max(weighing.weight_ppm for weighing in formula.weighings.values())
     least, most = (base + (end - base) * heaviest // MICRO for end in (floor, ceiling))
@@ -71,7 +71,7 @@ def input_curves(formula: Formula) -> bytes:
 
 
 def year(runs: Sequence[Run], formula: Formula) -> bytes:
-    """Courses of the rate under one another, with one scale of USD per ducat and one of time; as SVG."""
+    """Return courses of the rate under one another, with one scale of USD per ducat and one of time; as SVG."""
     row, ends = 178, [run.points[end][0] for run in runs for end in (0, -1)]
     room = (formula.ceiling_nano_usd - formula.floor_nano_usd) // 25
     first = min(ends).astimezone(UTC)
@@ -106,7 +106,7 @@ def year(runs: Sequence[Run], formula: Formula) -> bytes:
 
 
 def _draw_input(canvas: Canvas, axes: Axes, formula: Formula, name: Input, highest: float) -> None:
-    """A level over its whole range; a flow against a small and a large usual, over how many times it is that."""
+    """Draw a level over its whole range; a flow against a small and a large usual, over how many times it is that."""
     colours, weighing = canvas.colours, formula.weighings[name]
     if weighing.span_micro:
         least, most = (bound * MICRO for bound in SignalKind(name.value).bounds)
@@ -130,7 +130,7 @@ def _target(formula: Formula, name: Input, observation: Observation) -> float:
 
 
 def _draw_fading(canvas: Canvas, axes: Axes, formula: Formula) -> None:
-    """Percent of a report that count over its age in hours; inputs that fade alike share a line."""
+    """Draw the percent of a report that count over its age in hours; inputs that fade alike share a line."""
     alike: dict[tuple[int, int], list[str]] = {}
     for name, weighing in formula.weighings.items():
         alike.setdefault((weighing.fresh_seconds, weighing.stale_seconds), []).append(name_of(name).lower())
@@ -146,7 +146,7 @@ def _draw_fading(canvas: Canvas, axes: Axes, formula: Formula) -> None:
 
 
 def _draw_fastest(canvas: Canvas, axes: Axes, formula: Formula) -> None:
-    """The rate over hours from the base, while everything is at its best, and at its worst."""
+    """Draw the rate over hours from the base, while everything is at its best, and at its worst."""
     for name, sign, style in (("best", 1, "-"), ("worst", -1, DASHED)):
         inputs = {}
         for one, weighing in formula.weighings.items():

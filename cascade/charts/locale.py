@@ -29,23 +29,23 @@ class Speech:
     translate: Callable[[str], str]
 
     def say(self, message: str, **values: object) -> str:
-        """A message in the reader's words; ``%`` itself is written ``%%``."""
+        """Return a message in the reader's words; ``%`` itself is written ``%%``."""
         return self.translate(message) % values
 
     @property
     def decimal_mark(self) -> str:
-        """What stands before decimals."""
+        """Return what stands before decimals."""
         return str(get_decimal_symbol(self.locale))
 
     def amount(self, micro: int) -> str:
-        """A number for people, from millionths: a few digits of it."""
+        """Return a number for people, from millionths: a few digits of it."""
         value = micro / MICRO
         if value >= MICRO:
             return self.say("%(number)s million", number=format_decimal(value / MICRO, "#,##0.0", self.locale))
         return str(format_decimal(value, "#,##0" if value >= 100 else "0.##", self.locale))
 
     def clock(self, at: datetime, step_seconds: int) -> str:
-        """What an axis says of a moment, when it says something every so many seconds."""
+        """Return what an axis says of a moment, when it says something every so many seconds."""
         if step_seconds > _SEASON_SECONDS:
             return str(format_datetime(at, "MMM y", locale=self.locale))
         return f"{at:%H:%M}" if at.time() != time.min else str(format_datetime(at, "d MMM", locale=self.locale))

@@ -55,7 +55,7 @@ _STEPS = (300, 600, 900, 1800, *(hours * 3600 for hours in (1, 2, 3, 4, 6, 12)),
 
 
 def name_of(name: Input, speech: Speech = ENGLISH) -> str:
-    """An input for people."""
+    """Return an input for people."""
     return {
         Input.CONSCIOUSNESS: speech.say("Consciousness"),
         Input.COHERENCE: speech.say("Coherence"),
@@ -68,7 +68,7 @@ def name_of(name: Input, speech: Speech = ENGLISH) -> str:
 def history(
     points: Sequence[tuple[datetime, Rate, Rate]], formula: Formula, size: Size, theme: Theme, speech: Speech = ENGLISH
 ) -> bytes:
-    """The rate as a step line and its target as a dashed one, in USD per ducat over UTC, as SVG.
+    """Return the rate as a step line and its target as a dashed one, in USD per ducat over UTC, as SVG.
 
     Args:
         points: a moment, UTC, the rate from then on, and its target; oldest first, at least one.
@@ -125,7 +125,8 @@ def history(
 
 
 def contributions(tick: Tick, formula: Formula, size: Size, theme: Theme, speech: Speech = ENGLISH) -> bytes:
-    """Why the rate goes where it goes: what each input adds to the base, in USD per ducat, the strongest first; as SVG.
+    """Return why the rate goes where it goes: what each input adds to the base, in USD per ducat, the strongest
+    first; as SVG.
 
     Args:
         tick: what was seen, and what was made of it.
@@ -188,7 +189,7 @@ class _Label:
 
 
 def _label_right(canvas: Canvas, frame: _Frame, labels: Iterable[_Label], view: tuple[int, int]) -> None:
-    """Labels beside what they name, moved apart where they would meet, each with a line to where it belongs."""
+    """Write labels beside what they name, moved apart where they would meet, each with a line to where it belongs."""
     bottom, edge = frame.history_height - _BOTTOM, frame.width - frame.right
     scale = (bottom - _TOP) / (view[1] - view[0])
     labels = sorted(labels, key=lambda label: -label.nano_usd)
@@ -204,7 +205,7 @@ def _label_right(canvas: Canvas, frame: _Frame, labels: Iterable[_Label], view: 
 
 
 def _apart(wanted: Sequence[float], heights: Sequence[float], bounds: tuple[float, float]) -> list[float]:
-    """Middles near the wanted ones, in the same order from top to bottom, where nothing overlaps."""
+    """Return middles near the wanted ones, in the same order from top to bottom, where nothing overlaps."""
     placed: list[float] = []
     free = bounds[0]
     for middle, height in zip(wanted, heights, strict=True):
@@ -218,7 +219,7 @@ def _apart(wanted: Sequence[float], heights: Sequence[float], bounds: tuple[floa
 
 
 def _write_row(canvas: Canvas, frame: _Frame, top: int, texts: Sequence[str]) -> None:
-    """A name over what was seen, and at the other end an amount over a state."""
+    """Write a name over what was seen, and at the other end an amount over a state."""
     name, seen, amount, state = texts
     upper, lower, end = top + frame.text - 1, top + frame.text + frame.small + 2, frame.width - _MARGIN
     canvas.write(_MARGIN, upper, name, frame.text, canvas.colours.ink)
@@ -237,7 +238,7 @@ def _state(state: InputState, speech: Speech) -> str:
 
 
 def _seen(part: Contribution, inputs: Inputs, formula: Formula, speech: Speech) -> str:
-    """What was seen of an input, in plain words: of several sources that count, the middle one."""
+    """Return what was seen of an input, in plain words: of several sources that count, the middle one."""
     weighing, say = formula.weighings[part.input], speech.say
     counted = counting(weighing, inputs.get(part.input, ()))
     if not counted:
@@ -256,7 +257,7 @@ def _seen(part: Contribution, inputs: Inputs, formula: Formula, speech: Speech) 
 
 
 def _tell_time(axes: Axes, first: datetime, last: datetime, most: int, speech: Speech) -> None:
-    """From a moment to a moment, told at whole hours or days, UTC."""
+    """Write the axis from a moment to a moment, told at whole hours or days, UTC."""
     start, end = int(first.timestamp()), int(last.timestamp())
     fits = (step for step in _STEPS if (end - start) // step <= (most if step < _DAY else most - 1))
     step = next(fits, _STEPS[-1])

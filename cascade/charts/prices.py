@@ -24,19 +24,19 @@ class Prices:
         self._unit: int = NANO_USD // 10**self._places
 
     def __call__(self, nano_usd: int) -> str:
-        """A price in billionths of a US dollar, as a decimal."""
+        """Return a price in billionths of a US dollar, as a decimal."""
         return self._decimal(self._rounded(nano_usd))
 
     def exactly(self, nano_usd: int) -> str:
-        """The same, with every digit that there is."""
+        """Return the same, with every digit that there is."""
         return str(Rate(nano_usd)).replace(".", self._mark)
 
     def rounds(self, nano_usd: int) -> bool:
-        """Whether a price has more digits than are shown."""
+        """Return whether a price has more digits than are shown."""
         return nano_usd % self._unit != 0
 
     def parts(self, base_nano_usd: int, parts: Iterable[int]) -> list[str]:
-        """Signed parts; as shown, they add up from the base to the target."""
+        """Return signed parts; as shown, they add up from the base to the target."""
         texts, summed = [], base_nano_usd
         for part in parts:
             units = self._rounded(summed + part) - self._rounded(summed)

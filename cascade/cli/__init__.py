@@ -19,7 +19,7 @@ from cascade.errors import CascadeError
 @click.group()
 @click.version_option(__version__, prog_name="cascade")
 def cli() -> None:
-    """Sells ducats for cards and stablecoins. Settings are environment variables; .env.example lists them."""
+    """Sell ducats for cards and stablecoins. Settings are environment variables; .env.example lists them."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log the RPC URL, and with it a key
     logging.getLogger("stripe").setLevel(logging.WARNING)  # it would log what payers are told

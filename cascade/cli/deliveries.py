@@ -42,7 +42,7 @@ def outbox(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Deliveries that wait for an operator, with the next step for each."""
+    """List deliveries that wait for an operator, with the next step for each."""
     if context.invoked_subcommand is not None:
         return
     wanted = Filter(number, destination, citizen, order, problem)
@@ -72,7 +72,7 @@ def outbox(
 @click.argument("number", metavar="ID", type=int)
 @as_json_option
 def log(number: int, as_json: bool) -> None:
-    """The tries of a delivery, the newest first."""
+    """List the tries of a delivery, the newest first."""
     with opened() as cascade, cascade.database.transaction() as connection:
         attempts = store.attempts(connection, number)
     records: list[Record] = [
@@ -114,13 +114,13 @@ def redeliver(number: int) -> None:
 
 @click.group()
 def webhooks() -> None:
-    """The platform's endpoints, which hear of events."""
+    """Manage the platform's endpoints, which hear of events."""
 
 
 @webhooks.command("list")
 @as_json_option
 def list_endpoints(as_json: bool) -> None:
-    """All endpoints, and how they are."""
+    """List all endpoints, and how they are."""
     with opened() as cascade, cascade.database.transaction() as connection:
         found = webhook_endpoints.all_of(connection)
     records: list[Record] = [

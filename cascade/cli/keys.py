@@ -11,7 +11,7 @@ from cascade.db.keys import Scope
 
 @click.group()
 def keys() -> None:
-    """Keys for programs, each with what it may do."""
+    """Manage keys for programs, each with what it may do."""
 
 
 @keys.command()
@@ -28,7 +28,7 @@ def add(name: str, scopes: tuple[str, ...]) -> None:
 @keys.command("list")
 @as_json_option
 def list_keys(as_json: bool) -> None:
-    """Every key there is or was."""
+    """List every key there is or was."""
     with opened() as cascade, cascade.database.transaction() as connection:
         known = store.all_keys(connection)
     records: list[Record] = [

@@ -55,7 +55,7 @@ def link(
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, help="How many, the newest first.")
 @as_json_option
 def list_links(limit: int, as_json: bool) -> None:
-    """Links, the newest first."""
+    """List links, the newest first."""
     with opened() as cascade, cascade.database.transaction() as connection:
         found = [(use, cascade.links.state(connection, use)) for use in store.newest(connection, limit=limit)]
         base_url = cascade.settings.base_url

@@ -21,13 +21,13 @@ _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%
 
 @click.group()
 def rate() -> None:
-    """The ducat's rate: how it stands, and whether its history can be repeated."""
+    """Show the ducat's rate: how it stands, and whether its history can be repeated."""
 
 
 @rate.command("show")
 @as_json_option
 def show_rate(as_json: bool) -> None:
-    """The rate of the moment, and why it is what it is."""
+    """Show the rate of the moment, and why it is what it is."""
     with opened() as cascade, cascade.database.transaction() as connection:
         now = pricing.quotation(connection, cascade.formula)
     tick = now.tick
@@ -50,7 +50,8 @@ def show_rate(as_json: bool) -> None:
 
 
 def _reasons(part: Contribution, seen: Sequence[Observation]) -> list[Record]:
-    """An input with what was seen of it, a record for each source; one without a source where nothing was seen."""
+    """Return an input with what was seen of it, a record for each source; one without a source where nothing was
+    seen."""
     said: Record = {"input": part.input, "state": part.state}
     adds: Record = {"adds_usd": f"{part.nano_usd / 10**9:+.6f}"}
     if not seen:

@@ -31,7 +31,7 @@ _NO_REFUNDS = "Nothing was refunded on chain."
 @click.option("--limit", default=100, show_default=True, help="Most payments to show.")
 @as_json_option
 def suspense(limit: int, as_json: bool) -> None:
-    """Money that fits no order, and refunds that fit no payment, with the next step for each."""
+    """List money that fits no order, and refunds that fit no payment, with the next step for each."""
     with opened() as cascade, cascade.database.transaction() as connection:
         waiting = payments.in_suspense(connection, limit=limit)
         unmatched = reversals.refunds(connection, unmatched=True, limit=limit)
@@ -45,14 +45,14 @@ def suspense(limit: int, as_json: bool) -> None:
 @click.option("--limit", default=100, show_default=True, help="Most refunds to show.")
 @as_json_option
 def refunds(limit: int, as_json: bool) -> None:
-    """Refunds from the Safe that are booked, the newest first: to be compared with the Safe's own list."""
+    """List refunds from the Safe that are booked, the newest first: to be compared with the Safe's own list."""
     with opened() as cascade, cascade.database.transaction() as connection:
         booked = reversals.refunds(connection, limit=limit)
     show([_refund(each) for each in booked], _NO_REFUNDS, as_json=as_json)
 
 
 def _waiting_payment(payment: BookedPayment) -> Record:
-    """A payment in suspense; on chain with the router's own order id, under which its money can be refunded."""
+    """Return a payment in suspense; on chain with the router's own order id, under which its money can be refunded."""
     on_chain = payment.rail is Rail.CHAIN and payment.order_key
     return {
         "reference": payment.reference,
@@ -69,7 +69,7 @@ def _waiting_payment(payment: BookedPayment) -> Record:
 
 
 def _dust(dust: Dust) -> Record:
-    """All payments of an asset that are below a cent, as one."""
+    """Return all payments of an asset that are below a cent, as one."""
     return {
         "reference": f"{dust.payments} payments",
         "kind": "dust",
@@ -117,7 +117,7 @@ def _refund(each: BookedRefund) -> Record:
 @click.option("--limit", default=100, show_default=True, help="Most cases to show.")
 @as_json_option
 def disputes(limit: int, as_json: bool) -> None:
-    """Disputes, inquiries and fraud warnings that can still be answered, the most urgent first."""
+    """List disputes, inquiries and fraud warnings that can still be answered, the most urgent first."""
     with opened() as cascade, cascade.database.transaction() as connection:
         cases = card_store.open_cases(connection, limit=limit)
     records: list[Record] = [
@@ -139,7 +139,7 @@ def disputes(limit: int, as_json: bool) -> None:
 @click.option("--limit", default=100, show_default=True, help="Most debts to show.")
 @as_json_option
 def receivables(limit: int, as_json: bool) -> None:
-    """Ducats that were spent before the money for them went back, the largest debt first."""
+    """List ducats that were spent before the money for them went back, the largest debt first."""
     with opened() as cascade, cascade.database.transaction() as connection:
         owed = reversals.receivables(connection, limit=limit)
     records: list[Record] = [
@@ -154,7 +154,7 @@ def receivables(limit: int, as_json: bool) -> None:
 @click.option("--ignore", metavar="EVENT", help="Give one up, when you have seen to it in Stripe's Dashboard.")
 @as_json_option
 def inbox(limit: int, retry: bool, ignore: str | None, as_json: bool) -> None:
-    """Events of Stripe's that wait to be looked at, and why the last attempt failed."""
+    """List events of Stripe's that wait to be looked at, and why the last attempt failed."""
     with opened() as cascade, cascade.database.transaction() as connection:
         if ignore is not None and not inbox_store.ignore(connection, ignore):
             raise NotFound(f"no event {ignore} waits in the inbox")
@@ -179,7 +179,7 @@ def inbox(limit: int, retry: bool, ignore: str | None, as_json: bool) -> None:
 @click.command()
 @as_json_option
 def status(as_json: bool) -> None:
-    """How far each router's and Stripe's payments are booked, and why something stands still; the rate."""
+    """Show how far each router's and Stripe's payments are booked, and why something stands still; the rate."""
     with opened() as cascade, cascade.database.transaction() as connection:
         streams = [_stream(stream) for stream in cursors.health(connection)]
         stripe = inbox_store.health(connection) if cascade.card is not None else None

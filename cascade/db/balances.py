@@ -21,17 +21,17 @@ class Drift:
 
 
 def citizen_ducats(connection: Conn, citizen_id: str) -> Money:
-    """Ducats that a citizen holds with us; zero for somebody who never bought any."""
+    """Return ducats that a citizen holds with us; zero for somebody who never bought any."""
     return balance(connection, citizen(citizen_id), DUCAT.code)
 
 
 def ducats_in_venice(connection: Conn, citizen_id: str) -> Money:
-    """Ducats that were handed over to Venice for a citizen."""
+    """Return ducats that were handed over to Venice for a citizen."""
     return balance(connection, venice(citizen_id), DUCAT.code)
 
 
 def balance(connection: Conn, account: str, asset: str) -> Money:
-    """Credits minus debits of one account; zero when it was never used."""
+    """Return credits minus debits of one account; zero when it was never used."""
     row = connection.execute(
         "SELECT units FROM ledger.accounts WHERE name = %s AND asset = %s", (account, asset)
     ).fetchone()
@@ -55,7 +55,7 @@ def totals(connection: Conn) -> dict[str, int]:
 
 
 def drifts(connection: Conn) -> list[Drift]:
-    """Accounts whose kept balance differs from the sum of their postings."""
+    """Return accounts whose kept balance differs from the sum of their postings."""
     rows = connection.execute(
         "SELECT a.name, a.asset, a.units AS kept, coalesce(sum(j.units), 0) AS posted"
         " FROM ledger.accounts a LEFT JOIN ledger.journal j ON j.account = a.name AND j.asset = a.asset"
@@ -68,7 +68,7 @@ def drifts(connection: Conn) -> list[Drift]:
 
 
 def sold(connection: Conn, at: datetime) -> Sold:
-    """What was sold up to a moment, UTC, less what went back; a dollar stablecoin is a dollar."""
+    """Return what was sold up to a moment, UTC, less what went back; a dollar stablecoin is a dollar."""
     row = connection.execute(
         # Bounded: a sum beyond what the database can count would end the keeping of the rate.
         "SELECT greatest(-1e15, least(1e15, coalesce(sum(micro) FILTER (WHERE posted_at > %(day)s), 0)))::bigint"

@@ -16,7 +16,7 @@ _LONGEST_PAUSE_SECONDS = 300
 
 
 def open_attempt(connection: Conn, order_id: str, flow: Flow | None = None) -> CardAttempt | None:
-    """The order's attempt that can still be paid, or whose answer is not known; None when there is none.
+    """Return the order's attempt that can still be paid, or whose answer is not known; None when there is none.
 
     Args:
         connection: read in its transaction.
@@ -39,7 +39,7 @@ def given_up_attempts(connection: Conn, order_id: str) -> list[CardAttempt]:
 
 
 def last_number(connection: Conn, order_id: str, flow: Flow) -> int:
-    """How many attempts of this flow an order has had."""
+    """Return how many attempts of this flow an order has had."""
     row = connection.execute(
         "SELECT coalesce(max(number), 0) AS last FROM card_attempts WHERE order_id = %s AND flow = %s", (order_id, flow)
     ).fetchone()
@@ -146,7 +146,7 @@ def postpone_ending(connection: Conn, attempt: CardAttempt) -> None:
 
 
 def attempts_to_close(connection: Conn, *, limit: int) -> list[CardAttempt]:
-    """Attempts that nobody should pay any more: given up, their time is over, or the order is paid."""
+    """Return attempts that nobody should pay any more: given up, their time is over, or the order is paid."""
     rows = connection.execute(
         f"SELECT {_ATTEMPT} FROM card_attempts a WHERE closed_at IS NULL AND due_at <= clock_timestamp()"  # noqa: S608
         " AND (given_up_at IS NOT NULL OR payable_until <= now() OR EXISTS"
@@ -158,7 +158,7 @@ def attempts_to_close(connection: Conn, *, limit: int) -> list[CardAttempt]:
 
 
 def payable_until(connection: Conn, order_id: str) -> datetime | None:
-    """The moment, by Stripe's clock, until which a card may pay an order at its price; None: none was begun."""
+    """Return the moment, by Stripe's clock, until which a card may pay an order at its price; None: none was begun."""
     row = connection.execute(
         "SELECT max(payable_until + stripe_ahead_seconds * interval '1 second') AS until"
         " FROM card_attempts WHERE order_id = %s",
@@ -169,7 +169,7 @@ def payable_until(connection: Conn, order_id: str) -> datetime | None:
 
 
 def can_be_paid(connection: Conn, order_id: str) -> bool:
-    """Whether a page or a form of Stripe's may still take the price of an order."""
+    """Return whether a page or a form of Stripe's may still take the price of an order."""
     row = connection.execute(
         "SELECT FROM card_attempts WHERE order_id = %s AND closed_at IS NULL AND payable_until > now()"
         " AND (given_up_at IS NULL OR handed_at IS NOT NULL) LIMIT 1",
@@ -186,7 +186,7 @@ def end_attempts(connection: Conn, order_id: str) -> None:
 
 
 def number_evidence(connection: Conn) -> int:
-    """A number for evidence that is about to be asked for: larger than that of all that was asked for before."""
+    """Return a number for evidence that is about to be asked for: larger than that of all that was asked for before."""
     row = connection.execute("SELECT nextval('stripe_evidence') AS number").fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return int(row["number"])
@@ -214,7 +214,7 @@ def save_evidence(connection: Conn, number: int, evidence: CardEvidence) -> None
 
 
 def intent(connection: Conn, intent_id: str) -> CardIntent | None:
-    """How an intent of one of our orders stood when Stripe last told of it; None when there is none."""
+    """Return how an intent of one of our orders stood when Stripe last told of it; None when there is none."""
     row = connection.execute(
         "SELECT intent_id, order_id, status, failure_code FROM card_intents"
         " WHERE intent_id = %s AND order_id IS NOT NULL",
@@ -224,7 +224,7 @@ def intent(connection: Conn, intent_id: str) -> CardIntent | None:
 
 
 def intents_of_order(connection: Conn, order_id: str) -> list[CardIntent]:
-    """All intents of an order, as Stripe last told of them."""
+    """Return all intents of an order, as Stripe last told of them."""
     rows = connection.execute(
         "SELECT intent_id, order_id, status, failure_code FROM card_intents WHERE order_id = %s ORDER BY intent_id",
         (order_id,),
@@ -233,7 +233,7 @@ def intents_of_order(connection: Conn, order_id: str) -> list[CardIntent]:
 
 
 def cases_of_payments(connection: Conn, references: Sequence[str]) -> list[CardCase]:
-    """Disputes, inquiries and warnings about some payments, oldest first."""
+    """Return disputes, inquiries and warnings about some payments, oldest first."""
     rows = connection.execute(
         "SELECT * FROM card_cases WHERE payment = ANY(%s) ORDER BY opened_at, case_id", (list(references),)
     ).fetchall()
@@ -241,7 +241,7 @@ def cases_of_payments(connection: Conn, references: Sequence[str]) -> list[CardC
 
 
 def open_cases(connection: Conn, *, limit: int = 100) -> list[CardCase]:
-    """Cases that an operator can still do something about, the most urgent first."""
+    """Return cases that an operator can still do something about, the most urgent first."""
     rows = connection.execute(
         "SELECT * FROM card_cases WHERE status LIKE '%%needs_response' OR status = 'actionable'"
         " ORDER BY respond_by NULLS LAST, opened_at LIMIT %s",

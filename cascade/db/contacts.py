@@ -15,6 +15,6 @@ def insert(connection: Conn, order_id: str, email: str) -> None:
 
 
 def email_of(connection: Conn, order_id: str) -> str | None:
-    """The address for an order's receipts; None when the citizen gave none."""
+    """Return the address for an order's receipts; None when the citizen gave none."""
     row = connection.execute("SELECT email FROM order_contacts WHERE order_id = %s", (order_id,)).fetchone()
     return row["email"] if row else None

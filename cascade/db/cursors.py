@@ -67,12 +67,12 @@ def start(connection: Conn, stream: str, height: int, block_hash: bytes, block_t
 
 
 def exists(connection: Conn, stream: str) -> bool:
-    """Whether the stream has a checkpoint."""
+    """Return whether the stream has a checkpoint."""
     return connection.execute("SELECT FROM chain_cursors WHERE stream = %s", (stream,)).fetchone() is not None
 
 
 def height(connection: Conn, stream: str) -> int:
-    """Number of the last block that is booked; 0 for a stream that was never followed."""
+    """Return number of the last block that is booked; 0 for a stream that was never followed."""
     row = connection.execute("SELECT height FROM chain_cursors WHERE stream = %s", (stream,)).fetchone()
     return int(row["height"]) if row else 0
 
@@ -174,7 +174,7 @@ def insert_logs(connection: Conn, chain_id: int, router: str, logs: Sequence[Rou
 
 
 def _evidence(log: RouterEvent) -> tuple[str, dict[str, object]]:
-    """Where a log is kept, and what it tells besides what all of them do."""
+    """Return where a log is kept, and what it tells besides what all of them do."""
     if isinstance(log, RefundedEvent):
         return "chain_refund_logs", {"recipient": log.recipient}
     told = {"payer": log.payer, "partner_units": log.partner_units, "seq": log.seq, "block_time": log.block_time}
@@ -196,12 +196,12 @@ def replace_sightings(connection: Conn, stream: str, logs: Sequence[PaidEvent]) 
 
 
 def has_sightings(connection: Conn, stream: str) -> bool:
-    """Whether anything is known of the blocks above the checkpoint."""
+    """Return whether anything is known of the blocks above the checkpoint."""
     return connection.execute("SELECT FROM chain_sightings WHERE stream = %s LIMIT 1", (stream,)).fetchone() is not None
 
 
 def sightings_of_order(connection: Conn, order_id: str) -> list[Sighting]:
-    """Payments of an order in blocks that are not booked yet."""
+    """Return payments of an order in blocks that are not booked yet."""
     rows = connection.execute(
         "SELECT s.transaction_hash, s.block_number <= c.finalized_height AS final FROM chain_sightings s"
         " JOIN chain_terms t USING (on_chain_order_id) JOIN chain_cursors c USING (stream)"
@@ -212,7 +212,8 @@ def sightings_of_order(connection: Conn, order_id: str) -> list[Sighting]:
 
 
 def untold_sightings(connection: Conn) -> list[tuple[str, bytes]]:
-    """Sightings of orders that were not told yet: order id and transaction, in the order in which orders are locked."""
+    """Return sightings of orders that were not told yet: order id and transaction, in the order in which orders are
+    locked."""
     rows = connection.execute(
         "SELECT DISTINCT t.order_id, s.transaction_hash FROM chain_sightings s"
         " JOIN chain_terms t USING (on_chain_order_id) WHERE NOT EXISTS (SELECT FROM order_events e"
@@ -224,7 +225,7 @@ def untold_sightings(connection: Conn) -> list[tuple[str, bytes]]:
 
 
 def health(connection: Conn) -> list[StreamHealth]:
-    """How every stream stands."""
+    """Return how every stream stands."""
     rows = connection.execute(
         "SELECT stream, height, greatest(finalized_height - height, 0) AS behind_blocks, finalized_at, alarm,"
         " leased_until > clock_timestamp() AS led FROM chain_cursors ORDER BY stream"

@@ -61,7 +61,7 @@ class Deadlines:
 
     @property
     def options(self) -> str:
-        """The server's limits, as libpq takes them."""
+        """Return the server's limits, as libpq takes them."""
         settings = {
             "timezone": "UTC",
             "statement_timeout": f"{self.statement_seconds * 1000:.0f}ms",
@@ -163,7 +163,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Conn]:
-        """One transaction: committed at the end of the block, rolled back when an exception leaves it.
+        """Return one transaction: committed at the end of the block, rolled back when an exception leaves it.
 
         Raises:
             psycopg.OperationalError: the database does not answer in time.
@@ -177,7 +177,8 @@ class Database:
 
     @contextmanager
     def migrating(self) -> Iterator[Conn]:
-        """One transaction that may take as long as it needs, but waits for no lock for long: others wait behind it."""
+        """Return one transaction that may take as long as it needs, but waits for no lock for long: others wait
+        behind it."""
         with self._pool.connection() as connection:
             connection.answer_seconds = connection.ends_at = None
             connection.execute("SET LOCAL statement_timeout = 0")
@@ -185,7 +186,7 @@ class Database:
             yield connection
 
     async def listen(self, channel: str) -> AsyncConnection[Row]:
-        """A connection of its own, outside of the pool, that hears what is notified on a channel.
+        """Return a connection of its own, outside of the pool, that hears what is notified on a channel.
 
         Raises:
             psycopg.OperationalError: the database does not answer.
@@ -225,12 +226,12 @@ class Migration:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the file."""
+        """Return SHA-256 of the file."""
         return hashlib.sha256(self.sql.encode()).digest()
 
 
 def migrations() -> list[Migration]:
-    """All migrations of this release, in order."""
+    """Return all migrations of this release, in order."""
     folder = files("cascade.db") / "migrations"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return [Migration(name, (folder / name).read_text(encoding="utf-8")) for name in names]

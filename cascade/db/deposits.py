@@ -40,7 +40,7 @@ def write_addresses(connection: Conn, addresses: Mapping[bytes, str]) -> None:
 
 
 def watched(connection: Conn, chain_id: int, router: str, days: int, limit: int) -> list[str]:
-    """Addresses of orders that are open or have expired in the last so many days; at most ``limit`` of them."""
+    """Return addresses of orders that are open or have expired in the last so many days; at most ``limit`` of them."""
     rows = connection.execute(
         "SELECT deposit_address FROM chain_terms WHERE chain_id = %s AND router = %s AND deposit_address IS NOT NULL"
         " AND expires_at > extract(epoch FROM now()) - %s * 86400 LIMIT %s",
@@ -186,7 +186,7 @@ _LYING = (
 
 
 def lying(connection: Conn, chain_id: int, most: int = 500) -> list[Lying]:
-    """What has come and was not all collected, by order and token, of orders that it is time to look at.
+    """Return what has come and was not all collected, by order and token, of orders that it is time to look at.
 
     An item of the relayer that began after the last transfer has taken it along; one that failed is tried again after
     a minute.
@@ -242,7 +242,8 @@ def look_at_all(connection: Conn) -> None:
 
 
 def lying_of_order(connection: Conn, order_id: str) -> list[tuple[str, int]]:
-    """What came to an order's deposit addresses and is not among its payments yet: token and units, in its order."""
+    """Return what came to an order's deposit addresses and is not among its payments yet: token and units, in its
+    order."""
     rows = connection.execute(
         "SELECT d.token_address, sum(d.units) - coalesce((SELECT sum(l.units) FROM chain_logs l"
         " WHERE l.on_chain_order_id = t.on_chain_order_id AND l.token_address = d.token_address"
@@ -264,7 +265,8 @@ def mark_collected(connection: Conn, one: Lying) -> None:
 
 
 def of_order(connection: Conn, order_id: str) -> list[Arrival]:
-    """All transfers that came for an order, oldest first; those below a cent as one of each token, by the last."""
+    """Return all transfers that came for an order, oldest first; those below a cent as one of each token, by the
+    last."""
     rows = connection.execute(
         "SELECT d.token_address, sum(d.units) AS units, bool_and(d.collected) AS collected,"
         " (array_agg(d.transaction_hash ORDER BY d.block_number DESC, d.log_index DESC))[1] AS transaction_hash"

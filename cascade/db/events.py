@@ -48,7 +48,7 @@ def append(connection: Conn, order_id: str, kind: EventType, key: str, data: Map
 
 
 def newest(connection: Conn, order_id: str) -> int:
-    """The number of an order's newest event; 0 when it has none."""
+    """Return the number of an order's newest event; 0 when it has none."""
     row = connection.execute(
         "SELECT coalesce(max(number), 0) AS newest FROM order_events WHERE order_id = %s", (order_id,)
     ).fetchone()
@@ -74,7 +74,7 @@ def notify(connection: Conn, citizen_id: str, event: OrderEvent) -> None:
 
 
 def inbox(connection: Conn, citizen_id: str, *, before: int | None, unread: bool, limit: int) -> list[Notification]:
-    """A citizen's notifications, the newest first.
+    """Return a citizen's notifications, the newest first.
 
     Args:
         connection: where they are read.
@@ -94,7 +94,7 @@ def inbox(connection: Conn, citizen_id: str, *, before: int | None, unread: bool
 
 
 def unread(connection: Conn, citizen_id: str) -> int:
-    """How many notifications a citizen has not marked as read."""
+    """Return how many notifications a citizen has not marked as read."""
     row = connection.execute(
         "SELECT count(*) AS unread FROM notifications WHERE citizen_id = %s AND read_at IS NULL", (citizen_id,)
     ).fetchone()
@@ -110,10 +110,10 @@ def mark_read(connection: Conn, citizen_id: str, until: int) -> int:
 
 
 def event_of(row: Row) -> OrderEvent:
-    """The event in a row of ``order_events``."""
+    """Return the event in a row of ``order_events``."""
     return OrderEvent(row["order_id"], row["number"], EventType(row["type"]), row["occurred_at"], row["data"])
 
 
 def notification_of(row: Row) -> Notification:
-    """The notification in a row of ``order_events`` with ``citizen_id``, ``of_citizen`` and ``read_at``."""
+    """Return the notification in a row of ``order_events`` with ``citizen_id``, ``of_citizen`` and ``read_at``."""
     return Notification(row["citizen_id"], row["of_citizen"], event_of(row), row["read_at"])

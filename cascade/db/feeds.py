@@ -84,7 +84,7 @@ class News:
 
     @property
     def more(self) -> bool:
-        """Whether there is more than ``items``."""
+        """Return whether there is more than ``items``."""
         return bool(self.items) and self.items[-1].number < self.last
 
 
@@ -99,7 +99,7 @@ class Feeds:
     @classmethod
     @asynccontextmanager
     async def opened(cls, database: Database) -> AsyncIterator[Self]:
-        """A connection of its own, closed at the end of the block.
+        """Return a connection of its own, closed at the end of the block.
 
         Raises:
             psycopg.OperationalError: the database does not answer.
@@ -108,7 +108,7 @@ class Feeds:
             yield cls(connection)
 
     async def read(self, after: Mapping[Topic, int | None]) -> dict[Topic, News]:
-        """What is new of each topic; an order that does not exist is missing.
+        """Return what is new of each topic; an order that does not exist is missing.
 
         Args:
             after: only larger numbers; None for nothing yet, only the number from which on there will be news.
@@ -121,7 +121,7 @@ class Feeds:
         return events | notifications | await self._read_city(after)
 
     def heard(self) -> set[Topic]:
-        """The topics that were told of since the last call.
+        """Return the topics that were told of since the last call.
 
         Asks libpq itself: a notification that arrived together with the end of a query waits in its buffer, where
         ``connection.notifies()`` would not look before more arrives.
@@ -149,7 +149,7 @@ class Feeds:
             loop.remove_reader(socket)  # psycopg watches the same socket while a query runs
 
     async def _read_city(self, after: Mapping[Topic, int | None]) -> dict[Topic, News]:
-        """The city as it is: of what it was in between nobody is told."""
+        """Return the city as it is: of what it was in between nobody is told."""
         topic = Topic(CITY, "")
         if topic not in after:
             return {}

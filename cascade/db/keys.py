@@ -64,7 +64,7 @@ def add(connection: Conn, name: str, scopes: Sequence[Scope]) -> str:
 
 
 def holder(connection: Conn, key: str, scope: Scope) -> str | None:
-    """The name of the key that this is, if it may do what the scope says; None otherwise.
+    """Return the name of the key that this is, if it may do what the scope says; None otherwise.
 
     The hash is looked up, so how long that takes tells nothing about any key.
     """
@@ -95,7 +95,7 @@ def revoke(connection: Conn, name: str) -> None:
 
 
 def all_keys(connection: Conn) -> list[ApiKey]:
-    """Every key there is or was, oldest first."""
+    """Return every key there is or was, oldest first."""
     rows = connection.execute(
         "SELECT name, scopes, created_at, used_at, revoked_at FROM api_keys ORDER BY created_at, name"
     ).fetchall()

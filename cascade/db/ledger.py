@@ -62,7 +62,7 @@ def _check_replay(connection: Conn, reference: str, contents_hash: bytes) -> Non
 
 
 def _accounts(connection: Conn, postings: tuple[Posting, ...]) -> dict[tuple[str, str], int]:
-    """Ids of all accounts that the postings touch, opened where they are new."""
+    """Return ids of all accounts that the postings touch, opened where they are new."""
     wanted = sorted({(name, p.amount.asset.code) for p in postings for name in (p.debit, p.credit)})
     names, assets = [name for name, _ in wanted], [asset for _, asset in wanted]
     connection.execute(

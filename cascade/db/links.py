@@ -45,7 +45,7 @@ def insert(connection: Conn, link: PaymentLink) -> None:
 
 
 def lock(connection: Conn, link_id: str) -> PaymentLink:
-    """The link with this id, locked until the transaction ends. Lock it before any of its orders.
+    """Return the link with this id, locked until the transaction ends. Lock it before any of its orders.
 
     Raises:
         NotFound: there is none.
@@ -54,7 +54,7 @@ def lock(connection: Conn, link_id: str) -> PaymentLink:
 
 
 def lock_by_token(connection: Conn, token: str) -> PaymentLink:
-    """The link that this token opens, locked until the transaction ends. Lock it before any of its orders.
+    """Return the link that this token opens, locked until the transaction ends. Lock it before any of its orders.
 
     Raises:
         NotFound: there is none.
@@ -63,7 +63,7 @@ def lock_by_token(connection: Conn, token: str) -> PaymentLink:
 
 
 def by_token(connection: Conn, token: str) -> LinkUse:
-    """The link that this token opens.
+    """Return the link that this token opens.
 
     Raises:
         NotFound: there is none.
@@ -72,7 +72,7 @@ def by_token(connection: Conn, token: str) -> LinkUse:
 
 
 def by_id(connection: Conn, link_id: str) -> LinkUse:
-    """The link with this id.
+    """Return the link with this id.
 
     Raises:
         NotFound: there is none.
@@ -81,7 +81,7 @@ def by_id(connection: Conn, link_id: str) -> LinkUse:
 
 
 def newest(connection: Conn, *, limit: int, before: str | None = None) -> list[LinkUse]:
-    """Links, the newest first; ``before``: only those that are older than the link with this id.
+    """Return links, the newest first; ``before``: only those that are older than the link with this id.
 
     Raises:
         NotFound: there is no link ``before``.

@@ -18,7 +18,7 @@ _COLUMNS = (
 
 
 def clock(connection: Conn) -> datetime:
-    """The database's time, UTC: the one clock that all processes share."""
+    """Return the database's time, UTC: the one clock that all processes share."""
     row = connection.execute("SELECT now() AS now").fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     now: datetime = row["now"]
@@ -53,7 +53,7 @@ def insert(connection: Conn, order: Order) -> None:
 
 
 def lock_expired(connection: Conn, *, seconds: float, limit: int) -> list[Order]:
-    """Orders whose time has been over for some seconds and of which that was not told, each locked.
+    """Return orders whose time has been over for some seconds and of which that was not told, each locked.
 
     Those that others hold, that can still be paid by card, or whose payment is on its way are left out.
     """
@@ -110,7 +110,7 @@ def insert_chain_terms(connection: Conn, order_id: str, terms: ChainTerms, depos
 
 
 def by_id(connection: Conn, order_id: str) -> Order:
-    """The order with this id.
+    """Return the order with this id.
 
     Raises:
         NotFound: there is none.
@@ -120,7 +120,7 @@ def by_id(connection: Conn, order_id: str) -> Order:
 
 
 def by_link_token(connection: Conn, link_token: str) -> Order:
-    """The order whose own page this token opens.
+    """Return the order whose own page this token opens.
 
     Raises:
         NotFound: there is none.
@@ -130,14 +130,15 @@ def by_link_token(connection: Conn, link_token: str) -> Order:
 
 
 def lock(connection: Conn, order_id: str) -> Order | None:
-    """The order with this id, locked until the transaction ends; None when there is none."""
+    """Return the order with this id, locked until the transaction ends; None when there is none."""
     query = f"SELECT {_COLUMNS} FROM orders WHERE id = %s FOR NO KEY UPDATE"  # noqa: S608 - constant
     row = connection.execute(query, (order_id,)).fetchone()
     return _order(row, "") if row else None
 
 
 def lock_newest(connection: Conn, order_id: str) -> Order:
-    """The order that has taken the place of this one, through all renewals, or itself; locked with all on the way.
+    """Return the order that has taken the place of this one, through all renewals, or itself; locked with all on the
+    way.
 
     Raises:
         NotFound: there is no such order.
@@ -152,7 +153,7 @@ def lock_newest(connection: Conn, order_id: str) -> Order:
 
 
 def newest_renewal(connection: Conn, order_id: str) -> Order | None:
-    """The order that has taken the place of this one, through all renewals; None while none has."""
+    """Return the order that has taken the place of this one, through all renewals; None while none has."""
     row = connection.execute(
         "WITH RECURSIVE line AS (SELECT id, 0 AS step FROM orders WHERE id = %s UNION ALL"
         " SELECT o.id, step + 1 FROM orders o JOIN line ON o.renewal_of = line.id)"
@@ -163,7 +164,8 @@ def newest_renewal(connection: Conn, order_id: str) -> Order | None:
 
 
 def of_link(connection: Conn, link_id: str, *, limit: int) -> list[Order]:
-    """Orders of a link whose place no other has taken, the newest first; of a single-use link there is one at most."""
+    """Return orders of a link whose place no other has taken, the newest first; of a single-use link there is one at
+    most."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM orders o WHERE link_id = %s"  # noqa: S608 - constant
         " AND NOT EXISTS (SELECT FROM orders WHERE renewal_of = o.id) ORDER BY created_at DESC LIMIT %s",
@@ -173,7 +175,8 @@ def of_link(connection: Conn, link_id: str, *, limit: int) -> list[Order]:
 
 
 def lock_by_on_chain_order_id(connection: Conn, on_chain_order_id: bytes) -> tuple[Order, ChainTerms] | None:
-    """The order that the router's order id belongs to, locked until the transaction ends; None for a stranger's id."""
+    """Return the order that the router's order id belongs to, locked until the transaction ends; None for a
+    stranger's id."""
     found = connection.execute(
         "SELECT * FROM chain_terms WHERE on_chain_order_id = %s", (on_chain_order_id,)
     ).fetchone()
@@ -182,13 +185,13 @@ def lock_by_on_chain_order_id(connection: Conn, on_chain_order_id: bytes) -> tup
 
 
 def chain_terms(connection: Conn, order_id: str) -> list[ChainTerms]:
-    """Everything that an order asks for on chain, by token."""
+    """Read everything that an order asks for on chain, by token."""
     rows = connection.execute("SELECT * FROM chain_terms WHERE order_id = %s ORDER BY token", (order_id,)).fetchall()
     return [_terms(row) for row in rows]
 
 
 def terms_by_id(connection: Conn, on_chain_order_id: bytes) -> ChainTerms:
-    """The terms behind a router's order id that is ours.
+    """Return the terms behind a router's order id that is ours.
 
     Raises:
         NotFound: it is a stranger's.

@@ -39,7 +39,7 @@ class Filter:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """As the queries name them."""
+        """Return the values as the queries name them."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
@@ -70,7 +70,7 @@ def enqueue(
 
 
 def due(connection: Conn) -> list[str]:
-    """Destinations for which a delivery is due."""
+    """Return destinations for which a delivery is due."""
     # Hops from one destination to the next in the index: what waits for a dead one, however much, is passed over.
     rows = connection.execute(
         "WITH RECURSIVE d (destination) AS ((SELECT min(destination) FROM outbox"  # noqa: S608 - constant
@@ -123,7 +123,7 @@ def renew(connection: Conn, deliveries: Sequence[Delivery], seconds: float) -> N
 
 
 def hold(connection: Conn, delivery: Delivery) -> Delivery | None:
-    """A delivery as it stands, held until the transaction ends; None when this try was overtaken by another."""
+    """Return a delivery as it stands, held until the transaction ends; None when this try was overtaken by another."""
     row = connection.execute(
         f"SELECT {_CLAIMED} FROM outbox WHERE id = %s AND attempts = %s AND state = 'pending' FOR UPDATE",  # noqa: S608
         (delivery.id, delivery.attempts),
@@ -182,17 +182,17 @@ def log_attempt(connection: Conn, delivery: Delivery, seconds: float, error: str
 
 
 def parked(connection: Conn, wanted: Filter, *, limit: int) -> list[OutboxEntry]:
-    """Deliveries that wait for an operator, the oldest first."""
+    """Return deliveries that wait for an operator, the oldest first."""
     return _entries(connection, "state = 'parked'", wanted, limit)
 
 
 def waiting(connection: Conn, wanted: Filter, *, limit: int) -> list[OutboxEntry]:
-    """Deliveries that are tried again by themselves, the oldest first."""
+    """Return deliveries that are tried again by themselves, the oldest first."""
     return _entries(connection, "state = 'pending'", wanted, limit)
 
 
 def attempts(connection: Conn, delivery_id: int, *, limit: int = 100) -> Sequence[Mapping[str, Any]]:
-    """The tries of a delivery, the newest first: ``number``, ``ended_at``, ``seconds``, ``error``."""
+    """Return the tries of a delivery, the newest first: ``number``, ``ended_at``, ``seconds``, ``error``."""
     return connection.execute(
         "SELECT number, ended_at, seconds, error FROM outbox_attempts WHERE delivery = %s"
         " ORDER BY number DESC LIMIT %s",
@@ -227,7 +227,7 @@ def redeliver(connection: Conn, delivery_id: int) -> bool:
 
 
 def take_parked(connection: Conn, delivery_id: int) -> Delivery | None:
-    """A parked delivery, made pending for the operator who settles it; None when there is none."""
+    """Return a parked delivery, made pending for the operator who settles it; None when there is none."""
     row = connection.execute(
         "UPDATE outbox SET state = 'pending', settled_at = NULL, tried_since = coalesce(tried_since, now()),"  # noqa: S608
         f" attempts = attempts + 1 WHERE id = %s AND state = 'parked' RETURNING {_CLAIMED}",
@@ -237,7 +237,7 @@ def take_parked(connection: Conn, delivery_id: int) -> Delivery | None:
 
 
 def credit_states(connection: Conn, order_id: str) -> list[DeliveryState]:
-    """How the credits of an order to Venice stand."""
+    """Return how the credits of an order to Venice stand."""
     rows = connection.execute("SELECT state FROM outbox WHERE order_id = %s AND destination = 'venice'", (order_id,))
     return [DeliveryState(row["state"]) for row in rows.fetchall()]
 
@@ -252,7 +252,7 @@ def prune(connection: Conn, days: int) -> int:
 
 
 def health(connection: Conn) -> list[DestinationHealth]:
-    """How every destination with open deliveries stands."""
+    """Return how every destination with open deliveries stands."""
     rows = connection.execute(
         "SELECT destination, count(*) FILTER (WHERE state = 'pending') AS waiting,"
         " count(*) FILTER (WHERE state = 'parked') AS parked,"

@@ -46,18 +46,18 @@ class BookedPayment:
 
     @property
     def next_step(self) -> str:
-        """What an operator does about it; empty when nothing is to be done."""
+        """Return what an operator does about it; empty when nothing is to be done."""
         return self.reason.next_step(self.rail, collected=self.collected) if self.reason else ""
 
 
 def by_reference(connection: Conn, reference: str) -> BookedPayment | None:
-    """The payment that is booked under a reference; None when there is none."""
+    """Return the payment that is booked under a reference; None when there is none."""
     row = connection.execute(f"{_SELECT} WHERE p.reference = %s", (reference,)).fetchone()
     return _payment(row) if row else None
 
 
 def fulfilment(booked: Sequence[BookedPayment]) -> Outcome | None:
-    """What became of an order by its payments: None while none has fulfilled it, reversed when all went back."""
+    """Return what became of an order by its payments: None while none has fulfilled it, reversed when all went back."""
     granted = [payment for payment in booked if payment.grant]
     if not any(payment.grant and payment.grant.fulfils for payment in granted):
         return None
@@ -66,7 +66,7 @@ def fulfilment(booked: Sequence[BookedPayment]) -> Outcome | None:
 
 
 def parts_of(booked: Sequence[BookedPayment]) -> list[Part]:
-    """What stands of the parts among an order's payments, less what went back."""
+    """Return what stands of the parts among an order's payments, less what went back."""
     return [
         Part(p.received - p.returned, kept(p.grant.ducats, p.received, p.returned))
         for p in booked
@@ -110,7 +110,8 @@ def insert(
 
 
 def of_order(connection: Conn, order_id: str) -> list[BookedPayment]:
-    """All payments booked for an order, oldest first, but for dust: it brings nothing, and there may be any number."""
+    """Return all payments booked for an order, oldest first, but for dust: it brings nothing, and there may be any
+    number."""
     rows = connection.execute(
         f"{_SELECT} WHERE p.order_id = %s AND NOT p.dust ORDER BY p.recorded_at, p.reference", (order_id,)
     )
@@ -118,7 +119,8 @@ def of_order(connection: Conn, order_id: str) -> list[BookedPayment]:
 
 
 def on_chain(connection: Conn, order_key: bytes) -> list[BookedPayment]:
-    """All payments on chain of the order that the router knows by this id, under whichever of its ids; newest first.
+    """Return all payments on chain of the order that the router knows by this id, under whichever of its ids; newest
+    first.
 
     For an id of no order: what was paid under it. Of dust, only what came last.
     """
@@ -135,7 +137,8 @@ def on_chain(connection: Conn, order_key: bytes) -> list[BookedPayment]:
 
 
 def in_suspense(connection: Conn, *, limit: int = 100) -> list[BookedPayment]:
-    """Payments that wait for an operator, oldest first; what has gone back as a whole waits no more, and dust never."""
+    """Return payments that wait for an operator, oldest first; what has gone back as a whole waits no more, and dust
+    never."""
     rows = connection.execute(
         f"{_SELECT} WHERE p.outcome = 'suspense' AND NOT p.dust AND coalesce(r.units, 0) < p.units"
         " ORDER BY p.recorded_at, p.reference LIMIT %s",

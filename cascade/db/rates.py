@@ -46,7 +46,7 @@ class Candle:
 
 
 def latest(connection: Conn) -> Tick | None:
-    """The tick of the moment; None before the first one. One of the future is not followed."""
+    """Return the tick of the moment; None before the first one. One of the future is not followed."""
     row = connection.execute(
         f"SELECT * FROM rate_ticks WHERE {_HAS_COME} ORDER BY at DESC LIMIT 1"  # noqa: S608 - constant
     ).fetchone()
@@ -54,7 +54,7 @@ def latest(connection: Conn) -> Tick | None:
 
 
 def future(connection: Conn) -> datetime | None:
-    """The newest tick that was written while the database's clock was ahead; None when there is none."""
+    """Return the newest tick that was written while the database's clock was ahead; None when there is none."""
     row = connection.execute(
         f"SELECT max(at) AS at FROM rate_ticks WHERE NOT {_HAS_COME}"  # noqa: S608 - constant
     ).fetchone()
@@ -62,7 +62,7 @@ def future(connection: Conn) -> datetime | None:
 
 
 def current(connection: Conn) -> tuple[datetime, Rate] | None:
-    """When the rate of the moment began, and the rate; None before the first tick."""
+    """Return when the rate of the moment began, and the rate; None before the first tick."""
     row = connection.execute(
         f"SELECT at, nano_usd FROM rate_ticks WHERE {_HAS_COME} ORDER BY at DESC LIMIT 1"  # noqa: S608 - constant
     ).fetchone()
@@ -70,7 +70,7 @@ def current(connection: Conn) -> tuple[datetime, Rate] | None:
 
 
 def at(connection: Conn, moment: datetime) -> Rate | None:
-    """The rate that was in force at a moment; None before the first tick."""
+    """Return the rate that was in force at a moment; None before the first tick."""
     row = connection.execute(
         "SELECT nano_usd FROM rate_ticks WHERE at <= %s ORDER BY at DESC LIMIT 1", (moment,)
     ).fetchone()
@@ -120,13 +120,13 @@ def remember(connection: Conn, formula: Formula) -> None:
 
 
 def formulas(connection: Conn) -> dict[str, Formula]:
-    """Every formula that was ever used, by version."""
+    """Return every formula that was ever used, by version."""
     rows = connection.execute("SELECT version, data FROM rate_formulas").fetchall()
     return {row["version"]: Formula.from_data(row["data"]) for row in rows}
 
 
 def stretch(connection: Conn, since: datetime | None, until: datetime | None) -> Iterator[Tick]:
-    """All ticks from one moment to another (both included), oldest first, a page at a time."""
+    """Return all ticks from one moment to another (both included), oldest first, a page at a time."""
     after, begun = since, False
     while True:
         rows = connection.execute(
@@ -142,7 +142,7 @@ def stretch(connection: Conn, since: datetime | None, until: datetime | None) ->
 
 
 def count(connection: Conn, since: datetime | None, until: datetime | None) -> int:
-    """How many ticks there are from one moment to another, both included."""
+    """Return how many ticks there are from one moment to another, both included."""
     row = connection.execute(
         "SELECT count(*) AS ticks FROM rate_ticks WHERE (%(since)s::timestamptz IS NULL OR at >= %(since)s)"
         " AND (%(until)s::timestamptz IS NULL OR at <= %(until)s)",
@@ -152,7 +152,7 @@ def count(connection: Conn, since: datetime | None, until: datetime | None) -> i
 
 
 def ticks_before(connection: Conn, before: datetime | None, limit: int) -> list[Tick]:
-    """The newest ticks before a moment, newest first."""
+    """Return the newest ticks before a moment, newest first."""
     rows = connection.execute(
         "SELECT * FROM rate_ticks WHERE %(before)s::timestamptz IS NULL OR at < %(before)s"
         " ORDER BY at DESC LIMIT %(n)s",
@@ -162,7 +162,7 @@ def ticks_before(connection: Conn, before: datetime | None, limit: int) -> list[
 
 
 def candles_before(connection: Conn, interval: Interval, before: datetime | None, limit: int) -> list[Candle]:
-    """The newest hours or days that begin before a moment, newest first.
+    """Return the newest hours or days that begin before a moment, newest first.
 
     There are no gaps between ticks, so as many hours back as are wanted is far enough.
     """
@@ -181,7 +181,8 @@ def candles_before(connection: Conn, interval: Interval, before: datetime | None
 
 
 def course(connection: Conn, until: datetime, length: timedelta, points: int) -> list[tuple[datetime, Rate, Rate]]:
-    """Time (UTC), rate and target of the ticks in force at evenly spread moments, oldest first, at most ``points``.
+    """Return time (UTC), rate and target of the ticks in force at evenly spread moments, oldest first, at most
+    ``points``.
 
     The moments go back from ``until`` for a length of time, or to the first tick. Each is looked up by itself, so a
     history of a tick every second costs no more than any other.
@@ -198,7 +199,7 @@ def course(connection: Conn, until: datetime, length: timedelta, points: int) ->
 
 
 def has_before(connection: Conn, moment: datetime) -> bool:
-    """Whether there is any tick before a moment."""
+    """Return whether there is any tick before a moment."""
     row = connection.execute("SELECT EXISTS (SELECT FROM rate_ticks WHERE at < %s) AS is_there", (moment,)).fetchone()
     return bool(row and row["is_there"])
 

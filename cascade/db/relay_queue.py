@@ -55,7 +55,7 @@ def enqueue_collect(connection: Conn, *, order_id: str, on_chain_order_id: bytes
 
 
 def of_order(connection: Conn, order_id: str) -> list[RelayItem]:
-    """All items of an order, oldest first."""
+    """Return all items of an order, oldest first."""
     rows = connection.execute(f"{_ITEMS} WHERE i.order_id = %s ORDER BY i.id", (order_id,)).fetchall()
     return [_item(row) for row in rows]
 
@@ -69,7 +69,7 @@ def queued(connection: Conn, lane: Lane, limit: int) -> list[RelayItem]:
 
 
 def of_transaction(connection: Conn, transaction_id: int) -> list[RelayItem]:
-    """What a transaction carries, in the order of its calldata."""
+    """Return what a transaction carries, in the order of its calldata."""
     rows = connection.execute(
         f"{_ITEMS} WHERE i.transaction_id = %s AND i.state = 'sent' ORDER BY i.id", (transaction_id,)
     ).fetchall()
@@ -91,7 +91,7 @@ def lock_payer(connection: Conn, payer: str) -> None:
 
 
 def sent_for(connection: Conn, payer: str, seconds: float) -> int:
-    """How many payments this account has had queued lately, whatever became of them."""
+    """Return how many payments this account has had queued lately, whatever became of them."""
     row = connection.execute(
         "SELECT count(*) AS n FROM relay_items WHERE payer = %s"
         " AND created_at > clock_timestamp() - %s * interval '1 second'",

@@ -54,7 +54,7 @@ class SenderHealth:
 
 
 def health(connection: Conn, chain_id: int) -> list[SenderHealth]:
-    """How every hot key stands that was used within a day; all send from one queue."""
+    """Return how every hot key stands that was used within a day; all send from one queue."""
     rows = connection.execute(
         "SELECT address, balance_wei, alarm, (SELECT count(*) FROM relay_items WHERE state = 'queued') AS waiting,"
         " (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::int FROM relay_items"
@@ -122,7 +122,7 @@ def note(connection: Conn, lead: Lead, balance_wei: int, alarm: str | None) -> N
 
 
 def unfinished(connection: Conn, lead: Lead) -> list[Unfinished]:
-    """All that are not final, in order of their nonces."""
+    """Return all that are not final, in order of their nonces."""
     rows = connection.execute(
         "SELECT t.id, t.nonce, t.router, t.calldata, t.gas_limit, a.hash, a.raw, a.max_fee_wei, a.tip_wei,"
         " extract(epoch FROM clock_timestamp() - a.created_at)::float AS age"
@@ -142,7 +142,8 @@ def unfinished(connection: Conn, lead: Lead) -> list[Unfinished]:
 
 
 def next_nonce(connection: Conn, lead: Lead, on_chain: int) -> int:
-    """The nonce after all that were given; ``on_chain``: how many the chain counts, which can lag, or be ahead."""
+    """Return the nonce after all that were given; ``on_chain``: how many the chain counts, which can lag, or be
+    ahead."""
     row = connection.execute(
         "SELECT coalesce(max(nonce) + 1, 0) AS next FROM relay_transactions"
         " WHERE chain_id = %s AND sender = %s AND state <> 'usurped'",

@@ -71,13 +71,13 @@ class Receivable:
 
 
 def by_reference(connection: Conn, reference: str) -> BookedReversal | None:
-    """The reversal that is booked under a reference; None when there is none."""
+    """Return the reversal that is booked under a reference; None when there is none."""
     row = connection.execute(_SELECT.format("r.reference = %s").encode(), (reference,)).fetchone()
     return _reversal(row) if row else None
 
 
 def of_payments(connection: Conn, references: Sequence[str]) -> list[BookedReversal]:
-    """All reversals of some payments, oldest first."""
+    """Return all reversals of some payments, oldest first."""
     rows = connection.execute(_SELECT.format("r.payment = ANY(%s)").encode(), (list(references),)).fetchall()
     return [_reversal(row) for row in rows]
 
@@ -112,18 +112,18 @@ def insert_refund(connection: Conn, refund: Refund) -> bool:
 
 
 def refund_by_reference(connection: Conn, reference: str) -> BookedRefund:
-    """The refund that is booked under a reference."""
+    """Return the refund that is booked under a reference."""
     (found,) = _refunds(connection, "r.reference = %(reference)s", reference=reference)
     return found
 
 
 def refunds(connection: Conn, *, unmatched: bool = False, limit: int = 100) -> list[BookedRefund]:
-    """Refunds on chain, the newest first; or those of which something fits no payment."""
+    """Return refunds on chain, the newest first; or those of which something fits no payment."""
     return _refunds(connection, "j.units IS NOT NULL" if unmatched else "true", limit=limit)
 
 
 def receivables(connection: Conn, *, limit: int = 100) -> list[Receivable]:
-    """Ducats that are owed, the largest debt first."""
+    """Return ducats that are owed, the largest debt first."""
     rows = connection.execute(
         "SELECT o.citizen_id, o.id, -a.units AS owed FROM ledger.accounts a"
         " JOIN orders o ON a.name = 'receivable:' || o.id WHERE a.units < 0 ORDER BY a.units, o.id LIMIT %s",

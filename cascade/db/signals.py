@@ -105,14 +105,14 @@ def insert(connection: Conn, source: str, signals: Sequence[Signal]) -> Taken:
 
 
 def pulse(connection: Conn, at: datetime, look_back: Mapping[str, timedelta] = FULL) -> Pulse:
-    """What was known of the city at a moment, UTC."""
+    """Return what was known of the city at a moment, UTC."""
     row = connection.execute(PULSE, {"at": at, **look_back}).fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return pulse_of(row, at)
 
 
 def pulse_of(row: Row, at: datetime) -> Pulse:
-    """What ``PULSE`` found. A kind of a newer release is left out."""
+    """Return what ``PULSE`` found. A kind of a newer release is left out."""
     kinds = set(SignalKind)
     return Pulse(
         at,

@@ -140,7 +140,7 @@ def make_due(connection: Conn) -> int:
 
 
 def waiting(connection: Conn, *, limit: int = 100) -> list[WaitingEvent]:
-    """Events that wait, and alarms that nobody has seen to, the oldest first."""
+    """Return events that wait, and alarms that nobody has seen to, the oldest first."""
     rows = connection.execute(
         "SELECT event_id, type, intent_id, received_at, attempts, due_at, error FROM stripe_events"
         " WHERE handled_at IS NULL UNION ALL SELECT reference, 'alarm', intent_id, raised_at, 0, raised_at, problem"
@@ -174,7 +174,7 @@ def retry(connection: Conn) -> None:
 
 
 def read_until(connection: Conn, *, ahead: timedelta = timedelta(0)) -> datetime:
-    """How far Stripe's list of events has been read, by Stripe's clock; from now on when it never was.
+    """Return how far Stripe's list of events has been read, by Stripe's clock; from now on when it never was.
 
     Args:
         connection: written in its transaction.
@@ -195,7 +195,7 @@ def set_read_until(connection: Conn, until: datetime) -> None:
 
 
 def health(connection: Conn) -> InboxHealth:
-    """How the inbox stands."""
+    """Return how the inbox stands."""
     row = connection.execute(
         "SELECT count(*) AS waiting,"
         " coalesce(extract(epoch FROM clock_timestamp() - min(received_at)), 0)::bigint AS oldest,"

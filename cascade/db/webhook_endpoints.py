@@ -45,7 +45,7 @@ def insert(connection: Conn, endpoint_id: str, url: str, event_types: Sequence[E
 
 
 def all_of(connection: Conn) -> list[Endpoint]:
-    """All endpoints, the oldest first."""
+    """Return all endpoints, the oldest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE deleted_at IS NULL ORDER BY created_at, id"  # noqa: S608
     ).fetchall()
@@ -53,7 +53,7 @@ def all_of(connection: Conn) -> list[Endpoint]:
 
 
 def by_id(connection: Conn, endpoint_id: str) -> Endpoint | None:
-    """The endpoint with this id; None when there is none."""
+    """Return the endpoint with this id; None when there is none."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE id = %s AND deleted_at IS NULL",  # noqa: S608
         (endpoint_id,),
@@ -62,7 +62,7 @@ def by_id(connection: Conn, endpoint_id: str) -> Endpoint | None:
 
 
 def listening(connection: Conn, kind: EventType) -> list[str]:
-    """Ids of the endpoints that want to hear of a type of event; those that are disabled as well."""
+    """Return ids of the endpoints that want to hear of a type of event; those that are disabled as well."""
     rows = connection.execute(
         "SELECT id FROM webhook_endpoints WHERE deleted_at IS NULL"
         " AND (cardinality(event_types) = 0 OR %s = ANY(event_types)) ORDER BY id",
@@ -72,7 +72,7 @@ def listening(connection: Conn, kind: EventType) -> list[str]:
 
 
 def secrets_of(connection: Conn, endpoint_id: str) -> list[str]:
-    """The secrets that sign now, the newest first."""
+    """Return the secrets that sign now, the newest first."""
     rows = connection.execute(
         "SELECT secret FROM webhook_secrets WHERE endpoint_id = %s"
         " AND (expires_at IS NULL OR expires_at > clock_timestamp()) ORDER BY created_at DESC, secret",

@@ -75,7 +75,7 @@ def read_typed(text: str, asset: Asset, separators: Separators) -> Money:
 
 
 def examples(separators: Separators) -> tuple[str, str]:
-    """Two amounts as a language writes them: one of whole units, one with decimals."""
+    """Return two amounts as a language writes them: one of whole units, one with decimals."""
     whole = f"10{separators.group}000"
     return whole, f"{whole}{separators.decimal}50"
 

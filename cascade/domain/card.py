@@ -73,7 +73,7 @@ class CardAttempt:
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every repetition of this attempt, so that a lost answer is given again."""
+        """Return the same for every repetition of this attempt, so that a lost answer is given again."""
         return f"cascade:{self.order_id}:{self.flow}:{self.number}"
 
 
@@ -96,7 +96,7 @@ class CaseKind(StrEnum):
 
     @property
     def next_step(self) -> str:
-        """What an operator does about it."""
+        """Return what an operator does about it."""
         return _NEXT_STEP[self]
 
 
@@ -164,17 +164,17 @@ class StripeEvent:
 
     @property
     def matters(self) -> bool:
-        """Whether its intent has to be looked at; any other event is kept and ignored."""
+        """Return whether its intent has to be looked at; any other event is kept and ignored."""
         return self.intent_id is not None and self.type in EVENT_TYPES
 
     @property
     def tells_failure(self) -> bool:
-        """Whether a card was refused."""
+        """Return whether a card was refused."""
         return self.type == "payment_intent.payment_failed"
 
     @property
     def ends_attempt(self) -> bool:
-        """Whether nobody can pay its object any more."""
+        """Return whether nobody can pay its object any more."""
         return self.type in _ENDS
 
 
@@ -231,7 +231,7 @@ class CardEvidence:
     moved: frozenset[tuple[str, ReversalKind]] = frozenset()
 
     def covers(self, event: StripeEvent) -> bool:
-        """Whether the answer holds what an event told of; else it was read too early, or from a copy that lags.
+        """Return whether the answer holds what an event told of; else it was read too early, or from a copy that lags.
 
         Only what stays true is looked for: what was paid stays paid, a refund that failed stays failed.
         """

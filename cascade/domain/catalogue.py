@@ -66,7 +66,7 @@ class Catalogue:
         return cls(by_id, minimum, maximum, custom_bonus)
 
     def package(self, package_id: str) -> Package:
-        """The package with this id; upper and lower case are the same.
+        """Return the package with this id; upper and lower case are the same.
 
         Raises:
             InvalidInput: there is none; the message lists those there are.

@@ -91,12 +91,13 @@ def judge_credit(transfers: Sequence[VeniceTransfer], ducats: Money, last_number
 
 
 def _may_have_moved(ended: VeniceTransfer) -> bool:
-    """It may have failed between its two writes: only what is refused before the first has surely moved nothing."""
+    """Return whether Venice may have failed between its two writes: only what is refused before the first has surely
+    moved nothing."""
     return ended.status != FAILED or ended.times > 0 or problem_of(ended.error) is Problem.REFUSED
 
 
 def problem_of(error: str) -> Problem:
-    """The problem behind Venice's words for a refusal."""
+    """Return the problem behind Venice's words for a refusal."""
     words = error.lower()
     if "insufficient funds" in words:
         return Problem.INSUFFICIENT_FUNDS

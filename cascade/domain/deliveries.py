@@ -19,12 +19,12 @@ _WEBHOOK = "webhook:"
 
 
 def webhook(endpoint_id: str) -> str:
-    """The destination of one of the platform's endpoints: each is apart, so that a dead one delays no other."""
+    """Return the destination of one of the platform's endpoints: each is apart, so that a dead one delays no other."""
     return _WEBHOOK + endpoint_id
 
 
 def endpoint_of(destination: str) -> str | None:
-    """The endpoint behind a destination; None when it is no webhook."""
+    """Return the endpoint behind a destination; None when it is no webhook."""
     return destination.removeprefix(_WEBHOOK) if destination.startswith(_WEBHOOK) else None
 
 
@@ -48,7 +48,7 @@ class CreditState(StrEnum):
 
 
 def credit_state(states: Sequence[DeliveryState]) -> CreditState:
-    """How an order's ducats stand, by all of its credits to Venice."""
+    """Return how an order's ducats stand, by all of its credits to Venice."""
     if DeliveryState.PARKED in states:
         return CreditState.IN_REVIEW
     return CreditState.ON_ITS_WAY if DeliveryState.PENDING in states else CreditState.CREDITED
@@ -67,12 +67,12 @@ class Problem(StrEnum):
 
     @property
     def next_step(self) -> str:
-        """What an operator does about it."""
+        """Return what an operator does about it."""
         return _NEXT_STEP[self]
 
     @property
     def is_certain(self) -> bool:
-        """Whether Venice surely moved nothing, so that the ducats are still ours to give or to take back."""
+        """Return whether Venice surely moved nothing, so that the ducats are still ours to give or to take back."""
         return self in (Problem.UNKNOWN_CITIZEN, Problem.INSUFFICIENT_FUNDS, Problem.REFUSED)
 
 

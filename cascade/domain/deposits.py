@@ -60,7 +60,7 @@ class Lying:
 
 
 def is_due(lying: Lying, minimum: int) -> bool:
-    """Whether to collect now.
+    """Return whether to collect now.
 
     When the price is there, at once. What is short waits for the rest, since one transaction costs less than two, but
     not beyond the last minutes of its order. Whatever comes after that is collected too, so that an operator sees it.

@@ -41,12 +41,13 @@ class EventType(StrEnum):
 
     @property
     def is_told_to_citizen(self) -> bool:
-        """Whether it goes into the citizen's inbox; the rest is for those who watch the order."""
+        """Return whether it goes into the citizen's inbox; the rest is for those who watch the order."""
         return self not in _ONLY_WATCHED
 
     @property
     def is_mailed(self) -> bool:
-        """Whether it is worth an e-mail: only what costs money to cause, so that no stranger can fill a mailbox."""
+        """Return whether it is worth an e-mail: only what costs money to cause, so that no stranger can fill a
+        mailbox."""
         return self.is_told_to_citizen and self not in (EventType.ORDER_EXPIRED, EventType.PAYMENT_FAILED)
 
 
@@ -78,12 +79,12 @@ class OrderEvent:
 
     @property
     def id(self) -> str:
-        """The same at every delivery: receivers tell a repetition by it."""
+        """Return the same at every delivery: receivers tell a repetition by it."""
         return f"evt_{self.order_id.removeprefix('ord_')}_{self.number}"
 
 
 def order_data(order: Order) -> dict[str, Any]:
-    """What every event tells of its order."""
+    """Return what every event tells of its order."""
     quote = order.quote
     return {
         "order_id": order.id,

@@ -37,13 +37,13 @@ class FeePolicy:
     ceiling: int = 1_000 * GWEI
 
     def first(self, base_fee: int) -> Fees | None:
-        """Fees that stand a doubling of the base fee; None while the chain is dearer than the ceiling."""
+        """Return fees that stand a doubling of the base fee; None while the chain is dearer than the ceiling."""
         if base_fee + self.tip > self.ceiling:
             return None
         return Fees(min(2 * base_fee + self.tip, self.ceiling), self.tip)
 
     def replacing(self, former: Fees, base_fee: int) -> Fees | None:
-        """Fees that take a stuck transaction's place; None when the ceiling does not allow them."""
+        """Return fees that take a stuck transaction's place; None when the ceiling does not allow them."""
         up, down = _MINIMUM_BUMP
         bumped = Fees(-(-former.max_fee * up // down), -(-former.tip * up // down))
         wanted = max(bumped.max_fee, 2 * base_fee + bumped.tip)
@@ -53,5 +53,5 @@ class FeePolicy:
 
 
 def least_wei(gas: int, base_fee: int) -> int:
-    """The least that somebody must hold to have so much gas used now; ``base_fee`` in wei a unit of gas."""
+    """Return the least that somebody must hold to have so much gas used now; ``base_fee`` in wei a unit of gas."""
     return gas * (base_fee + _MINIMUM_TIP)

@@ -89,7 +89,7 @@ class Formula:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Formula:
-        """The same from what the text holds, which is also what the database keeps.
+        """Return the same from what the text holds, which is also what the database keeps.
 
         Raises:
             SettingsError: as above.
@@ -103,7 +103,7 @@ class Formula:
 
     @property
     def tick(self) -> timedelta:
-        """From one tick to the next."""
+        """Return the seconds from one tick to the next."""
         return timedelta(seconds=self.tick_seconds)
 
 

@@ -42,17 +42,17 @@ DUCATS_BONUS = "ducats:bonus"
 
 
 def citizen(citizen_id: str) -> str:
-    """The account that holds a citizen's ducats."""
+    """Return the account that holds a citizen's ducats."""
     return f"citizen:{citizen_id}"
 
 
 def venice(citizen_id: str) -> str:
-    """The account of the ducats that Venice holds for a citizen, where Venice keeps the purse."""
+    """Return the account of the ducats that Venice holds for a citizen, where Venice keeps the purse."""
     return f"venice:{citizen_id}"
 
 
 def receivable(order_id: str) -> str:
-    """The account of the ducats that are owed to us for an order whose money went back."""
+    """Return the account of the ducats that are owed to us for an order whose money went back."""
     return f"receivable:{order_id}"
 
 
@@ -94,7 +94,7 @@ class Transaction:
     reverses: str | None = None
 
     def contents_hash(self) -> bytes:
-        """SHA-256 of everything but the reference: tells a replay from a second use of a reference."""
+        """Return SHA-256 of everything but the reference: tells a replay from a second use of a reference."""
         legs = [[p.debit, p.credit, p.amount.asset.code, str(p.amount.units)] for p in self.postings]
         return hashlib.sha256(json.dumps([self.kind, self.reverses, legs]).encode()).digest()
 
@@ -105,7 +105,7 @@ def exchange_gain(reference: str, amount: Money) -> Transaction:
 
 
 def sale(payment: ConfirmedPayment, citizen_id: str, grant: Grant) -> Transaction:
-    """A payment that fulfils its order, or a part of one: money to us, ducats and bonus to the citizen."""
+    """Return a payment that fulfils its order, or a part of one: money to us, ducats and bonus to the citizen."""
     ducats = (
         Posting(DUCATS_SOLD, citizen(citizen_id), grant.ducats),
         Posting(DUCATS_BONUS, citizen(citizen_id), grant.bonus),
@@ -114,18 +114,18 @@ def sale(payment: ConfirmedPayment, citizen_id: str, grant: Grant) -> Transactio
 
 
 def suspense(payment: ConfirmedPayment) -> Transaction:
-    """A payment that fits no order: money to us, owed back until an operator decides."""
+    """Return a payment that fits no order: money to us, owed back until an operator decides."""
     return Transaction(payment.reference, Kind.SUSPENSE, nonzero(*_received(payment, SUSPENSE)))
 
 
 def handover(delivery: Delivery, ducats: Money) -> Transaction:
-    """Ducats that leave for Venice with this try of a delivery."""
+    """Return ducats that leave for Venice with this try of a delivery."""
     posting = Posting(citizen(delivery.citizen_id), venice(delivery.citizen_id), ducats)
     return Transaction(f"handover:{delivery.id}:{delivery.attempts}", Kind.HANDOVER, (posting,))
 
 
 def handback(delivery: Delivery, ducats: Money) -> Transaction:
-    """Ducats that Venice did not credit, with this try of a delivery."""
+    """Return ducats that Venice did not credit, with this try of a delivery."""
     posting = Posting(venice(delivery.citizen_id), citizen(delivery.citizen_id), ducats)
     return Transaction(f"handback:{delivery.id}:{delivery.attempts}", Kind.HANDBACK, (posting,))
 
@@ -136,5 +136,5 @@ def _received(payment: ConfirmedPayment, source: str) -> tuple[Posting, ...]:
 
 
 def nonzero(*postings: Posting) -> tuple[Posting, ...]:
-    """The postings that move anything."""
+    """Return the postings that move anything."""
     return tuple(posting for posting in postings if posting.amount.units)

@@ -52,16 +52,16 @@ class PaymentLink:
 
     @property
     def usd_amount(self) -> str | None:
-        """Its dollars as a plain decimal."""
+        """Return its dollars as a plain decimal."""
         return None if self.usd is None else self.usd.plain
 
     def has_expired(self, now: datetime) -> bool:
-        """Whether its time is over."""
+        """Return whether its time is over."""
         return self.expires_at is not None and now >= self.expires_at
 
 
 def state_of(link: PaymentLink, now: datetime, *, paid: int) -> LinkState:
-    """Where a link stands; ``paid``: how many of its orders are paid."""
+    """Return where a link stands; ``paid``: how many of its orders are paid."""
     if link.single_use and paid:
         return LinkState.USED
     if link.deactivated_at is not None:
@@ -83,17 +83,18 @@ def check_opens(link: PaymentLink, now: datetime) -> None:
 
 
 def address(base_url: str, token: str) -> str:
-    """Where a link is opened; ``base_url`` has no slash at the end."""
+    """Return where a link is opened; ``base_url`` has no slash at the end."""
     return f"{base_url}/pay/{token}"
 
 
 def in_metamask(url: str) -> str:
-    """The address that opens ours inside of MetaMask on a phone. It wants host and path as they are, not encoded."""
+    """Return the address that opens ours inside of MetaMask on a phone. It wants host and path as they are, not
+    encoded."""
     return f"https://link.metamask.io/dapp/{url.partition('://')[2]}"
 
 
 def mailto(url: str, expires_at: datetime | None) -> str:
-    """A letter with a link, for the sender's own mail program to finish (RFC 6068)."""
+    """Return a letter with a link, for the sender's own mail program to finish (RFC 6068)."""
     lines = [
         *("Pay here, by card or in USDC or USDT on Polygon:", url, ""),
         *("On a phone with MetaMask:", in_metamask(url)),

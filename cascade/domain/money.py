@@ -23,7 +23,7 @@ class Asset:
 
     @property
     def one(self) -> int:
-        """Units in one whole."""
+        """Return units in one whole."""
         return int(10**self.scale)
 
 
@@ -117,18 +117,18 @@ class Money:
         return other.units
 
     def __str__(self) -> str:
-        """Exact, with every decimal place of the asset: ``25.01``, ``0.000001``."""
+        """Return exact, with every decimal place of the asset: ``25.01``, ``0.000001``."""
         whole, fraction = divmod(abs(self.units), self.asset.one)
         sign = "-" if self.units < 0 else ""
         return f"{sign}{whole}.{fraction:0{self.asset.scale}d}" if self.asset.scale else f"{sign}{whole}"
 
     @property
     def plain(self) -> str:
-        """Exact, for machines: no thousands separator, no zeros at the end: ``250.1``, ``2500``."""
+        """Return exact, for machines: no thousands separator, no zeros at the end: ``250.1``, ``2500``."""
         return str(self).rstrip("0").rstrip(".") if self.asset.scale else str(self)
 
     def display(self, places: int = 2) -> str:
-        """For people: thousands separated, at most ``places`` decimals, cut off and never rounded up.
+        """Format for people: thousands separated, at most ``places`` decimals, cut off and never rounded up.
 
         An amount without a fraction shows none: ``2,500``; otherwise ``250.10``.
         """

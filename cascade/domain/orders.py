@@ -78,12 +78,12 @@ class ChainTerms:
 
     @property
     def amount(self) -> Money:
-        """What must be paid."""
+        """Return what must be paid."""
         return Money(self.token, self.units)
 
 
 def check_citizen_id(citizen_id: str) -> str:
-    """The citizen id itself, when it can be a Venice username.
+    """Return the citizen id itself, when it can be a Venice username.
 
     Raises:
         InvalidInput: it cannot.
@@ -124,7 +124,7 @@ def status_of(
     final: bool,
     credited: bool = True,
 ) -> OrderStatus:
-    """Where an order stands.
+    """Return where an order stands.
 
     Args:
         order: the order.

@@ -34,7 +34,7 @@ class Grant:
 
     @property
     def total(self) -> Money:
-        """All that the citizen gets."""
+        """Return all that the citizen gets."""
         return self.ducats + self.bonus
 
 
@@ -47,7 +47,7 @@ class Part:
 
 
 def whole(quote: Quote) -> Grant:
-    """What a payment of the exact price brings by itself."""
+    """Return what a payment of the exact price brings by itself."""
     return Grant(quote.ducats, quote.bonus, fulfils=True)
 
 
@@ -90,12 +90,13 @@ def weigh(
 
 
 def missing_of(quote: Quote, asset: Asset, parts: Sequence[Part]) -> Money:
-    """What of the price is still missing after these parts, in one stablecoin."""
+    """Return what of the price is still missing after these parts, in one stablecoin."""
     return Money(asset, max(0, quote.price_in(asset).units - _paid_in(asset, parts)))
 
 
 def receipt(quote: Quote, grant: Grant, parts: Sequence[Part]) -> dict[str, str]:
-    """What a receipt tells of a payment that did not bring exactly the quote; amounts are plain decimals as text."""
+    """Return what a receipt tells of a payment that did not bring exactly the quote; amounts are plain decimals as
+    text."""
     before = Money(DUCAT, sum(part.ducats.units for part in parts))
     beyond = before + grant.total - quote.total_ducats
     told = {"ducats_due": grant.total, "ducats_before": before, "ducats_beyond": beyond}
@@ -103,10 +104,10 @@ def receipt(quote: Quote, grant: Grant, parts: Sequence[Part]) -> dict[str, str]
 
 
 def _paid_in(asset: Asset, parts: Sequence[Part]) -> int:
-    """Units of one stablecoin that all parts have brought together: a dollar of one is a dollar of the other."""
+    """Return units of one stablecoin that all parts have brought together: a dollar of one is a dollar of the other."""
     return sum(part.left.units * asset.one // part.left.asset.one for part in parts)
 
 
 def is_a_cent(received: Money) -> bool:
-    """Whether money is worth a delivery and a message: less than a cent is dust."""
+    """Return whether money is worth a delivery and a message: less than a cent is dust."""
     return not below_a_cent(received)

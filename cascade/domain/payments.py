@@ -38,7 +38,7 @@ class SuspenseReason(StrEnum):
     LATE = "late"
 
     def next_step(self, rail: Rail, *, collected: bool = False) -> str:
-        """What an operator does about it; ``collected``: it lay at the order's deposit address."""
+        """Return what an operator does about it; ``collected``: it lay at the order's deposit address."""
         if not collected:
             return f"{_WHAT_IS_WRONG[self]} {_HOW_TO_REFUND[rail]}"
         wrong = _WRONG_WHEN_COLLECTED.get(self, _WHAT_IS_WRONG[self])
@@ -103,7 +103,7 @@ class RefundedEvent:
 
 
 def below_a_cent(stablecoins: Money) -> bool:
-    """Whether an amount of a dollar stablecoin is dust."""
+    """Return whether an amount of a dollar stablecoin is dust."""
     return stablecoins.units * USD.one < stablecoins.asset.one
 
 
@@ -139,7 +139,7 @@ class ConfirmedPayment:
 
     @property
     def is_dust(self) -> bool:
-        """Whether it costs its payer less than telling anybody of it costs us."""
+        """Return whether it costs its payer less than telling anybody of it costs us."""
         return self.rail is Rail.CHAIN and below_a_cent(self.received)
 
     def __post_init__(self) -> None:

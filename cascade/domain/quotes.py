@@ -38,11 +38,11 @@ class Quote:
 
     @property
     def total_ducats(self) -> Money:
-        """What the citizen gets: ducats sold and bonus."""
+        """Return what the citizen gets: ducats sold and bonus."""
         return self.ducats + self.bonus
 
     def price_in(self, stablecoin: Asset) -> Money:
-        """The price in a dollar stablecoin: one dollar is one token, exactly."""
+        """Return the price in a dollar stablecoin: one dollar is one token, exactly."""
         return Money(stablecoin, self.price.units * 10 ** (stablecoin.scale - USD.scale))
 
 
@@ -74,7 +74,7 @@ class Tier:
 
     @property
     def percent(self) -> str:
-        """The bonus rate as a plain decimal, cut off after four places: ``7.5``."""
+        """Return the bonus rate as a plain decimal, cut off after four places: ``7.5``."""
         return Money(_PERCENT, self.bonus_units(100 * _PERCENT.one)).plain
 
 

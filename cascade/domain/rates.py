@@ -29,17 +29,17 @@ class Rate:
             raise ValueError(f"a ducat must cost something, not {self.nano_usd} billionths of a dollar")
 
     def price_of(self, ducats: Money) -> Money:
-        """US dollars to charge for ``ducats``, rounded up to the cent."""
+        """Return US dollars to charge for ``ducats``, rounded up to the cent."""
         numerator = _units(ducats, DUCAT.code) * self.nano_usd * USD.one
         return Money(USD, divide(numerator, DUCAT.one * NANO_USD, Rounding.CHARGE))
 
     def ducats_for(self, usd: Money) -> Money:
-        """Ducats to credit for ``usd``, rounded down to the millionth of a ducat."""
+        """Return ducats to credit for ``usd``, rounded down to the millionth of a ducat."""
         numerator = _units(usd, USD.code) * DUCAT.one * NANO_USD
         return Money(DUCAT, divide(numerator, self.nano_usd * USD.one, Rounding.CREDIT))
 
     def __str__(self) -> str:
-        """US dollars per ducat as a decimal, e.g. ``0.10``; at least two places."""
+        """Return US dollars per ducat as a decimal, e.g. ``0.10``; at least two places."""
         whole, fraction = divmod(self.nano_usd, NANO_USD)
         return f"{whole}.{f'{fraction:09d}'.rstrip('0').ljust(2, '0')}"
 
@@ -109,7 +109,7 @@ class Tick:
 
     @property
     def rate(self) -> Rate:
-        """The rate from this moment on."""
+        """Return the rate from this moment on."""
         return self.move.rate
 
 
@@ -142,7 +142,7 @@ def next_rate(formula: Formula, current: Rate | None, inputs: Inputs) -> Move:
 
 
 def counting(weighing: Weighing, observations: Sequence[Observation]) -> list[Observation]:
-    """The observations of an input that count, the one that presses lowest first.
+    """Return the observations of an input that count, the one that presses lowest first.
 
     They are those that are about as young as the youngest, so that a source that has died lets go at once. The one in
     the middle decides, so that no single one can; of an even number the mean of the two in the middle.
@@ -156,7 +156,7 @@ def counting(weighing: Weighing, observations: Sequence[Observation]) -> list[Ob
 
 
 def _pressure(weighing: Weighing, observations: Sequence[Observation]) -> tuple[int, InputState]:
-    """An input's pressure in ppm, and its state. It fades as the youngest observation grows old."""
+    """Return an input's pressure in ppm, and its state. It fades as the youngest observation grows old."""
     counted = counting(weighing, observations)
     if not counted:
         return 0, InputState.MISSING
@@ -169,7 +169,7 @@ def _pressure(weighing: Weighing, observations: Sequence[Observation]) -> tuple[
 
 
 def _raw_pressure(weighing: Weighing, one: Observation) -> int:
-    """What one source says, whatever its age, in ppm."""
+    """Return what one source says, whatever its age, in ppm."""
     if one.usual_micro is None:
         pressure = _nearest((one.now_micro - weighing.neutral_micro) * PPM, weighing.span_micro)
     else:
@@ -179,7 +179,7 @@ def _raw_pressure(weighing: Weighing, one: Observation) -> int:
 
 
 def _share_left(weighing: Weighing, age_seconds: int) -> int:
-    """How much of an observation still counts, in ppm."""
+    """Return how much of an observation still counts, in ppm."""
     if age_seconds <= weighing.fresh_seconds:
         return PPM
     fading = weighing.stale_seconds - weighing.fresh_seconds
@@ -187,7 +187,8 @@ def _share_left(weighing: Weighing, age_seconds: int) -> int:
 
 
 def _nearest(numerator: int, denominator: int) -> int:
-    """The nearest whole number, halves away from zero: up and down are treated alike, so rounding makes no drift."""
+    """Return the nearest whole number, halves away from zero: up and down are treated alike, so rounding makes no
+    drift."""
     magnitude = (2 * abs(numerator) + denominator) // (2 * denominator)
     return magnitude if numerator >= 0 else -magnitude
 

@@ -47,7 +47,7 @@ class Refusal(StrEnum):
 
     @property
     def next_step(self) -> str:
-        """A plain sentence for the payer."""
+        """Return a plain sentence for the payer."""
         return _NEXT_STEPS[self]
 
 

@@ -43,7 +43,7 @@ class ReversalKind(StrEnum):
 
     @property
     def leaves(self) -> bool:
-        """Whether the money goes back to the payer; otherwise it comes to us again."""
+        """Return whether the money goes back to the payer; otherwise it comes to us again."""
         return self in (ReversalKind.REFUND, ReversalKind.DISPUTE)
 
 
@@ -96,13 +96,14 @@ class Standing:
 
 
 def kept(granted: Money, received: Money, returned: Money) -> Money:
-    """Ducats that stay with the citizen when ``returned`` of ``received`` has gone back; at most what was granted."""
+    """Return ducats that stay with the citizen when ``returned`` of ``received`` has gone back; at most what was
+    granted."""
     left = min(received.units, max(0, (received - returned).units))
     return Money(granted.asset, divide(granted.units * left, received.units, Rounding.CREDIT))
 
 
 def transaction(reversal: Reversal, standing: Standing | None) -> Transaction:
-    """What is posted for a reversal.
+    """Return what is posted for a reversal.
 
     Args:
         reversal: the movement of money.
@@ -224,7 +225,7 @@ def spread(refund: Refund, payments: Sequence[Refundable]) -> tuple[list[Reversa
 
 
 def exchange(reversal: Reversal) -> Transaction | None:
-    """What is posted beside a reversal whose money left in another asset than it came in; None where it did not.
+    """Return what is posted beside a reversal whose money left in another asset than it came in; None where it did not.
 
     The reversal takes the payment's asset out of the treasury; this puts it back and takes out what really left.
     """
@@ -236,5 +237,5 @@ def exchange(reversal: Reversal) -> Transaction | None:
 
 
 def unmatched(refund: Refund, rest: Money) -> Transaction:
-    """What is posted for the part of a refund that fits no payment."""
+    """Return what is posted for the part of a refund that fits no payment."""
     return Transaction(f"{refund.reference}:rest", Kind.UNMATCHED, (Posting(UNMATCHED, TREASURY, rest),))

@@ -27,7 +27,7 @@ class Seller:
 
     @property
     def contact_url(self) -> str | None:
-        """The contact as a link."""
+        """Return the contact as a link."""
         return f"mailto:{self.contact}" if self.contact and _MAIL.fullmatch(self.contact) else self.contact
 
 

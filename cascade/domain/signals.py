@@ -35,7 +35,7 @@ class SignalKind(StrEnum):
 
     @property
     def bounds(self) -> tuple[int, int]:
-        """Least and largest value, in units."""
+        """Return least and largest value, in units."""
         return _BOUNDS[self]
 
 
@@ -65,7 +65,7 @@ class Signal:
 
 
 def micro_of(kind: SignalKind, value: Decimal) -> int:
-    """A reported value in millionths.
+    """Return a reported value in millionths.
 
     Raises:
         InvalidInput: outside the kind's bounds, finer than a millionth, or a count that is not whole.
@@ -96,7 +96,7 @@ class Input(StrEnum):
 
     @property
     def unit(self) -> str:
-        """What its values count."""
+        """Return what its values count."""
         return _UNITS[self]
 
 
@@ -132,7 +132,7 @@ class Observation:
     usual_micro: int | None = None
 
     def as_data(self) -> dict[str, Any]:
-        """For the record, as JSON."""
+        """Return what is recorded, as JSON."""
         return {
             "source": self.source,
             "now_micro": self.now_micro,
@@ -146,12 +146,12 @@ Inputs = Mapping[Input, tuple[Observation, ...]]
 
 
 def inputs_as_data(inputs: Inputs) -> dict[str, Any]:
-    """Inputs for the record, as JSON."""
+    """Return inputs for the record, as JSON."""
     return {name: [observation.as_data() for observation in inputs.get(name, ())] for name in Input}
 
 
 def inputs_of(data: Mapping[str, Any]) -> Inputs:
-    """Inputs from the record."""
+    """Return inputs from the record."""
     return {Input(name): tuple(Observation(**entry) for entry in entries) for name, entries in data.items()}
 
 
@@ -192,7 +192,8 @@ class Sold:
 
 
 def recognition(counted: Counted, at: datetime) -> Observation | None:
-    """Events of the last hour that was told against the usual hour. None before there are two hours to compare."""
+    """Return events of the last hour that was told against the usual hour. None before there are two hours to
+    compare."""
     reported = counted.newest_at - counted.first_at
     if reported < 2 * HOUR:
         return None
@@ -202,7 +203,7 @@ def recognition(counted: Counted, at: datetime) -> Observation | None:
 
 
 def acceleration(counted: Counted, at: datetime) -> Observation | None:
-    """Events of the last hour that was told against the hour before. None before there are two hours to compare.
+    """Return events of the last hour that was told against the hour before. None before there are two hours to compare.
 
     Their difference is the cascade's acceleration, in events per hour, each hour.
     """
@@ -213,7 +214,8 @@ def acceleration(counted: Counted, at: datetime) -> Observation | None:
 
 
 def volume(sold: Sold, at: datetime) -> Observation:
-    """What was sold in the last 24 hours against the usual day; with nothing usual before there is a day to compare."""
+    """Return what was sold in the last 24 hours against the usual day; with nothing usual before there is a day to
+    compare."""
     day, usual = timedelta(days=1), None
     if sold.first_at is not None and at - sold.first_at >= 2 * day:
         seconds = int(min(at - day - sold.first_at, USUAL).total_seconds())
@@ -222,5 +224,5 @@ def volume(sold: Sold, at: datetime) -> Observation:
 
 
 def age(moment: datetime, at: datetime) -> int:
-    """Whole seconds since a moment; none when a sender's clock is ahead of ours."""
+    """Return whole seconds since a moment; none when a sender's clock is ahead of ours."""
     return max(0, int((at - moment).total_seconds()))

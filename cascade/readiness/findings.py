@@ -34,7 +34,7 @@ class Finding:
 
 
 def ok(check: str, text: str) -> Finding:
-    """All is well."""
+    """Return all is well."""
     return Finding(check, Level.OK, text)
 
 

@@ -234,7 +234,7 @@ def turn_down(connection: Conn, delivery: Delivery, fault: DeliveryError, pause_
 
 
 def due_of(delivery: Delivery) -> Money:
-    """The ducats that a credit is to bring."""
+    """Return the ducats that a credit is to bring."""
     return Money(DUCAT, delivery.payload["units"])
 
 
@@ -257,7 +257,7 @@ def _lock_order(connection: Conn, payment: ConfirmedPayment) -> _Expected | None
 def _verdict(
     payment: ConfirmedPayment, expected: _Expected | None, before: Sequence[BookedPayment]
 ) -> Grant | SuspenseReason:
-    """What a payment brings its order, after what was booked for it before, or why it goes to suspense."""
+    """Return what a payment brings its order, after what was booked for it before, or why it goes to suspense."""
     if expected is None:
         return SuspenseReason.UNKNOWN_ORDER
     quote = expected.order.quote
@@ -275,7 +275,7 @@ def _is_late(payment: ConfirmedPayment, expected: _Expected) -> bool:
 
 
 def _hold(connection: Conn, delivery: Delivery) -> tuple[Order, Delivery | None]:
-    """A delivery's order, and the delivery as it stands, None when this try was overtaken.
+    """Return a delivery's order, and the delivery as it stands, None when this try was overtaken.
 
     The order is locked before the row, as everywhere, against deadlocks.
     """
@@ -285,7 +285,7 @@ def _hold(connection: Conn, delivery: Delivery) -> tuple[Order, Delivery | None]
 
 
 def _left_of(connection: Conn, delivery: Delivery) -> Money | None:
-    """What the ledger holds of a credit, after what was taken back of its payment; None when nothing is left."""
+    """Return what the ledger holds of a credit, after what was taken back of its payment; None when nothing is left."""
     taken = sum(r.taken.units for r in reversals.of_payments(connection, [delivery.reference]))
     left = due_of(delivery).units - taken
     return Money(DUCAT, left) if left > 0 else None
@@ -308,7 +308,7 @@ def _conclude(connection: Conn, order: Order, delivery: Delivery, ducats: Money 
 
 
 def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Grant) -> Standing:
-    """How the ducats that a payment brought stand; nobody moves them until the transaction ends."""
+    """Return how the ducats that a payment brought stand; nobody moves them until the transaction ends."""
     held = balances.citizen_ducats(connection, order.citizen_id)
     # Its own debt: what another part of the order owes does not become less by this one's money.
     owed = sum(r.owed.units for r in reversals.of_payments(connection, [payment.reference]))
@@ -319,7 +319,7 @@ def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Gra
 def _tell(
     connection: Conn, order: Order, payment: ConfirmedPayment, verdict: Grant | SuspenseReason, parts: Sequence[Part]
 ) -> None:
-    """A payment's events and, when it brought ducats, the credit to Venice; ``parts``: what came before it."""
+    """Record a payment's events and, when it brought ducats, the credit to Venice; ``parts``: what came before it."""
     paid = {"payment": _paid(payment)}
     if isinstance(verdict, SuspenseReason):
         record(connection, order, EventType.PAYMENT_IN_REVIEW, payment.reference, paid | {"reason": verdict})
@@ -343,7 +343,7 @@ _TOLD_AS = {
 
 
 def _tell_of_reversal(connection: Conn, order: Order, payment: BookedPayment, reversal: Reversal) -> None:
-    """A reversal's events. Ducats that the citizen gets again are told of when Venice has them."""
+    """Record a reversal's events. Ducats that the citizen gets again are told of when Venice has them."""
     booked = reversals.by_reference(connection, reversal.reference)
     assert booked is not None  # noqa: S101 - it was inserted a moment ago
     data = {

@@ -102,7 +102,8 @@ class CardCheckout:
         return state
 
     def _attempt(self, order_id: str, flow: Flow) -> tuple[Order, CardAttempt]:
-        """The order's one open attempt, a new one where there is none; whatever stands in its way is ended first."""
+        """Return the order's one open attempt, a new one where there is none; whatever stands in its way is ended
+        first."""
         order, attempt, left = self._claim(order_id, flow, looked=False)
         if attempt is None:
             for each in left:
@@ -114,7 +115,7 @@ class CardCheckout:
         return order, attempt
 
     def _claim(self, order_id: str, flow: Flow, *, looked: bool) -> tuple[Order, CardAttempt | None, list[CardAttempt]]:
-        """One look under the order's lock: the attempt to go on with, or None and what is to be ended before."""
+        """Return one look under the order's lock: the attempt to go on with, or None and what is to be ended before."""
         with self.database.transaction() as connection:
             order = orders.lock(connection, order_id)
             assert order is not None  # noqa: S101 - its status was looked up
@@ -131,14 +132,15 @@ class CardCheckout:
         return order, attempt, left
 
     def _is_usable(self, connection: Conn, attempt: CardAttempt, flow: Flow) -> bool:
-        """Whether a payer may go on with an attempt: not with another flow, nor where Stripe would not begin it now."""
+        """Return whether a payer may go on with an attempt: not with another flow, nor where Stripe would not begin
+        it now."""
         if attempt.flow is not flow:
             return False
         in_time = orders.clock(connection) + timedelta(minutes=STRIPES_MINUTES)
         return attempt.stripe_id is not None or attempt.payable_until >= in_time
 
     def _new_attempt(self, connection: Conn, order: Order, flow: Flow) -> CardAttempt:
-        """A new attempt, stored under the order's lock."""
+        """Return a new attempt, stored under the order's lock."""
         if card_attempts.handed_attempts(connection, order.id, flow) >= MOST_ATTEMPTS:
             raise NotPayable("This order was begun too often by card. Pay it in another way, or open a new order.")
         # Whole seconds, as Stripe counts: a lost answer can be asked for again only with the very same words.
@@ -151,7 +153,7 @@ class CardCheckout:
         return attempt
 
     def _ask(self, order: Order, attempt: CardAttempt) -> Begun:
-        """What Stripe says of an attempt; one that is not begun yet is begun."""
+        """Return what Stripe says of an attempt; one that is not begun yet is begun."""
         if attempt.stripe_id is not None:
             return self.stripe.begun(attempt.flow, attempt.stripe_id, order)
         try:
@@ -193,7 +195,8 @@ class CardCheckout:
         raise StripeUnavailable("this order was begun in another way meanwhile")
 
     def _look_for(self, attempt: CardAttempt) -> str | None:
-        """The id of what Stripe made of an attempt without an answer; None when nobody can ever pay such a thing.
+        """Return the id of what Stripe made of an attempt without an answer; None when nobody can ever pay such a
+        thing.
 
         Raises:
             StripeError: that is not known yet.

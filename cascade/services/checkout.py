@@ -71,12 +71,12 @@ class Checkout:
     start: Rate = START
 
     def rate(self, connection: Conn) -> tuple[Rate, datetime | None]:
-        """The rate of the moment, and its tick, UTC; None before the first one."""
+        """Return the rate of the moment, and its tick, UTC; None before the first one."""
         current = rates.current(connection)
         return (current[1], current[0]) if current else (self.start, None)
 
     def stablecoin(self, code: str) -> tuple[Asset, str]:
-        """A stablecoin that the router takes, with its address.
+        """Return a stablecoin that the router takes, with its address.
 
         Raises:
             InvalidInput: it takes no such token.
@@ -106,7 +106,7 @@ class Checkout:
         return replace(quote_custom(self.catalogue, usd, rate), tick=tick)
 
     def order_to_pay(self, connection: Conn, wish: Wish, token: str = USDC.code) -> OrderView:
-        """An order that a payment can be begun for: an open one, on whichever rail it was opened, or a new one.
+        """Return an order that a payment can be begun for: an open one, on whichever rail it was opened, or a new one.
 
         Raises:
             InvalidInput: an order and a wish, neither, or a wish that cannot be taken.
@@ -195,7 +195,7 @@ class Checkout:
         return OrderView(order, sorted(terms, key=lambda each: each.token != first), OrderStatus.OPEN)
 
     def terms(self, connection: Conn, order: Order, token: str) -> ChainTerms:
-        """What a stored order asks for in a stablecoin: the same terms at every call.
+        """Return what a stored order asks for in a stablecoin: the same terms at every call.
 
         An order has them from its opening, unless it is older than that rule or its router was replaced since.
 

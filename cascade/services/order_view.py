@@ -54,12 +54,12 @@ class OrderView:
 
     @property
     def being_sent(self) -> bool:
-        """Whether a payment that a payer signed waits for the relayer, or for its block."""
+        """Return whether a payment that a payer signed waits for the relayer, or for its block."""
         return any(item.state in _ALIVE and item.kind is not RelayKind.COLLECT for item in self.relay)
 
     @property
     def has_part(self) -> bool:
-        """Whether at least a cent has come by transfer, and the price is not paid yet."""
+        """Return whether at least a cent has come by transfer, and the price is not paid yet."""
         return self.missing is not None and is_a_cent(self.order.quote.price_in(self.missing.asset) - self.missing)
 
 

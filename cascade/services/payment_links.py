@@ -79,11 +79,11 @@ class PaymentLinks:
         return link
 
     def state(self, connection: Conn, use: LinkUse) -> LinkState:
-        """Where a link stands now."""
+        """Return where a link stands now."""
         return state_of(use.link, orders.clock(connection), paid=use.paid)
 
     def standing(self, connection: Conn, link: PaymentLink) -> OrderView | None:
-        """The order that opening a link gives back instead of a new one; None: it would open one.
+        """Return the order that opening a link gives back instead of a new one; None: it would open one.
 
         Of a single-use link: its last order, unless that has expired and no money of it came or may come. Of a link for
         a given citizen: the order that can be paid or is being paid. Any other link gives none back.
@@ -140,7 +140,7 @@ class PaymentLinks:
         )
 
     def renew(self, connection: Conn, order: Order) -> OrderView:
-        """An expired order again, at the price of the moment; again is the same new order.
+        """Return an expired order again, at the price of the moment; again is the same new order.
 
         What cannot be renewed is given back as it stands: the newest renewal of an order, if it has not expired. Parts
         that were paid of the expired order stay with it, with what they brought; the new order asks for its whole
@@ -179,11 +179,11 @@ class PaymentLinks:
         return renewed
 
     def _is_over(self, connection: Conn, view: OrderView) -> bool:
-        """Whether an order has expired without any money that came or may come for it."""
+        """Return whether an order has expired without any money that came or may come for it."""
         return view.status is OrderStatus.EXPIRED and not view.payments and not self._may_be_paid(connection, view)
 
     def _may_be_paid(self, connection: Conn, view: OrderView) -> bool:
-        """Whether money of an expired order may be on its way, as far as anybody here can know."""
+        """Return whether money of an expired order may be on its way, as far as anybody here can know."""
         return (
             orders.clock(connection) < view.order.expires_at + SETTLING
             or _is_being_sent(view)
@@ -193,5 +193,5 @@ class PaymentLinks:
 
 
 def _is_being_sent(view: OrderView) -> bool:
-    """Whether a payment or a collected transfer of an order waits in the relayer's queue or for its block."""
+    """Return whether a payment or a collected transfer of an order waits in the relayer's queue or for its block."""
     return any(item.state in (RelayState.QUEUED, RelayState.SENT) for item in view.relay)

@@ -50,7 +50,7 @@ class CityState:
 
     @property
     def acceleration(self) -> int | None:
-        """The cascade's acceleration: by how many events per hour the rate has changed within an hour."""
+        """Return the cascade's acceleration: by how many events per hour the rate has changed within an hour."""
         if self.recognition_per_hour is None or self.hour_before is None:
             return None
         return self.recognition_per_hour - self.hour_before
@@ -77,25 +77,26 @@ class Quotation:
 
     @property
     def volume_micro(self) -> int:
-        """US dollars sold in the 24 hours before the tick, less what went back, in millionths; never below zero."""
+        """Return US dollars sold in the 24 hours before the tick, less what went back, in millionths; never below
+        zero."""
         volume = self.tick.inputs.get(Input.VOLUME, ()) if self.tick else ()
         return volume[0].now_micro if volume else 0
 
     @property
     def confidence_ppm(self) -> int:
-        """How much trade stands behind the rate: volume / (volume + 1,000 USD), in millionths of one."""
+        """Return how much trade stands behind the rate: volume / (volume + 1,000 USD), in millionths of one."""
         return self.volume_micro * MICRO // (self.volume_micro + _CONFIDENT_AT_MICRO)
 
     @property
     def overdue_seconds(self) -> int:
-        """For how long a tick has been missing; 0 when all is well."""
+        """Return for how long a tick has been missing; 0 when all is well."""
         if self.tick is None:
             return 0
         return max(0, int((self.now - self.tick.at - self.formula.tick).total_seconds()))
 
 
 def observe(connection: Conn, at: datetime) -> Inputs:
-    """What the rule sees at a moment, UTC: only what had happened and was known by then."""
+    """Return what the rule sees at a moment, UTC: only what had happened and was known by then."""
     pulse = signals.pulse(connection, at)
     seen: dict[Input, list[Observation]] = {name: [] for name in Input}
     for reading in pulse.readings:
@@ -144,7 +145,7 @@ def keep(connection: Conn, formula: Formula) -> list[Tick]:
 
 
 def quotation(connection: Conn, formula: Formula) -> Quotation:
-    """The rate of the moment with its reasons."""
+    """Return the rate of the moment with its reasons."""
     tick, now = rates.latest(connection), orders.clock(connection)
     if tick is None:
         return Quotation(Rate(formula.base_nano_usd), None, formula, None, None, now)
@@ -153,12 +154,12 @@ def quotation(connection: Conn, formula: Formula) -> Quotation:
 
 
 def city_now(connection: Conn) -> CityState:
-    """The city's state at this moment."""
+    """Return the city's state at this moment."""
     return city_state(signals.pulse(connection, orders.clock(connection), signals.RECENT))
 
 
 def city_state(pulse: Pulse) -> CityState:
-    """What a pulse tells of the city: of several sources the middle one, so that no single one decides."""
+    """Return what a pulse tells of the city: of several sources the middle one, so that no single one decides."""
     recent = [r for r in pulse.readings if city.age(r.occurred_at, pulse.at) <= SHOWN_SECONDS]
     counts = [c for c in pulse.counts if city.age(c.newest_at, pulse.at) <= SHOWN_SECONDS]
 
@@ -225,13 +226,14 @@ def replay(
 
 
 def explained(tick: Tick) -> Sequence[tuple[Contribution, Sequence[Observation]]]:
-    """Every input's contribution with what was seen of it, the strongest first."""
+    """Return every input's contribution with what was seen of it, the strongest first."""
     parts = [(part, tick.inputs.get(part.input, ())) for part in tick.move.contributions]
     return sorted(parts, key=lambda one: -abs(one[0].nano_usd))
 
 
 def _due(formula: Formula, last: Tick | None, now: datetime) -> list[datetime]:
-    """The moments that have come and have no tick yet: all since the last tick; at the very start only the newest.
+    """Return the moments that have come and have no tick yet: all since the last tick; at the very start only the
+    newest.
 
     After more than ``MOST_MISSED`` only the newest are written: rather the clock has jumped than that nobody looked.
     """

@@ -71,7 +71,7 @@ class Gasless:
         self._node.close()
 
     def payer(self, text: str) -> str:
-        """An account that can pay, checksummed.
+        """Return an account that can pay, checksummed.
 
         Raises:
             InvalidInput: it is none, or its checksum is wrong.
@@ -79,13 +79,13 @@ class Gasless:
         return payer_of(self._deployment, text)
 
     def has_share(self, connection: Conn, payer: str) -> bool:
-        """Whether we would still pay the fees of one more payment of an account today."""
+        """Return whether we would still pay the fees of one more payment of an account today."""
         if relay_queue.costly_payers(connection, [payer], _DAY_SECONDS, FAILED_SENDS_PER_PAYER):
             return False
         return relay_queue.sent_for(connection, payer, _DAY_SECONDS) < self._per_payer_per_day
 
     def offer(self, terms: ChainTerms, payer: str) -> Offer:
-        """What a payer is to sign for an order, and what would be in the way.
+        """Return what a payer is to sign for an order, and what would be in the way.
 
         Raises:
             NodeUnavailable: the chain cannot be read now.
@@ -100,7 +100,7 @@ class Gasless:
         return Offer(kind, signatures.typed_data(terms, payer), look.account, obstacle)
 
     def check(self, terms: ChainTerms, payer: str, signature: bytes) -> bool:
-        """Whether a signed payment would succeed now. Returns whether there is code at the payer's address.
+        """Return whether a signed payment would succeed now. Returns whether there is code at the payer's address.
 
         Raises:
             AuthorizationRefused: it would not.
@@ -155,7 +155,7 @@ class Gasless:
 
 
 def payer_of(deployment: Deployment, text: str) -> str:
-    """An account that can pay at a router, checksummed.
+    """Return an account that can pay at a router, checksummed.
 
     Raises:
         InvalidInput: it is none, or its checksum is wrong.
@@ -170,7 +170,7 @@ def payer_of(deployment: Deployment, text: str) -> str:
 
 
 def queued(connection: Conn, order_id: str, payer: str, signature: bytes) -> RelayItem | None:
-    """The very payment that is asked for, if it was taken before and not refused since."""
+    """Return the very payment that is asked for, if it was taken before and not refused since."""
     for item in relay_queue.of_order(connection, order_id):
         if (item.payer, item.signature) == (payer, signature) and item.state is not RelayState.REFUSED:
             return item
@@ -178,7 +178,7 @@ def queued(connection: Conn, order_id: str, payer: str, signature: bytes) -> Rel
 
 
 def _distrust(look: Look, signature: bytes) -> Refusal:
-    """Why a signature does not count that neither a key nor code at the payer's address stands for."""
+    """Return why a signature does not count that neither a key nor code at the payer's address stands for."""
     if signatures.is_wrapped(signature):
         return Refusal.UNDEPLOYED_WALLET
     if look.account is Account.KEY:
@@ -188,7 +188,7 @@ def _distrust(look: Look, signature: bytes) -> Refusal:
 
 
 def _obstacle(look: Look) -> Refusal | None:
-    """What is in the way of a payment whoever signs it, the most final first."""
+    """Return what is in the way of a payment whoever signs it, the most final first."""
     found = {
         Refusal.ALREADY_PAID: look.paid,
         Refusal.PAUSED: look.paused,

@@ -113,7 +113,7 @@ class Wallets:
         self._node.close()
 
     def payer(self, text: str) -> str:
-        """An account that can pay, checksummed.
+        """Return an account that can pay, checksummed.
 
         Raises:
             InvalidInput: it is none, or its checksum is wrong.
@@ -121,7 +121,7 @@ class Wallets:
         return payer_of(self._deployment, text)
 
     def plan(self, payer: str, asked: Sequence[ChainTerms], *, relays: bool, token: Asset | None = None) -> Plan:
-        """How an account pays an order best.
+        """Return how an account pays an order best.
 
         Args:
             payer: checksummed address.
@@ -135,7 +135,7 @@ class Wallets:
         return best_plan(look_at(self._node, payer, asked), relays=relays, token=token)
 
     def permit(self, payer: str, asked: Sequence[ChainTerms], signature: bytes, *, token: Asset) -> Call:
-        """The call by which a payer sends its permit and the payment together.
+        """Return the call by which a payer sends its permit and the payment together.
 
         Args:
             payer: checksummed address.
@@ -161,7 +161,8 @@ class Wallets:
 
 
 def best_plan(payer: Payer, *, relays: bool, token: Asset | None = None) -> Plan:
-    """The best way for an account to pay, of all that were looked at: one that nothing is in the way of, then the one
+    """Return the best way for an account to pay, of all that were looked at: one that nothing is in the way of, then
+    the one
     with the fewest questions to the payer, then with the fewest fees, then by the chain's order of stablecoins.
 
     Args:
@@ -192,7 +193,8 @@ def _plan(payer: Payer, look: Look, *, relays: bool) -> Plan:
 
 
 def _rank(plan: Plan) -> tuple[int, Fraction, int, int]:
-    """Less is better; of plans with obstacles, the one whose obstacle says most of what the payer can do."""
+    """Rank a plan, less is better; of plans with obstacles, the one whose obstacle says most of what the payer can
+    do."""
     effort = EFFORTS[plan.method]
     holding = next(each for each in plan.holdings if each.held.asset == plan.terms.token)
     if plan.obstacle is None:
@@ -219,7 +221,7 @@ def _method(look: Look, *, relays: bool) -> Method:
 
 
 def _in_the_way(payer: Payer, look: Look) -> Refusal | None:
-    """What is in the way of a payment in this stablecoin, however it is made; the most final first."""
+    """Return what is in the way of a payment in this stablecoin, however it is made; the most final first."""
     found = {
         # In whichever stablecoin: the router knows them as two orders, and would take the second payment as well.
         Refusal.ALREADY_PAID: any(each.paid for each in payer.looks),
@@ -233,7 +235,7 @@ def _in_the_way(payer: Payer, look: Look) -> Refusal | None:
 
 
 def _objection(payer: Payer, look: Look, signature: bytes) -> Refusal | None:
-    """Why a payment by a permit would fail."""
+    """Return why a payment by a permit would fail."""
     refusal = _in_the_way(payer, look)
     if refusal is not None:
         return refusal
@@ -251,7 +253,8 @@ def _objection(payer: Payer, look: Look, signature: bytes) -> Refusal | None:
 
 
 def _lacks_fee(payer: Payer, method: Method) -> bool:
-    """Whether a payer surely has too little for the fees; for an account with code somebody else may pay them."""
+    """Return whether a payer surely has too little for the fees; for an account with code somebody else may pay
+    them."""
     return payer.account is Account.KEY and payer.balance_wei < least_wei(EFFORTS[method].gas, payer.base_fee)
 
 

@@ -110,7 +110,7 @@ class MessageReceiver(Receiver):
         await self._venice.message(delivery.citizen_id, f"{text.title}\n\n{text.body}")
 
     async def close(self) -> None:
-        """Nothing: whoever delivers the credits closes the connector."""
+        """Do nothing: the worker of credits closes the connector."""
 
 
 class EmailReceiver(Receiver):
@@ -137,7 +137,7 @@ class EmailReceiver(Receiver):
         await self._mailer.send(delivery.payload["to"], delivery.reference, text)
 
     async def close(self) -> None:
-        """Nothing: each letter has a connection of its own."""
+        """Do nothing: each letter has a connection of its own."""
 
 
 class WebhookReceiver(Receiver):
@@ -166,14 +166,14 @@ class WebhookReceiver(Receiver):
         await self._webhooks.send(endpoint.url, secrets, delivery.reference, delivery.payload)
 
     def delivered(self, connection: Conn, delivery: Delivery) -> None:
-        """The endpoint is well."""
+        """Note that the endpoint is well."""
         super().delivered(connection, delivery)
         webhook_endpoints.note_success(connection, _endpoint(delivery))
 
     def turned_down(
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
     ) -> None:
-        """The endpoint is not well; after a long time it is left alone, and the operator is told."""
+        """Note that the endpoint is not well; after a long time it is left alone, and the operator is told."""
         super().turned_down(connection, delivery, fault, pause_seconds)
         endpoint_id = _endpoint(delivery)
         gone = fault.problem == Problem.ENDPOINT_DISABLED
@@ -199,7 +199,7 @@ class WebhookReceiver(Receiver):
 
 
 def write(texts: Texts, message: Mapping[str, Any], chain: Chain, language: str | None = None) -> Text:
-    """The words for an event, with a link to the transaction where there is one."""
+    """Return the words for an event, with a link to the transaction where there is one."""
     data = dict(message["data"])
     data["mailed_to"] = message.get("to")
     data["occurred_at"] = _whole_seconds(message.get("timestamp"))

@@ -120,7 +120,7 @@ class Deadlines:
 
 
 def _last_collects(events: Iterable[RouterEvent]) -> list[tuple[PaidEvent, int]]:
-    """The last collect of each address and token, with the units of all of them."""
+    """Return the last collect of each address and token, with the units of all of them."""
     found: dict[tuple[bytes, str], tuple[PaidEvent, int]] = {}
     for event in events:
         if isinstance(event, PaidEvent) and event.block_time is not None:

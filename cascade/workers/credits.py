@@ -77,12 +77,12 @@ class CreditReceiver(Receiver):
         raise answer or NotDelivered("Venice has taken the transfer and does not show it yet")
 
     def delivered(self, connection: Conn, delivery: Delivery) -> None:
-        """Nothing to do: it was acknowledged together with what is told of it."""
+        """Do nothing: it was acknowledged together with what is told of it."""
 
     def turned_down(
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
     ) -> None:
-        """What Venice surely did not move is the citizen's with us again."""
+        """Give back what Venice surely did not move: it is the citizen's with us again."""
         booking.turn_down(connection, delivery, fault, pause_seconds)
 
     async def close(self) -> None:

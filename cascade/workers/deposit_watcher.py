@@ -113,7 +113,7 @@ class Watcher:
         return final.number > cursor.height
 
     def _write_addresses(self) -> None:
-        """Of orders that were made before deposit addresses were written down."""
+        """Write those of orders that were made before addresses were written down."""
         with self._database.transaction() as connection:
             ids = deposits.unaddressed(connection, self._router.chain_id, self._router.address, _ADDRESSES_AT_ONCE)
             if ids:

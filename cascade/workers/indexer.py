@@ -52,12 +52,12 @@ class Router:
 
     @property
     def stream(self) -> str:
-        """The name of its checkpoint."""
+        """Return the name of its checkpoint."""
         return f"chain:{self.chain_id}:{self.address}"
 
     @property
     def deposits_stream(self) -> str:
-        """The name of the checkpoint up to which plain transfers to its deposit addresses are read."""
+        """Return the name of the checkpoint up to which plain transfers to its deposit addresses are read."""
         return f"deposits:{self.chain_id}:{self.address}"
 
 

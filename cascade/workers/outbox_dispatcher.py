@@ -55,7 +55,7 @@ class Patience:
     expired_seconds: float = 30.0
 
     def pause_after(self, age_seconds: float, longest_seconds: float) -> float | None:
-        """Seconds until the next try; None when there shall be none."""
+        """Return seconds until the next try; None when there shall be none."""
         if age_seconds > self.days * 86_400:
             return None
         jitter = random.uniform(0.75, 1.25)  # noqa: S311 - so that what failed together does not come back together
@@ -162,7 +162,7 @@ class Dispatcher:
             task.add_done_callback(self._note_end)
 
     async def _try(self, receiver: Receiver, delivery: Delivery) -> None:
-        """One try, and what became of it."""
+        """Make one try, and note what became of it."""
         begun = time.monotonic()
         fault: DeliveryError | None = None
         try:

@@ -198,7 +198,7 @@ class Batches:
                 relay_queue.refuse(connection, item_id, reason)
 
     def _succeeds(self, calldata: bytes, gas: int, told: Mapping[ViewCall, bytes | Reverted]) -> bool:
-        """Whether the very transaction would succeed, with its very gas."""
+        """Return whether the very transaction would succeed, with its very gas."""
         call = self._view(calldata, gas)
         if call not in told:
             _, told = ask(self._node, [call], control=self._control)

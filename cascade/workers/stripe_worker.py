@@ -172,7 +172,7 @@ class CardWorker:
             return card_attempts.attempts_to_close(connection, limit=_MOST_TO_CLOSE)
 
     def _close(self, attempt: CardAttempt) -> None:
-        """Nobody should pay by card what is paid already, or whose price no longer holds."""
+        """Close what should not be paid by card: what is paid already, or whose price no longer holds."""
         try:
             self._checkout.close(attempt)
         except StripeError as fault:  # tried again later; a payment that slips through goes to suspense

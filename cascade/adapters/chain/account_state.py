@@ -99,12 +99,12 @@ class Look:
 
     @property
     def vouches(self) -> bool:
-        """Code at the payer says that the signature is its own (ERC-1271)."""
+        """Return whether code at the payer says that the signature is its own (ERC-1271)."""
         return isinstance(self.vouched, bytes) and self.vouched[:32] == IS_VALID.ljust(32, b"\0")
 
     @property
     def cannot_vouch(self) -> bool:
-        """A delegated account whose code knows no ERC-1271.
+        """Return whether a delegated account whose code knows no ERC-1271.
 
         Refusing a signature proves nothing: good wallets refuse a bad one by an error, by another word, or by nothing
         at all. But code that knows the question answers it otherwise than one that no contract knows. Contracts are not
@@ -115,22 +115,22 @@ class Look:
 
     @property
     def is_renamed(self) -> bool:
-        """What we would send is verified in another domain than this release knows, so a signature would be void."""
+        """Return whether the token signs in another domain than this release knows: a signature would be void."""
         return self.verifier_separator != signatures.domain_separator(self.terms)
 
     @property
     def lacks_permit2(self) -> bool:
-        """What we would send goes through Permit2, which may not spend the price."""
+        """Return whether what we would send goes through Permit2, which may not spend the price."""
         return signatures.kind_of(self.terms) is RelayKind.PERMIT2 and self.permit2_allowance < self.terms.units
 
     @property
     def takes_permits(self) -> bool:
-        """The token takes permits, in the domain that this release knows."""
+        """Return whether the token takes permits, in the domain that this release knows."""
         return self.nonce is not None and self.token_separator == permits.domain_separator(self.terms)
 
     @property
     def objection(self) -> Refusal | None:
-        """What the router or the token says to a plain payment, be it only that nothing was approved yet."""
+        """Return what the router or the token says to a plain payment, be it only that nothing was approved yet."""
         return refusal_of(self.paying.data) if isinstance(self.paying, Reverted) else None
 
 

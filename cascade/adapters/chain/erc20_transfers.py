@@ -21,7 +21,8 @@ _FIRST_STEP = 256
 def transfers(
     node: Node, tokens: Sequence[str], after: tuple[int, bytes], to: int, recipients: Sequence[str] | None
 ) -> tuple[Block, Block, list[Transfer]]:
-    """Transfers in the blocks after a checkpoint, up to and with ``to``: one request, however many the recipients.
+    """Return transfers in the blocks after a checkpoint, up to and with ``to``: one request, however many the
+    recipients.
 
     With them the block before and the last one.
 

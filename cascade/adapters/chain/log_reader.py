@@ -41,7 +41,7 @@ class Stretch:
 
     @property
     def payments(self) -> tuple[PaidEvent, ...]:
-        """Without the refunds."""
+        """Return the payments, without the refunds."""
         return tuple(event for event in self.events if isinstance(event, PaidEvent))
 
 
@@ -49,24 +49,24 @@ class Node(Endpoint):
     """A node of a chain, behind a JSON-RPC endpoint."""
 
     def chain_id(self) -> int:
-        """EIP-155 chain id."""
+        """Return EIP-155 chain id."""
         return quantity(self.batch([("eth_chainId", [])])[0], "eth_chainId")
 
     def code(self, address: str) -> bytes:
-        """The code at an address, now."""
+        """Return the code at an address, now."""
         return hexadecimal(self.batch([("eth_getCode", [address, "latest"])])[0], "eth_getCode")
 
     def call(self, to: str, data: bytes) -> bytes:
-        """What a view function returns, now."""
+        """Return what a view function returns, now."""
         request = {"to": to, "data": "0x" + data.hex()}
         return hexadecimal(self.batch([("eth_call", [request, "latest"])])[0], "eth_call")
 
     def block(self, number: int) -> Block:
-        """One block by its number."""
+        """Return one block by its number."""
         return _block(self.batch([_by_number(hex(number))])[0], hex(number))
 
     def tips(self) -> tuple[Block, Block]:
-        """The last finalized block, and the last block.
+        """Return the last finalized block, and the last block.
 
         Raises:
             NodeUnavailable: also when the node knows no finalized block; ``latest`` never stands in for it.
@@ -75,7 +75,7 @@ class Node(Endpoint):
         return _block(final, "finalized"), _block(latest, "latest")
 
     def events(self, router: str, after: tuple[int, bytes], to: int) -> Stretch:
-        """All ``Paid`` and ``Refunded`` logs of the router in the blocks after a checkpoint.
+        """Return all ``Paid`` and ``Refunded`` logs of the router in the blocks after a checkpoint.
 
         What was collected at a deposit address comes with the time of its block: the router lets it come late.
 
@@ -100,7 +100,7 @@ class Node(Endpoint):
         to: int,
         decode: Callable[[Mapping[str, Any]], Told],
     ) -> tuple[Block, Block, tuple[Told, ...]]:
-        """Logs of some contracts in the blocks after a checkpoint, with the block before and the last one.
+        """Return logs of some contracts in the blocks after a checkpoint, with the block before and the last one.
 
         Args:
             addresses: the contracts.
@@ -137,7 +137,7 @@ class Node(Endpoint):
         return start_block, end_block, _checked(logs, addresses, first, end_block, decode)
 
     def block_times(self, hashes: Mapping[int, bytes], start: Block, end: Block) -> dict[int, int]:
-        """The times of some blocks between two others, in Unix seconds, by number.
+        """Return the times of some blocks between two others, in Unix seconds, by number.
 
         Args:
             hashes: of the blocks, by number, as their logs name them.
@@ -187,7 +187,7 @@ def _checked(
     end: Block,
     decode: Callable[[Mapping[str, Any]], Told],
 ) -> tuple[Told, ...]:
-    """The logs as events, when nothing in them contradicts anything else."""
+    """Return the logs as events, when nothing in them contradicts anything else."""
     events: list[Told] = []
     asked = {address.lower() for address in addresses}
     hashes, numbers = {end.number: end.hash}, {end.hash: end.number}

@@ -19,7 +19,8 @@ _PERMIT = {"owner": "address", "spender": "address", "value": "uint256", "nonce"
 
 
 def typed_data(terms: ChainTerms, payer: str, nonce: int) -> dict[str, Any]:
-    """What the payer's wallet is asked to sign (``eth_signTypedData_v4``), so that the router may spend the price.
+    """Return what the payer's wallet is asked to sign (``eth_signTypedData_v4``), so that the router may spend the
+    price.
 
     The permit ends with the order. Numbers that can outgrow JSON's are decimal strings, as wallets take them.
 
@@ -49,12 +50,12 @@ def typed_data(terms: ChainTerms, payer: str, nonce: int) -> dict[str, Any]:
 
 
 def domain_separator(terms: ChainTerms) -> bytes:
-    """What ``DOMAIN_SEPARATOR()`` of the token has to be, else every permit would be void."""
+    """Return what ``DOMAIN_SEPARATOR()`` of the token has to be, else every permit would be void."""
     return bytes(_signable(terms, terms.router, 0).header)
 
 
 def signer(terms: ChainTerms, payer: str, nonce: int, signature: bytes) -> str | None:
-    """Whose key signed the payer's permit, checksummed; None when it is not in the one form that is taken."""
+    """Return whose key signed the payer's permit, checksummed; None when it is not in the one form that is taken."""
     return recovered(_signable(terms, payer, nonce), signature)
 
 

@@ -46,7 +46,7 @@ _WORDS: Final = {
 
 
 def refusal_of(data: bytes) -> Refusal:
-    """The reason for which a payment's call reverted; ``REVERTED`` when it is none that is known.
+    """Return the reason for which a payment's call reverted; ``REVERTED`` when it is none that is known.
 
     A payer can choose every byte. So no decoder reads them that can fail, or that believes a length: only a text that
     has its usual place and is there as a whole counts.

@@ -58,32 +58,34 @@ class Call:
 def on_chain_order_id(
     chain_id: int, router: str, token_address: str, units: int, expires_at: int, salt: bytes
 ) -> bytes:
-    """The id that the router computes from an order's terms: 32 bytes (``PaymentRouter.orderId``)."""
+    """Return the id that the router computes from an order's terms: 32 bytes (``PaymentRouter.orderId``)."""
     order = (token_address, units, expires_at, salt)
     return keccak(encode(["uint256", "address", _ORDER], [chain_id, router, order]))
 
 
 def deposit_address(router: str, on_chain_order_id: bytes) -> str:
-    """Where plain transfers for an order go (``PaymentRouter.depositAddress``)."""
+    """Return where plain transfers for an order go (``PaymentRouter.depositAddress``)."""
     return to_checksum_address(_deposit(router, on_chain_order_id))
 
 
 def transfer_uri(terms: ChainTerms, units: int | None = None) -> str:
-    """A plain transfer that pays an order, or so many units of it, as wallets read it from a QR code (EIP-681)."""
+    """Return a plain transfer that pays an order, or so many units of it, as wallets read it from a QR code
+    (EIP-681)."""
     deposit = deposit_address(terms.router, terms.on_chain_order_id)
     amount = terms.units if units is None else units
     return f"ethereum:{terms.token_address}@{terms.chain_id}/transfer?address={deposit}&uint256={amount}"
 
 
 def is_collected(router: str, event: RouterEvent) -> bool:
-    """Whether it is a plain transfer, collected at its order's deposit address: then the router lets it come late."""
+    """Return whether it is a plain transfer, collected at its order's deposit address: then the router lets it come
+    late."""
     if not isinstance(event, PaidEvent):
         return False
     return bytes.fromhex(event.payer[2:]) == _deposit(router, event.on_chain_order_id)
 
 
 def payment_calls(terms: ChainTerms) -> list[Call]:
-    """The calls that pay an order from any wallet: approve the exact amount, then pay."""
+    """Return the calls that pay an order from any wallet: approve the exact amount, then pay."""
     approve = _APPROVE_SELECTOR + encode(["address", "uint256"], [terms.router, terms.units])
     order = (terms.token_address, terms.units, terms.expires_at, terms.salt)
     pay = _PAY_SELECTOR + encode([_ORDER], [order])
@@ -229,12 +231,12 @@ def _accepted(stablecoins: Mapping[str, Asset], event: RouterEvent) -> Asset:
 
 
 def _deposit(router: str, on_chain_order_id: bytes) -> bytes:
-    """By CREATE2: router, the order's id as the salt, and the code that is created there."""
+    """Return the address by CREATE2: router, the order's id as the salt, the code that is created."""
     return keccak(b"\xff" + bytes.fromhex(router[2:]) + on_chain_order_id + DEPOSIT_CODE_HASH)[12:]
 
 
 def _words(log: Mapping[str, Any], topic: bytes, numbers: int) -> tuple[list[bytes], list[int]]:
-    """The three indexed words of an event, and the numbers of its data."""
+    """Return the three indexed words of an event, and the numbers of its data."""
     topics = [bytes.fromhex(word[2:]) for word in log["topics"]]
     data = bytes.fromhex(log["data"][2:])
     if len(topics) != 4 or topics[0] != topic or len(data) != numbers * _WORD or any(len(t) != _WORD for t in topics):

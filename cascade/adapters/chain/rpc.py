@@ -41,11 +41,11 @@ class Endpoint:
         self._client.close()
 
     def batch(self, calls: Sequence[Request]) -> list[Any]:
-        """Results of several calls sent as one request; any missing or failed one fails all."""
+        """Return results of several calls sent as one request; any missing or failed one fails all."""
         return [result_of(answer, method) for (method, _), answer in zip(calls, self.answers(calls), strict=True)]
 
     def answers(self, calls: Sequence[Request], *, max_bytes: int = MAX_ANSWER_BYTES) -> list[dict[str, Any] | None]:
-        """Answers to several calls sent as one request, each as it came; None for a missing one.
+        """Return answers to several calls sent as one request, each as it came; None for a missing one.
 
         Raises:
             NodeUnavailable: there is no usable answer, or it has more than ``max_bytes``.
@@ -91,14 +91,14 @@ class Endpoint:
 
 
 def result_of(answer: dict[str, Any] | None, asked: str) -> Any:
-    """The result in an answer; ``asked`` names the question in the error."""
+    """Return the result in an answer; ``asked`` names the question in the error."""
     if answer is None or "result" not in answer:
         raise NodeUnavailable(f"{asked}: {error_text(answer)}")
     return answer["result"]
 
 
 def quantity(result: Any, asked: str) -> int:
-    """A number as nodes write it; ``asked`` names the question in the error."""
+    """Return a number as nodes write it; ``asked`` names the question in the error."""
     try:
         return int(result, 16)
     except (TypeError, ValueError):
@@ -106,7 +106,7 @@ def quantity(result: Any, asked: str) -> int:
 
 
 def hexadecimal(result: Any, asked: str) -> bytes:
-    """Bytes as nodes write them."""
+    """Return bytes as nodes write them."""
     try:
         return bytes.fromhex(result.removeprefix("0x"))
     except (AttributeError, ValueError):
@@ -114,7 +114,8 @@ def hexadecimal(result: Any, asked: str) -> bytes:
 
 
 def error_text(answer: Any) -> str:
-    """What a node objected, bounded. A node repeats there what a contract said, so it can hold any characters."""
+    """Return what a node objected, bounded. A node repeats there what a contract said, so it can hold any
+    characters."""
     error = answer.get("error") if isinstance(answer, Mapping) else None
     message = error.get("message") if isinstance(error, Mapping) else None
     return f"error {str(message)[:200]!r}" if message else "no answer"

@@ -38,17 +38,17 @@ _PERMIT2_FIELDS = {"permitted": "TokenPermissions", "spender": "address", "nonce
 
 
 def kind_of(terms: ChainTerms) -> RelayKind:
-    """By what right the tokens move: USDC has authorizations of its own, for anything else there is Permit2."""
+    """Return by what right the tokens move: USDC has authorizations of its own, for anything else there is Permit2."""
     return RelayKind.AUTHORIZATION if terms.token == USDC else RelayKind.PERMIT2
 
 
 def verifier(terms: ChainTerms) -> str:
-    """The contract that checks the signature, whose domain it is made in."""
+    """Return the contract that checks the signature, whose domain it is made in."""
     return terms.token_address if kind_of(terms) is RelayKind.AUTHORIZATION else PERMIT2
 
 
 def typed_data(terms: ChainTerms, payer: str) -> dict[str, Any]:
-    """What the payer's wallet is asked to sign (``eth_signTypedData_v4``).
+    """Return what the payer's wallet is asked to sign (``eth_signTypedData_v4``).
 
     Numbers that can outgrow JSON's are decimal strings, as wallets take them.
     """
@@ -86,18 +86,18 @@ def typed_data(terms: ChainTerms, payer: str) -> dict[str, Any]:
 
 
 def domain_separator(terms: ChainTerms) -> bytes:
-    """What ``DOMAIN_SEPARATOR()`` of the verifying contract has to be, else every signature would be void."""
+    """Return what ``DOMAIN_SEPARATOR()`` of the verifying contract has to be, else every signature would be void."""
     return bytes(_signable(terms, terms.router).header)
 
 
 def digest(terms: ChainTerms, payer: str) -> bytes:
-    """The 32 bytes that the payer's key signs."""
+    """Return the 32 bytes that the payer's key signs."""
     made = _signable(terms, payer)
     return keccak(b"\x19\x01" + made.header + made.body)
 
 
 def signer(terms: ChainTerms, payer: str, signature: bytes) -> str | None:
-    """Whose key signed it, checksummed; None when the tokens would not take the signature from any key.
+    """Return whose key signed it, checksummed; None when the tokens would not take the signature from any key.
 
     Of the two signatures that follow from each other, the tokens and Permit2 take different ones: only the one that
     wallets make is taken here, with the lower ``s`` and a ``v`` of 27 or 28.
@@ -106,7 +106,7 @@ def signer(terms: ChainTerms, payer: str, signature: bytes) -> str | None:
 
 
 def recovered(message: SignableMessage, signature: bytes) -> str | None:
-    """Whose key signed a message, checksummed; None when the signature is not in the one form that is taken."""
+    """Return whose key signed a message, checksummed; None when the signature is not in the one form that is taken."""
     if len(signature) != SIGNATURE_BYTES:
         return None
     r, s, v = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), signature[64]
@@ -119,12 +119,13 @@ def recovered(message: SignableMessage, signature: bytes) -> str | None:
 
 
 def is_wrapped(signature: bytes) -> bool:
-    """Whether a wallet that is not deployed made a signature (ERC-6492): it carries how to deploy the wallet first."""
+    """Return whether a wallet that is not deployed made a signature (ERC-6492): it carries how to deploy the wallet
+    first."""
     return signature.endswith(_WRAPPED)
 
 
 def ask_contract(terms: ChainTerms, payer: str, signature: bytes) -> bytes:
-    """The call that asks a payer with code whether it signed (ERC-1271)."""
+    """Return the call that asks a payer with code whether it signed (ERC-1271)."""
     return IS_VALID + encode(["bytes32", "bytes"], [digest(terms, payer), signature])
 
 
@@ -133,5 +134,5 @@ def _signable(terms: ChainTerms, payer: str) -> SignableMessage:
 
 
 def fields(kinds: Mapping[str, str]) -> list[dict[str, str]]:
-    """A struct's fields as EIP-712 lists them, from their types by name."""
+    """Return a struct's fields as EIP-712 lists them, from their types by name."""
     return [{"name": name, "type": kind} for name, kind in kinds.items()]

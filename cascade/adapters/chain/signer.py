@@ -22,10 +22,10 @@ class Signer(Protocol):
 
     @property
     def address(self) -> str:
-        """Checksummed."""
+        """Return checksummed."""
 
     def sign(self, digest: bytes) -> tuple[int, int, int]:
-        """Signs 32 bytes with secp256k1: the parity of y (0 or 1), r and s."""
+        """Sign 32 bytes with secp256k1: the parity of y (0 or 1), r and s."""
 
 
 class LocalKey:
@@ -36,7 +36,7 @@ class LocalKey:
 
     @classmethod
     def from_hex(cls, key: str) -> LocalKey:
-        """A key as 0x-prefixed hex.
+        """Return a key as 0x-prefixed hex.
 
         Raises:
             SettingsError: it is no private key; the message does not show it.
@@ -48,7 +48,7 @@ class LocalKey:
 
     @classmethod
     def from_keystore(cls, path: Path, password: str) -> LocalKey:
-        """A key in a keystore file (Web3 Secret Storage), as `ape accounts generate` makes.
+        """Return a key in a keystore file (Web3 Secret Storage), as `ape accounts generate` makes.
 
         Raises:
             SettingsError: the file cannot be read, or not with this password.
@@ -64,11 +64,11 @@ class LocalKey:
 
     @property
     def address(self) -> str:
-        """Checksummed."""
+        """Return checksummed."""
         return str(self._account.address)
 
     def sign(self, digest: bytes) -> tuple[int, int, int]:
-        """Signs 32 bytes."""
+        """Sign 32 bytes."""
         signed = self._account.unsafe_sign_hash(Hash32(digest))
         return signed.v - 27, signed.r, signed.s
 
@@ -84,7 +84,7 @@ class Signed:
 def sign_call(
     signer: Signer, *, chain_id: int, nonce: int, to: str, calldata: bytes, gas_limit: int, fees: Fees
 ) -> Signed:
-    """A signed call that brings no native currency (EIP-1559, type 2)."""
+    """Return a signed call that brings no native currency (EIP-1559, type 2)."""
     fields = [chain_id, nonce, fees.tip, fees.max_fee, gas_limit, bytes.fromhex(to[2:]), 0, calldata, []]
     raw = b"\x02" + rlp.encode([*fields, *signer.sign(keccak(b"\x02" + rlp.encode(fields)))])
     return Signed(keccak(raw), raw)

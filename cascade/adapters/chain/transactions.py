@@ -92,7 +92,7 @@ def send(node: Node, raw: bytes) -> str | None:
 
 
 def _in_final_blocks(node: Node, mined: Mapping[bytes, Mapping[str, Any]], final: int) -> set[bytes]:
-    """Those whose block is final: by number, and by the hash that the chain has there now."""
+    """Return those whose block is final: by number, and by the hash that the chain has there now."""
     low = {one: r for one, r in mined.items() if quantity(r.get("blockNumber"), "receipt") <= final}
     headers = node.batch([("eth_getBlockByNumber", [r["blockNumber"], False]) for r in low.values()]) if low else []
     return {

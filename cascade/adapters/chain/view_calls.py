@@ -63,7 +63,7 @@ class ViewCall:
 
     @property
     def request(self) -> Request:
-        """As a node wants it."""
+        """Return the request as a node wants it."""
         call = {"to": self.to, "data": "0x" + self.data.hex(), "gas": hex(self.gas)}
         return "eth_call", [call if self.sender is None else call | {"from": self.sender}, "latest"]
 
@@ -145,7 +145,7 @@ def _known(call: ViewCall, answer: dict[str, Any] | None) -> bytes | Reverted:
 
 
 def _said(answer: dict[str, Any] | None) -> bytes | Reverted | None:
-    """What a contract returned or refused with, cut; None when this is no contract's word."""
+    """Return what a contract returned or refused with, cut; None when this is no contract's word."""
     if answer is None:
         return None
     if "result" in answer:
