@@ -9,14 +9,14 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from api.limits import Room
+from api.limits import StreamLimiter
 from api.streams.hub import Hub
 from cascade.bootstrap import Cascade
 from cascade.db import keys
 from cascade.db.keys import Scope
 from cascade.errors import NotPayable
 from cascade.services.card_checkout import CardCheckout
-from cascade.services.signed_payments import Gasless
+from cascade.services.signed_payments import SignedPayments
 from cascade.settings import Settings
 
 _bearer = HTTPBearer(auto_error=False, description="CASCADE_API_KEY")
@@ -39,20 +39,20 @@ def _cards(cascade: System) -> CardCheckout:
 Cards = Annotated[CardCheckout, Depends(_cards)]
 
 
-def _gasless(cascade: System) -> Gasless:
-    if cascade.gasless is None:
+def _gasless(cascade: System) -> SignedPayments:
+    if cascade.signed_payments is None:
         raise NotPayable(
             "Payments are not sent for their payers here. The operator does it by setting CASCADE_RELAYER_KEYSTORE or"
             " CASCADE_RELAYER_KEY."
         )
-    return cascade.gasless
+    return cascade.signed_payments
 
 
-Relayed = Annotated[Gasless, Depends(_gasless)]
+Relayed = Annotated[SignedPayments, Depends(_gasless)]
 
 
-def _room(request: Request) -> Room:
-    room: Room = request.app.state.room
+def _room(request: Request) -> StreamLimiter:
+    room: StreamLimiter = request.app.state.room
     return room
 
 
@@ -61,7 +61,7 @@ def _hub(request: Request) -> Hub:
     return hub
 
 
-StreamRoom = Annotated[Room, Depends(_room)]
+StreamRoom = Annotated[StreamLimiter, Depends(_room)]
 StreamHub = Annotated[Hub, Depends(_hub)]
 
 

@@ -37,7 +37,7 @@ _OTHER_FILES = 256
 """Open files that everything but streams may need."""
 
 
-class Bounds:
+class RequestLimits:
     """ASGI middleware that refuses what is too much, before any of it is parsed.
 
     Args:
@@ -84,7 +84,7 @@ def _kind_of(method: str, path: str) -> tuple[str, int]:
     return "order" if opens_order else "read", MAX_BODY_BYTES
 
 
-class Room:
+class StreamLimiter:
     """Streams that are open in this process; it bounds them.
 
     Args:

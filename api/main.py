@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.idempotency import Settlements
-from api.limits import Bounds, Room
+from api.limits import RequestLimits, StreamLimiter
 from api.pages import pay, rate, shop
 from api.pages.error_pages import ErrorPages
 from api.routes import authorizations, card, citizens, economics, feeds, health, links, payments, wallet
@@ -99,7 +99,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         raise
     app.state.cascade = cascade
     app.state.settlements = Settlements(cascade.database)
-    app.state.room = Room(cascade.settings.streams, cascade.settings.streams_per_address)
+    app.state.room = StreamLimiter(cascade.settings.streams, cascade.settings.streams_per_address)
     hub = app.state.hub = Hub(cascade.database, start=cascade.checkout.start)
     serving = asyncio.create_task(hub.run())
     try:
@@ -111,8 +111,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(serving, return_exceptions=True)
         cascade.database.close()
         cascade.wallets.close()
-        if cascade.gasless is not None:
-            cascade.gasless.close()
+        if cascade.signed_payments is not None:
+            cascade.signed_payments.close()
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(Slashes)
     app.add_middleware(GZipMiddleware)
-    app.add_middleware(Bounds)
+    app.add_middleware(RequestLimits)
     app.add_middleware(ErrorPages)  # around the bounds: what they refuse is told to people too
     app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)

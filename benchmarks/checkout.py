@@ -29,7 +29,7 @@ from rich.table import Table
 
 from sandbox.polygon import TOKENS
 from sandbox.ports import free_port
-from sandbox.stack import BLOCK_SECONDS, Box
+from sandbox.stack import BLOCK_SECONDS, Stack
 from sandbox.wallet import Wallet
 from tests.browser.conftest import FLAGS, WITHOUT_LIMITS, Shop, chromium
 from tests.browser.foreign_wallets import MetaMaskWallet
@@ -46,7 +46,7 @@ CARD = {"Card number": "4242 4242 4242 4242", "Expiry": "12 / 34", "CVC": "123",
 class Payment:
     """One payment under way: where it happens, and what its payer has done so far."""
 
-    box: Box
+    box: Stack
     relay: Relay
     context: BrowserContext
     clicks: int = 0
@@ -203,7 +203,7 @@ def _median(measured: list[Cost], what: str) -> str:
     return f"{statistics.median(getattr(cost, what) for cost in measured):.0f}"
 
 
-def _pay(way: Way, box: Box, relay: Relay, browser: Browser) -> Cost:
+def _pay(way: Way, box: Stack, relay: Relay, browser: Browser) -> Cost:
     """One payment for the Merchant package in a new browser, by a citizen that nobody else is."""
     citizen = f"Marco_Polo_{os.urandom(4).hex()}"
     shop = Shop(box.endpoints["api"], box.endpoints["database_url"], citizen)
@@ -229,7 +229,7 @@ def _pay(way: Way, box: Box, relay: Relay, browser: Browser) -> Cost:
 
 
 @contextmanager
-def _running() -> Iterator[tuple[Box, Relay, Browser]]:
+def _running() -> Iterator[tuple[Stack, Relay, Browser]]:
     """The whole system, a relay of WalletConnect's, and a browser."""
     with ExitStack() as undo:
         relay = Relay()
@@ -237,7 +237,7 @@ def _running() -> Iterator[tuple[Box, Relay, Browser]]:
         connect = {"walletconnect_project_id": "0" * 32, "walletconnect_relay_url": relay.url}
         settings: dict[str, Any] = {**WITHOUT_LIMITS, **connect}
         os.environ |= {f"CASCADE_{name.upper()}": value for name, value in settings.items()}
-        box = undo.enter_context(Box.start(Path(undo.enter_context(tempfile.TemporaryDirectory())), free_port()))
+        box = undo.enter_context(Stack.start(Path(undo.enter_context(tempfile.TemporaryDirectory())), free_port()))
         playwright = undo.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
         undo.callback(browser.close)

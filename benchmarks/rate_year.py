@@ -26,7 +26,7 @@ from cascade.charts import Run, input_curves, year
 from cascade.domain import signals as city
 from cascade.domain.formula import PPM, Formula
 from cascade.domain.rates import Rate, next_rate
-from cascade.domain.signals import MICRO, Counted, Input, Inputs, Observation, Sold
+from cascade.domain.signals import MICRO, Input, Inputs, Observation, RecognitionStats, SalesVolume
 
 TICK = timedelta(minutes=5)
 HOUR, DAY, WEEK, MONTH, YEAR = 12, 288, 2016, 8_760, 105_120
@@ -72,7 +72,7 @@ class Source:
         while self._first <= tick - WEEK or not self._told[self._first]:
             self._first += 1
         hour, before, week = (_between(self._summed, tick, *ago) for ago in ((HOUR, 0), (2 * HOUR, HOUR), (WEEK, 0)))
-        counted = Counted(self._name, hour, before, week, _at(self._first), _at(self._newest))
+        counted = RecognitionStats(self._name, hour, before, week, _at(self._first), _at(self._newest))
         for name, look in ((Input.RECOGNITION, city.recognition), (Input.ACCELERATION, city.acceleration)):
             if (observed := look(counted, _at(tick))) is not None:
                 yield name, observed
@@ -102,9 +102,9 @@ class World:
             for source in self.sources:
                 for name, observed in source.seen(tick):
                     seen.setdefault(name, []).append(observed)
-            sold = Sold(_between(summed, tick, DAY, 0), _between(summed, tick, DAY + WEEK, DAY), None)
+            sold = SalesVolume(_between(summed, tick, DAY, 0), _between(summed, tick, DAY + WEEK, DAY), None)
             if first <= tick:
-                sold = Sold(sold.last_day, sold.week_before, _at(max(first, tick - DAY - WEEK)))
+                sold = SalesVolume(sold.last_day, sold.week_before, _at(max(first, tick - DAY - WEEK)))
             if (volume := city.volume(sold, _at(tick))) is not None:
                 seen[Input.VOLUME] = [volume]
             yield {name: tuple(observations) for name, observations in seen.items()}

@@ -13,12 +13,12 @@ from eth_utils.crypto import keccak
 
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.router_logs import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CODE_HASH
-from cascade.adapters.chain.signer import LocalKey
+from cascade.adapters.chain.signer import LocalSigner
 from cascade.adapters.email import Mailer
 from cascade.adapters.stripe import Stripe
 from cascade.adapters.texts import Text, Texts
 from cascade.adapters.venice import CitizenRegister, VeniceConnector
-from cascade.adapters.venice_metrics import VenicePulse
+from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.adapters.webhooks import Webhooks
 from cascade.chains import Deployment
 from cascade.db.database import COMMANDS, Database, Deadlines
@@ -33,15 +33,15 @@ from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout
 from cascade.services.payment_links import PaymentLinks
-from cascade.services.signed_payments import Gasless
+from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
-from cascade.workers.channels import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver, write
+from cascade.workers.channels import AsyncDatabase, Channel, EmailReceiver, MessageReceiver, WebhookReceiver, write
 from cascade.workers.credits import CreditReceiver
 from cascade.workers.deposit_watcher import Watcher
 from cascade.workers.indexer import Indexer, Router
 from cascade.workers.metrics_poller import Observer
-from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, Patience
+from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, RetryPolicy
 from cascade.workers.relayer import Relayer
 from cascade.workers.stripe_worker import CardWorker
 from cascade.workers.tick_worker import RateKeeper
@@ -61,7 +61,7 @@ class Cascade:
     """What citizens are told, in words."""
     formula: Formula
     """How the rate moves."""
-    gasless: Gasless | None
+    signed_payments: SignedPayments | None
     """None: nothing is sent for payers, since there is no relayer."""
     wallets: Wallets
     """How accounts pay."""
@@ -210,16 +210,16 @@ def relayer(cascade: Cascade, chain: Node) -> Relayer | None:
     )
 
 
-def hot_key(settings: Settings) -> LocalKey | None:
+def hot_key(settings: Settings) -> LocalSigner | None:
     """Return the key that sends what payers signed; None when there is none.
 
     Raises:
         SettingsError: it cannot be used.
     """
     if settings.relayer_key is not None:
-        return LocalKey.from_hex(settings.relayer_key.get_secret_value())
+        return LocalSigner.from_hex(settings.relayer_key.get_secret_value())
     if settings.relayer_keystore is not None and settings.relayer_password is not None:
-        return LocalKey.from_keystore(settings.relayer_keystore, settings.relayer_password.get_secret_value())
+        return LocalSigner.from_keystore(settings.relayer_keystore, settings.relayer_password.get_secret_value())
     return None
 
 
@@ -233,7 +233,7 @@ def observer(cascade: Cascade) -> Observer | None:
     settings = cascade.settings
     if settings.venice_url is None:
         return None
-    return Observer(cascade.database, VenicePulse(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
+    return Observer(cascade.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
 
 
 def dispatcher(cascade: Cascade) -> Dispatcher:
@@ -243,11 +243,11 @@ def dispatcher(cascade: Cascade) -> Dispatcher:
         cascade.database,
         lambda books: _receivers(cascade, books),
         poll_seconds=settings.poll_seconds,
-        patience=Patience(settings.delivery_days),
+        patience=RetryPolicy(settings.delivery_days),
     )
 
 
-def _receivers(cascade: Cascade, books: Books) -> Mapping[str, Receiver]:
+def _receivers(cascade: Cascade, books: AsyncDatabase) -> Mapping[str, Channel]:
     settings, texts, chain = cascade.settings, cascade.texts, cascade.deployment.chain
     venice = VeniceConnector(settings.venice_url) if settings.venice_url else None
     return {
@@ -313,10 +313,10 @@ def _wei(pol: Decimal) -> int:
     return int(pol * 10**18)
 
 
-def _gasless(settings: Settings, deployment: Deployment) -> Gasless | None:
+def _gasless(settings: Settings, deployment: Deployment) -> SignedPayments | None:
     if not settings.has_relayer:
         return None
-    return Gasless(node(settings), deployment, per_payer_per_day=settings.relayer_payments_per_payer_per_day)
+    return SignedPayments(node(settings), deployment, per_payer_per_day=settings.relayer_payments_per_payer_per_day)
 
 
 def _data(path: Path | None, shipped: str, variable: str) -> str:

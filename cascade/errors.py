@@ -65,7 +65,7 @@ class AuthorizationRefused(NotPayable):
     """A payment that its payer signed, or is about to sign, cannot be sent, by us or by the payer.
 
     Args:
-        reason: the word for it, of ``domain.relay.Refusal``.
+        reason: the word for it, of ``domain.relay.RejectReason``.
         next_step: what the payer can do instead, as a plain sentence.
     """
 

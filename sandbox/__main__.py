@@ -23,12 +23,12 @@ from sandbox.deploy import ROOT, DeploymentFailed
 from sandbox.polygon import AnvilFailed, ChainInUse, ChainUnreadable, NodeError, PackagesMissing
 from sandbox.ports import is_free
 from sandbox.postgres import DatabaseFailed, DatabaseInUse
-from sandbox.stack import Box, BoxFailed
+from sandbox.stack import Stack, StackFailed
 
 console = Console(highlight=False, soft_wrap=True)
 
 _EXPECTED = (
-    *(BoxFailed, DeploymentFailed, purchases.DemoFailed, AnvilFailed, ChainInUse, ChainUnreadable, NodeError),
+    *(StackFailed, DeploymentFailed, purchases.DemoFailed, AnvilFailed, ChainInUse, ChainUnreadable, NodeError),
     *(PackagesMissing, DatabaseFailed, DatabaseInUse),
 )
 
@@ -59,7 +59,7 @@ def run(home: Path, port: int, rpc_port: int, stripe_port: int, venice_port: int
         with console.status(
             "Starting PostgreSQL, a local Polygon, the router, doubles of Stripe and Venice, and Cascade ..."
         ):
-            box = Box.start(home, port, rpc_port, stripe_port, venice_port)
+            box = Stack.start(home, port, rpc_port, stripe_port, venice_port)
         with box:
             _introduce(box)
             while not interrupted.wait(1):
@@ -95,7 +95,7 @@ def demo() -> None:
     console.print("[bold green]All is well.[/]")
 
 
-def _introduce(box: Box) -> None:
+def _introduce(box: Stack) -> None:
     endpoints = box.endpoints
     people = {
         "The shop": f"{endpoints['api']}/pay",

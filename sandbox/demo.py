@@ -20,7 +20,7 @@ from rich.text import Text
 from sandbox.operator_drill import DemoFailed as DemoFailed
 from sandbox.operator_drill import Rehearsal
 from sandbox.ports import free_port
-from sandbox.stack import Box
+from sandbox.stack import Stack
 from sandbox.wallet import Wallet
 
 _PATIENCE_SECONDS = 60.0
@@ -59,7 +59,7 @@ def run(console: Console) -> None:
         with console.status(
             "Starting PostgreSQL, a local Polygon, the router, doubles of Stripe and Venice, and Cascade ..."
         ):
-            box = Box.start(Path(folder), free_port())
+            box = Stack.start(Path(folder), free_port())
         with box:
             with Rehearsal(box) as rehearsal:
                 purchases = _buy_from_wallet(console, box.endpoints, rehearsal)

@@ -16,7 +16,7 @@ from sandbox.ape_shell import ApeShell
 from sandbox.deploy import NETWORK, SAFE_OWNERS, deployment
 from sandbox.polygon.addresses import CREATE2_DEPLOYER
 from sandbox.polygon.rpc import Rpc
-from sandbox.stack import Box
+from sandbox.stack import Stack
 
 _SALT_BYTES = 32
 
@@ -28,7 +28,7 @@ class DemoFailed(Exception):
 class Rehearsal:
     """Runs beside its caller. Until `pause` is called it changes nothing on the chain."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, box: Stack) -> None:
         self._endpoints = box.endpoints
         self._record = box.home / "deployments" / "137.json"
         self._folder = box.home / "proposals"

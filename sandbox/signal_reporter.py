@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import httpx
 
-from sandbox.venice import Mood
+from sandbox.venice import CityMetrics
 
 _WINDOW_SECONDS = 30
 _LOOK_BACK_SECONDS = 8 * 3600
@@ -79,7 +79,7 @@ def _signal(window: int) -> dict[str, Any]:
 
 
 def _events_until(seconds: int) -> int:
-    return Mood(clock=lambda: seconds).now().recognition_events
+    return CityMetrics(clock=lambda: seconds).now().recognition_events
 
 
 def _key(file: Path, environment: Mapping[str, str]) -> str:

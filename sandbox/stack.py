@@ -33,7 +33,7 @@ _PURSE_UNITS = 1_000_000 * 10**6
 """What the payer's wallet starts with, of each token: a million dollars."""
 
 
-class BoxFailed(Exception):
+class StackFailed(Exception):
     """The system did not start, or a part of it ended by itself. The message says where to look."""
 
 
@@ -46,7 +46,7 @@ class Parts:
     cascade: subprocess.Popen[bytes]
 
 
-class Box:
+class Stack:
     """A running system; everything it knows lies in `home` and is found again at the next start."""
 
     def __init__(self, home: Path, parts: Parts, endpoints: dict[str, Any], undo: contextlib.ExitStack) -> None:
@@ -104,7 +104,7 @@ class Box:
         }
         for name, running in parts.items():
             if not running:
-                raise BoxFailed(f"{name} ended by itself; the last words are in {self.home}")
+                raise StackFailed(f"{name} ended by itself; the last words are in {self.home}")
 
     def stop(self) -> None:
         """Stops everything in order: first who writes, then what is written to."""
@@ -190,4 +190,4 @@ def _await_up(home: Path, process: subprocess.Popen[bytes]) -> dict[str, Any]:
         time.sleep(0.1)
     why = "was not up in time" if process.poll() is None else f"ended with code {process.returncode}"
     log = (home / "cascade.log").read_text(errors="replace")[-2000:]
-    raise BoxFailed(f"cascade up {why}; {home / 'cascade.log'} ends with:\n{log}")
+    raise StackFailed(f"cascade up {why}; {home / 'cascade.log'} ends with:\n{log}")

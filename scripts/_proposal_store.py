@@ -32,7 +32,7 @@ _ETH_SIGN = (31, 32)
 """How Safe marks a signature over a message of text, which some wallets make instead of one over typed data."""
 
 
-class Desk(Protocol):
+class ProposalStore(Protocol):
     """Keeps proposals in the words of Safe's transaction service."""
 
     def pending(self, nonce: int) -> Iterator[UnexecutedTxData]:
@@ -153,7 +153,7 @@ def safe_in(path: Path) -> str:
     return str(proposal.safe)
 
 
-def open_desk(provider: ProviderAPI, safe: _safe.Safe, file: Path | None) -> Desk:
+def open_store(provider: ProviderAPI, safe: _safe.Safe, file: Path | None) -> ProposalStore:
     """The file if one is named, otherwise the service."""
     return Service(safe, provider.chain_id) if file is None else File(file, safe, provider.chain_id)
 

@@ -39,14 +39,14 @@ class Case:
     provider: ProviderAPI
     router: _actions.Router
     safe: _safe.Safe
-    desk: _proposal_store.Desk
+    desk: _proposal_store.ProposalStore
 
 
 def propose(provider: ProviderAPI, record: Path | None, name: str, args: tuple[Any, ...], steps: Steps) -> None:
     """Proposes an action unless it is proposed, executed or in force already; then goes on as far as it is asked to."""
     router = _recorded(provider, record)
     safe = _safe.look_at(provider, _actor(router, name))
-    case = Case(provider, router, safe, _proposal_store.open_desk(provider, safe, steps.file))
+    case = Case(provider, router, safe, _proposal_store.open_store(provider, safe, steps.file))
     wanted = _actions.action(router, name, *args)
     said = None if steps.again else _actions.in_force(router, safe, wanted)
     try:
@@ -78,7 +78,7 @@ def resume(provider: ProviderAPI, record: Path | None, safe_tx_hash: str | None,
         actors = [named]
     for actor in actors:
         safe = _safe.look_at(provider, actor)
-        desk = _proposal_store.open_desk(provider, safe, steps.file)
+        desk = _proposal_store.open_store(provider, safe, steps.file)
         for copy in steps.copies:
             if isinstance(desk, _proposal_store.File):
                 desk.merge(copy)

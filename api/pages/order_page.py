@@ -38,7 +38,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class OrderSnapshot:
     """What is known of an order at one moment.
 
     Attributes:
@@ -56,7 +56,7 @@ class Moment:
     email: str | None = None
 
 
-def phase_of(moment: Moment, *, returned: bool) -> Phase:
+def phase_of(moment: OrderSnapshot, *, returned: bool) -> Phase:
     """Return where the payer stands. ``returned``: Stripe has sent the payer back."""
     status = moment.view.status
     if status not in (OrderStatus.OPEN, OrderStatus.EXPIRED):
@@ -73,7 +73,7 @@ def phase_of(moment: Moment, *, returned: bool) -> Phase:
     return Phase.PART if missing else Phase(status)
 
 
-def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str, Any]:
+def context_of(cascade: Cascade, moment: OrderSnapshot, *, returned: bool) -> dict[str, Any]:
     """Return what the template is given."""
     view, chain = moment.view, cascade.deployment.chain
     sold, here = view.order.quote, f"/pay/{view.order.link_token}"
@@ -112,7 +112,7 @@ def context_of(cascade: Cascade, moment: Moment, *, returned: bool) -> dict[str,
     }
 
 
-def _data(cascade: Cascade, moment: Moment, network: dict[str, Any]) -> dict[str, Any]:
+def _data(cascade: Cascade, moment: OrderSnapshot, network: dict[str, Any]) -> dict[str, Any]:
     """Return what the page's modules are given: they know no ABI, no address and no wording of money."""
     return {
         "order": f"/api/payments/orders/{moment.view.order.id}",

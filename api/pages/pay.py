@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from api.dependencies import System
 from api.idempotency import IdempotentRoute
-from api.pages.order_page import Moment, context_of
+from api.pages.order_page import OrderSnapshot, context_of
 from api.pages.qr import qr
 from api.pages.rendering import language_of, page
 from api.pages.shop import ask_who
@@ -22,7 +22,7 @@ from cascade.db import contacts, events, links, orders
 from cascade.domain.links import LinkState
 from cascade.domain.orders import OrderStatus
 from cascade.errors import InvalidInput, NotFound, NotPayable
-from cascade.services.checkout import Wish
+from cascade.services.checkout import PurchaseRequest
 from cascade.services.order_view import OrderView
 
 router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
@@ -88,7 +88,9 @@ def order_page(
         return None
     if language is None and view.status is OrderStatus.OPEN:
         _note_language(request, cascade, view)
-    moment = Moment(view, max(0, int(left.total_seconds())), newest, renewal.link_token if renewal else None, email)
+    moment = OrderSnapshot(
+        view, max(0, int(left.total_seconds())), newest, renewal.link_token if renewal else None, email
+    )
     returned = request.query_params.get("card") == "paid"
     return page(request, "pay.html", context_of(cascade, moment, returned=returned) | {"problem": problem}, status_code)
 
@@ -119,7 +121,7 @@ def _open_link(request: Request, cascade: Cascade, token: str, citizen_id: str |
         return ask_who(request, cascade, offer)
     try:
         if asks and citizen_id is not None:
-            cascade.checkout.check_wish(Wish(citizen_id=citizen_id))
+            cascade.checkout.validate_purchase(PurchaseRequest(citizen_id=citizen_id))
         with cascade.database.transaction() as connection:
             view = cascade.links.open(connection, token, citizen_id if asks else None)
             orders.note_language(connection, view.order.id, language_of(request))

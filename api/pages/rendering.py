@@ -25,7 +25,7 @@ from fastapi import Request
 from fastapi.templating import Jinja2Templates
 from starlette.responses import Response
 
-from cascade.charts import Speech
+from cascade.charts import ChartLocale
 from cascade.domain.amounts import Separators
 from cascade.domain.money import ASSETS, USD, Money
 from cascade.domain.seller import Seller
@@ -104,9 +104,9 @@ def separators(language: Language) -> Separators:
 
 
 @cache
-def speech(language: Language) -> Speech:
+def speech(language: Language) -> ChartLocale:
     """Return how pictures speak in one of the languages."""
-    return Speech(Locale(language), _catalogue(language).gettext)
+    return ChartLocale(Locale(language), _catalogue(language).gettext)
 
 
 def filters(locale: Locale) -> dict[str, Callable[..., str]]:

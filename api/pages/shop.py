@@ -20,7 +20,7 @@ from cascade.domain.money import USD, Money
 from cascade.domain.orders import check_citizen_id
 from cascade.domain.quotes import Quote, better_package, quote_custom
 from cascade.errors import InvalidInput
-from cascade.services.checkout import Wish
+from cascade.services.checkout import PurchaseRequest
 
 router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
 
@@ -46,7 +46,7 @@ def choose(
     package: str | None = None,
 ) -> Response:
     """Show everything for sale at the rate of the moment; ``usd`` shows what an amount would bring."""
-    return _shop(request, cascade, Wish(package=package, usd_amount=usd))
+    return _shop(request, cascade, PurchaseRequest(package=package, usd_amount=usd))
 
 
 @router.post("/pay")
@@ -64,22 +64,22 @@ def buy(
 
     ``shown`` is the amount that the page has shown, as a plain decimal; ``change`` asks for the form again.
     """
-    given = Wish(citizen_id=citizen_id.strip(), package=package, usd_amount=usd_amount, email=email)
+    given = PurchaseRequest(citizen_id=citizen_id.strip(), package=package, usd_amount=usd_amount, email=email)
     if change:
         return _shop(request, cascade, given)
     try:
         usd = _read(request, usd_amount) if package == _OWN else None
-        wish = Wish(
+        wish = PurchaseRequest(
             citizen_id=given.citizen_id,
             package=None if usd else package or None,
             usd_amount=usd.plain if usd else None,
             email=email.strip() or None,
         )
-        cascade.checkout.check_wish(wish)
+        cascade.checkout.validate_purchase(wish)
         if usd is not None and shown != usd.plain:
             return _show_back(request, cascade, given, wish)
         with cascade.database.transaction() as connection:
-            view = cascade.checkout.order_to_pay(connection, wish)
+            view = cascade.checkout.get_or_open_order(connection, wish)
             orders.note_language(connection, view.order.id, language_of(request))
     except InvalidInput as fault:
         return _shop(request, cascade, given, fault.field, 422)
@@ -91,13 +91,13 @@ def ask_who(
 ) -> Response:
     """Return the page of a payment link that does not say who gets the ducats."""
     status_code = 200 if problem is None else 422
-    return _shop(request, cascade, Wish(citizen_id=citizen_id), problem, status_code, offer)
+    return _shop(request, cascade, PurchaseRequest(citizen_id=citizen_id), problem, status_code, offer)
 
 
 def _shop(
     request: Request,
     cascade: Cascade,
-    given: Wish,
+    given: PurchaseRequest,
     problem: str | None = None,
     status_code: int = 200,
     offer: Quote | None = None,
@@ -128,7 +128,7 @@ def _shop(
     return page(request, "choose.html", context, status_code)
 
 
-def _show_back(request: Request, cascade: Cascade, given: Wish, wish: Wish) -> Response:
+def _show_back(request: Request, cascade: Cascade, given: PurchaseRequest, wish: PurchaseRequest) -> Response:
     """Show what an amount that was typed was read as, and what it brings, before an order is opened.
 
     Raises:
@@ -155,7 +155,7 @@ def _better(catalogue: Catalogue, custom: Quote | None) -> dict[str, object]:
     return {"better": package, "better_price": package and custom and custom.rate.price_of(package.ducats)}
 
 
-def _given(given: Wish) -> dict[str, str]:
+def _given(given: PurchaseRequest) -> dict[str, str]:
     return {
         "citizen_id": given.citizen_id or "",
         "package": given.package or "",

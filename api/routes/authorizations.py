@@ -26,29 +26,29 @@ def authorization(
     order_id: str,
     payer: Annotated[Address, Query()],
     cascade: System,
-    gasless: Relayed,
+    signed_payments: Relayed,
     token: Annotated[Token, Query()] = USDC.code,
 ) -> AuthorizationOut:
     """Return what a payer is to sign so that we send the payment and pay its fees, and what would be in the way."""
-    account = gasless.payer(payer)
+    account = signed_payments.payer(payer)
     with cascade.database.transaction() as connection:
         terms = _open_terms(cascade, connection, order_id, token, only_looks=True)
     # The node is asked outside of any transaction: a slow one would hold the order, and a connection of the pool.
-    return AuthorizationOut.of(order_id, account, terms.token.code, gasless.offer(terms, account))
+    return AuthorizationOut.of(order_id, account, terms.token.code, signed_payments.offer(terms, account))
 
 
 @router.post("/authorization", status_code=202, responses=documented(400, 404, 409, 413, 422, 503))
-def send_authorization(order_id: str, signed: AuthorizationIn, cascade: System, gasless: Relayed) -> RelayedOut:
+def send_authorization(order_id: str, signed: AuthorizationIn, cascade: System, signed_payments: Relayed) -> RelayedOut:
     """Take a signed payment, to be sent at once. The same one again is answered with how it stands."""
-    account, signature = gasless.payer(signed.payer), signed.signature_bytes
+    account, signature = signed_payments.payer(signed.payer), signed.signature_bytes
     with cascade.database.transaction() as connection:
         there = queued(connection, order_id, account, signature)
         if there is not None:
             return RelayedOut.of_item(there)
         terms = _open_terms(cascade, connection, order_id, signed.token)
-    has_code = gasless.check(terms, account, signature)
+    has_code = signed_payments.check(terms, account, signature)
     with cascade.database.transaction() as connection:
-        return RelayedOut.of_item(gasless.queue(connection, order_id, terms, account, signature, has_code))
+        return RelayedOut.of_item(signed_payments.queue(connection, order_id, terms, account, signature, has_code))
 
 
 def _open_terms(

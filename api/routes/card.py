@@ -110,9 +110,9 @@ def back_to_page(token: str) -> Response:
 
 
 def _begin(wish: CardPaymentIn, cascade: Cascade, cards: CardCheckout, flow: Flow) -> CardPayment:
-    cascade.checkout.check_wish(wish.wish)
+    cascade.checkout.validate_purchase(wish.wish)
     with cascade.database.transaction() as connection:
-        view = cascade.checkout.order_to_pay(connection, wish.wish)
+        view = cascade.checkout.get_or_open_order(connection, wish.wish)
     with _a_seat():
         return cards.begin(view.order.id, view.status, flow)
 

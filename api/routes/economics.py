@@ -26,7 +26,7 @@ from cascade.db.feeds import CITY, Topic
 from cascade.db.rates import Interval
 from cascade.domain.amounts import read_plain
 from cascade.domain.money import DUCAT, USD
-from cascade.domain.signals import EARLY, USUAL
+from cascade.domain.signals import BASELINE, EARLY
 from cascade.errors import InvalidInput
 from cascade.services import pricing
 
@@ -112,4 +112,4 @@ def report(batch: SignalsIn, cascade: System, source: SignalSource) -> SignalsOu
                 ahead = f"{signal.occurred_at.isoformat()} has not come yet: it is {now.isoformat()} here."
                 raise InvalidInput("occurred_at", f"{signal.id}: {ahead}")
         taken = signals.insert(connection, source, reported)
-    return SignalsOut.of(taken, sum(signal.occurred_at <= now - USUAL for signal in reported))
+    return SignalsOut.of(taken, sum(signal.occurred_at <= now - BASELINE for signal in reported))

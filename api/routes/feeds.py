@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.dependencies import StreamHub, StreamRoom, may_ask_for_citizens
-from api.limits import Room, address_of
+from api.limits import StreamLimiter, address_of
 from api.problems import documented
 from api.schemas.feeds import ALIVE, RETRY
 from api.streams.hub import Hub, Listener
@@ -44,7 +44,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, hub: Hub, room: Room, topic: Topic, after: int | None) -> None:
+    def __init__(self, hub: Hub, room: StreamLimiter, topic: Topic, after: int | None) -> None:
         self._hub, self._room, self._topic, self._after = hub, room, topic, after
         self.status_code, self.background = 200, None
         self.init_headers(

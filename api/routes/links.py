@@ -17,7 +17,7 @@ from cascade.db import links
 from cascade.db.database import Conn
 from cascade.db.links import LinkUse
 from cascade.domain.links import address
-from cascade.services.checkout import Wish
+from cascade.services.checkout import PurchaseRequest
 
 router = APIRouter(
     prefix="/api/payments/links",
@@ -30,7 +30,7 @@ router = APIRouter(
 @router.post("", status_code=201, responses=documented(400, 401, 413, 422, 503))
 def create_link(wish: LinkIn, cascade: System) -> LinkOut:
     """Make a link. The order that it opens is priced at the rate of that moment, and opened when somebody comes."""
-    cascade.checkout.check_wish(Wish(citizen_id=wish.citizen_id))
+    cascade.checkout.validate_purchase(PurchaseRequest(citizen_id=wish.citizen_id))
     with cascade.database.transaction() as connection:
         link = cascade.links.create(
             connection,

@@ -33,9 +33,9 @@ def pricing(cascade: System) -> PricingOut:
 @router.post("/crypto-payment-intent", status_code=201, responses=documented(400, 404, 409, 413, 422, 503))
 def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, cascade: System) -> CryptoPaymentIntentOut:
     """Open an order payable in a stablecoin, or pay an open one so: its price is locked until it expires."""
-    cascade.checkout.check_wish(wish.wish)
+    cascade.checkout.validate_purchase(wish.wish)
     with cascade.database.transaction() as connection:
-        view = cascade.checkout.order_to_pay(connection, wish.wish, wish.token)
+        view = cascade.checkout.get_or_open_order(connection, wish.wish, wish.token)
         terms = cascade.checkout.terms(connection, view.order, wish.token)
     return CryptoPaymentIntentOut.of(view, terms, cascade.settings.base_url, collects=cascade.settings.has_relayer)
 

@@ -33,7 +33,7 @@ def wallet(
     only = None if token is None else cascade.checkout.stablecoin(token)[0]
     with cascade.database.transaction() as connection:
         asked = _open_terms(cascade, connection, order_id)
-        relays = cascade.gasless is not None and cascade.gasless.has_share(connection, account)
+        relays = cascade.signed_payments is not None and cascade.signed_payments.within_quota(connection, account)
     # The node is asked outside of any transaction: a slow one would hold the order, and a connection of the pool.
     return WalletPlanOut.of(order_id, cascade.wallets.plan(account, asked, relays=relays, token=only))
 

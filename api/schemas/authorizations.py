@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.schemas.common import Address, Body, OrderId
 from api.schemas.orders import RelayOut
 from cascade.adapters.chain.account_state import Account
-from cascade.domain.relay import Refusal, RelayItem, RelayKind
-from cascade.services.signed_payments import MAX_WRAPPED_BYTES, Offer
+from cascade.domain.relay import RejectReason, RelayItem, RelayKind
+from cascade.services.signed_payments import MAX_WRAPPED_BYTES, SigningRequest
 
 Token = Annotated[str, Field(max_length=200, description="A stablecoin that the router takes", examples=["USDC"])]
 
@@ -18,7 +18,7 @@ Token = Annotated[str, Field(max_length=200, description="A stablecoin that the 
 class ObstacleOut(Body):
     """Why a signature would be in vain now."""
 
-    reason: Refusal
+    reason: RejectReason
     next_step: Annotated[str, Field(description="What the payer can do instead")]
 
 
@@ -34,7 +34,7 @@ class AuthorizationOut(Body):
     obstacle: ObstacleOut | None
 
     @classmethod
-    def of(cls, order_id: str, payer: str, token: str, offer: Offer) -> AuthorizationOut:
+    def of(cls, order_id: str, payer: str, token: str, offer: SigningRequest) -> AuthorizationOut:
         """Return what the wallet is to be asked."""
         obstacle = offer.obstacle
         return cls(

@@ -16,7 +16,7 @@ from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.quotes import tiers
 from cascade.domain.rates import Rate
 from cascade.services.card_checkout import CardCheckout
-from cascade.services.checkout import Checkout, Wish
+from cascade.services.checkout import Checkout, PurchaseRequest
 from cascade.services.order_view import OrderView
 
 Units = Annotated[str, Field(pattern=r"^\d+$", description="Smallest units of the asset", examples=["250000000"])]
@@ -138,9 +138,9 @@ class CardPaymentIn(BaseModel):
     )
 
     @property
-    def wish(self) -> Wish:
+    def wish(self) -> PurchaseRequest:
         """Return the purchase as the checkout takes it; dollars as a plain decimal."""
-        return Wish(self.order_id, self.citizen_id, self.package, self.usd_amount, self.email)
+        return PurchaseRequest(self.order_id, self.citizen_id, self.package, self.usd_amount, self.email)
 
 
 class CryptoPaymentIntentIn(CardPaymentIn):

@@ -18,7 +18,7 @@ from cascade.domain.deliveries import CreditState
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason
-from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
+from cascade.domain.relay import RejectReason, RelayItem, RelayKind, RelayState
 from cascade.domain.reversals import ReversalKind
 from cascade.services.order_view import OrderView
 
@@ -85,7 +85,7 @@ class RelayOut(Body):
     state: Annotated[
         RelayState, Field(description="settled: its transaction is final, the payment is among the others")
     ]
-    reason: Annotated[Refusal | None, Field(description="Why nothing came of it")]
+    reason: Annotated[RejectReason | None, Field(description="Why nothing came of it")]
     next_step: Annotated[str | None, Field(description="What the payer can do instead")]
     transaction: Annotated[Hash | None, Field(description="Its latest form; null before it is sent")]
 

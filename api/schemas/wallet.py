@@ -11,7 +11,7 @@ from api.schemas.common import Address, Body, CallOut, OrderId, Units
 from cascade.adapters.chain.account_state import Account
 from cascade.adapters.chain.router_logs import Call
 from cascade.adapters.texts import amount as exact
-from cascade.domain.relay import Refusal
+from cascade.domain.relay import RejectReason
 from cascade.services.signed_payments import MAX_WRAPPED_BYTES
 from cascade.services.wallet_plan import Holding, Method, Plan
 
@@ -109,7 +109,7 @@ def call_of(call: Call) -> CallOut:
 def _obstacle(plan: Plan) -> WalletObstacleOut | None:
     if plan.obstacle is None:
         return None
-    told = plan.holdings if plan.obstacle is Refusal.INSUFFICIENT_BALANCE else ()
+    told = plan.holdings if plan.obstacle is RejectReason.INSUFFICIENT_BALANCE else ()
     return WalletObstacleOut(
         reason=plan.obstacle,
         next_step=plan.obstacle.next_step,

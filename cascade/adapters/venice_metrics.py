@@ -40,7 +40,7 @@ _QUESTIONS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class MetricsReport:
     """What Venice said; each kind of signal is in one of the two.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Unbelievable(Exception):
     """No answer that can be believed, and why."""
 
 
-class VenicePulse:
+class VeniceMetrics:
     """Venice's consciousness API. One thread at a time.
 
     Args:
@@ -72,7 +72,7 @@ class VenicePulse:
         """Close all connections."""
         self._client.close()
 
-    def read(self) -> Pulse:
+    def read(self) -> MetricsReport:
         """Ask for all three, one after the other. Whatever Venice answers, this does not raise."""
         values: dict[SignalKind, int] = {}
         faults: dict[SignalKind, str] = {}
@@ -81,7 +81,7 @@ class VenicePulse:
                 values[question.kind] = _millionths(question, self._ask(question.path))
             except _Unbelievable as fault:
                 faults[question.kind] = str(fault)
-        return Pulse(values, faults)
+        return MetricsReport(values, faults)
 
     def _ask(self, path: str) -> bytes:
         end = time.monotonic() + self._timeout_seconds

@@ -2,8 +2,19 @@
 
 from cascade.charts.canvas import Theme
 from cascade.charts.documentation import Run, input_curves, year
-from cascade.charts.locale import ENGLISH, Speech
+from cascade.charts.locale import ENGLISH, ChartLocale
 from cascade.charts.page import Size, contributions, history
 from cascade.charts.prices import Prices
 
-__all__ = ["ENGLISH", "Prices", "Run", "Size", "Speech", "Theme", "contributions", "history", "input_curves", "year"]
+__all__ = [
+    "ENGLISH",
+    "ChartLocale",
+    "Prices",
+    "Run",
+    "Size",
+    "Theme",
+    "contributions",
+    "history",
+    "input_curves",
+    "year",
+]

@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from matplotlib.transforms import IdentityTransform
 
-from cascade.charts.locale import ENGLISH, Speech
+from cascade.charts.locale import ENGLISH, ChartLocale
 from cascade.domain.formula import NANO_USD, Formula
 
 Course = Sequence[tuple[datetime, int]]
@@ -150,7 +150,7 @@ def draw_course(axes: Axes, course: Course, most_points: int, **style: Any) -> N
     axes.plot([at.timestamp() for at, _ in course], [nano_usd / NANO_USD for _, nano_usd in course], **style)
 
 
-def marks(formula: Formula, speech: Speech = ENGLISH) -> tuple[tuple[str, int], ...]:
+def marks(formula: Formula, speech: ChartLocale = ENGLISH) -> tuple[tuple[str, int], ...]:
     """Return the rates that a formula names."""
     say = speech.say
     return (

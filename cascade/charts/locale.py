@@ -17,7 +17,7 @@ _SEASON_SECONDS = 120 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class ChartLocale:
     """A reader's language.
 
     Attributes:
@@ -51,5 +51,5 @@ class Speech:
         return f"{at:%H:%M}" if at.time() != time.min else str(format_datetime(at, "d MMM", locale=self.locale))
 
 
-ENGLISH: Final = Speech(Locale("en"), str)
+ENGLISH: Final = ChartLocale(Locale("en"), str)
 """What the messages are written in."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from matplotlib.axes import Axes
 
 from cascade.charts.canvas import DASHED, Canvas, Theme, draw_course, marks, moment, picture
-from cascade.charts.locale import ENGLISH, Speech
+from cascade.charts.locale import ENGLISH, ChartLocale
 from cascade.charts.prices import Prices
 from cascade.domain.formula import NANO_USD, Formula
 from cascade.domain.rates import Contribution, InputState, Rate, Tick, counting
@@ -54,7 +54,7 @@ _STEPS = (300, 600, 900, 1800, *(hours * 3600 for hours in (1, 2, 3, 4, 6, 12)),
           *(days * _DAY for days in (1, 2, 4, 7, 14, 28, 56, 91, 182, 365, 730, 3650)))  # fmt: skip
 
 
-def name_of(name: Input, speech: Speech = ENGLISH) -> str:
+def name_of(name: Input, speech: ChartLocale = ENGLISH) -> str:
     """Return an input for people."""
     return {
         Input.CONSCIOUSNESS: speech.say("Consciousness"),
@@ -66,7 +66,11 @@ def name_of(name: Input, speech: Speech = ENGLISH) -> str:
 
 
 def history(
-    points: Sequence[tuple[datetime, Rate, Rate]], formula: Formula, size: Size, theme: Theme, speech: Speech = ENGLISH
+    points: Sequence[tuple[datetime, Rate, Rate]],
+    formula: Formula,
+    size: Size,
+    theme: Theme,
+    speech: ChartLocale = ENGLISH,
 ) -> bytes:
     """Return the rate as a step line and its target as a dashed one, in USD per ducat over UTC, as SVG.
 
@@ -124,7 +128,7 @@ def history(
     return picture((frame.width, frame.history_height), theme, "history", say("The rate of the ducat"), told, draw)
 
 
-def contributions(tick: Tick, formula: Formula, size: Size, theme: Theme, speech: Speech = ENGLISH) -> bytes:
+def contributions(tick: Tick, formula: Formula, size: Size, theme: Theme, speech: ChartLocale = ENGLISH) -> bytes:
     """Return why the rate goes where it goes: what each input adds to the base, in USD per ducat, the strongest
     first; as SVG.
 
@@ -228,7 +232,7 @@ def _write_row(canvas: Canvas, frame: _Frame, top: int, texts: Sequence[str]) ->
     canvas.write(end, lower, state, frame.small, ha="right")
 
 
-def _state(state: InputState, speech: Speech) -> str:
+def _state(state: InputState, speech: ChartLocale) -> str:
     return {
         InputState.FRESH: speech.say("fresh"),
         InputState.FADING: speech.say("fading"),
@@ -237,7 +241,7 @@ def _state(state: InputState, speech: Speech) -> str:
     }[state]
 
 
-def _seen(part: Contribution, inputs: Inputs, formula: Formula, speech: Speech) -> str:
+def _seen(part: Contribution, inputs: Inputs, formula: Formula, speech: ChartLocale) -> str:
     """Return what was seen of an input, in plain words: of several sources that count, the middle one."""
     weighing, say = formula.weighings[part.input], speech.say
     counted = counting(weighing, inputs.get(part.input, ()))
@@ -256,7 +260,7 @@ def _seen(part: Contribution, inputs: Inputs, formula: Formula, speech: Speech) 
     return say("%(seen)s; %(count)s sources", seen=said, count=len(counted)) if len(counted) > 1 else said
 
 
-def _tell_time(axes: Axes, first: datetime, last: datetime, most: int, speech: Speech) -> None:
+def _tell_time(axes: Axes, first: datetime, last: datetime, most: int, speech: ChartLocale) -> None:
     """Write the axis from a moment to a moment, told at whole hours or days, UTC."""
     start, end = int(first.timestamp()), int(last.timestamp())
     fits = (step for step in _STEPS if (end - start) // step <= (most if step < _DAY else most - 1))

@@ -14,7 +14,7 @@ from cascade.db.webhook_endpoints import Endpoint
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
 from cascade.errors import NotFound
-from cascade.services.booking import acknowledge
+from cascade.services.booking import confirm_credit
 
 _ENDPOINT = click.argument("endpoint_id", metavar="ENDPOINT")
 
@@ -98,7 +98,7 @@ def settle(number: int) -> None:
         if cascade.settings.venice_url is not None and delivery.handed is None:
             # They are in our ledger again: settled, they would be in both, and a refund would take the wrong ones.
             raise NotFound(f"the ducats of credit {number} surely did not reach Venice: replay it instead")
-        acknowledge(connection, delivery)
+        confirm_credit(connection, delivery)
     console.print(f"Delivery {number} is settled, and the citizen is told.")
 
 

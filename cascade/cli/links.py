@@ -10,7 +10,7 @@ import segno
 from cascade.cli.terminal import Record, as_json_option, console, opened, show
 from cascade.db import links as store
 from cascade.domain.links import MOST_MINUTES, address, in_metamask
-from cascade.services.checkout import Wish
+from cascade.services.checkout import PurchaseRequest
 
 _MINUTES_A_DAY = 24 * 60
 
@@ -33,7 +33,7 @@ def link(
     if package is None and usd is None:
         raise click.UsageError("Say what the link is for: --package or --usd.")
     with opened() as cascade:
-        cascade.checkout.check_wish(Wish(citizen_id=citizen))
+        cascade.checkout.validate_purchase(PurchaseRequest(citizen_id=citizen))
         with cascade.database.transaction() as connection:
             made = cascade.links.create(
                 connection,

@@ -14,7 +14,7 @@ from cascade.db import rates
 from cascade.domain.rates import Contribution
 from cascade.domain.signals import MICRO, Observation
 from cascade.services import pricing
-from cascade.services.pricing import Replayed
+from cascade.services.pricing import ReplayResult
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
 
@@ -87,7 +87,7 @@ def replay(since: datetime | None, until: datetime | None) -> None:
     console.print(f"{replayed.ticks:,} ticks: each is what its inputs give, and follows the one before.")
 
 
-def _say_difference(replayed: Replayed) -> None:
+def _say_difference(replayed: ReplayResult) -> None:
     tick, move = replayed.broken, replayed.computed
     assert tick is not None  # noqa: S101 - the caller has looked
     assert move is not None  # noqa: S101 - both are there or none

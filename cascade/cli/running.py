@@ -33,7 +33,7 @@ def up() -> None:
         readiness.require(cascade)
         endpoints = cascade.settings.home / "endpoints.json"
         server = Server(server_config(cascade.settings), sockets, lambda: _write_endpoints(cascade, endpoints))
-        crew = _Crew(cascade, server.end)  # the API must not go on selling alone
+        crew = WorkerGroup(cascade, server.end)  # the API must not go on selling alone
         _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the workers
         crew.start("indexer", _index)
         if cascade.card is not None:
@@ -126,7 +126,7 @@ def rate_keeper() -> None:
     stop = threading.Event()
     _hear_signals(stop.set)
     with opened(WORKERS) as cascade:
-        crew = _Crew(cascade, stop.set)
+        crew = WorkerGroup(cascade, stop.set)
         _start_rate(cascade, crew)
         stop.wait()
         crew.stop()
@@ -209,7 +209,7 @@ def _keep_rate(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) ->
     bootstrap.rate_keeper(cascade).run(stop, heartbeat)
 
 
-def _start_rate(cascade: Cascade, crew: _Crew) -> None:
+def _start_rate(cascade: Cascade, crew: WorkerGroup) -> None:
     if cascade.settings.venice_url is not None:
         crew.start("observer", _observe)
     crew.start("rate keeper", _keep_rate)
@@ -219,7 +219,7 @@ _Work = Callable[[Cascade, threading.Event, Heartbeat], None]
 """Makes a worker and runs it until told to stop."""
 
 
-class _Crew:
+class WorkerGroup:
     """Workers, each in a thread and started again whatever ends it; only a start that fails for good ends all.
 
     Args:

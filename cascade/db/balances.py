@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from cascade.db.database import Conn
 from cascade.domain.ledger import SALES, citizen, venice
 from cascade.domain.money import ASSETS, DUCAT, Money
-from cascade.domain.signals import USUAL, Sold
+from cascade.domain.signals import BASELINE, SalesVolume
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def drifts(connection: Conn) -> list[Drift]:
     ]
 
 
-def sold(connection: Conn, at: datetime) -> Sold:
+def sold(connection: Conn, at: datetime) -> SalesVolume:
     """Return what was sold up to a moment, UTC, less what went back; a dollar stablecoin is a dollar."""
     row = connection.execute(
         # Bounded: a sum beyond what the database can count would end the keeping of the rate.
@@ -79,7 +79,7 @@ def sold(connection: Conn, at: datetime) -> Sold:
         " SELECT j.posted_at, j.units * 10::numeric ^ (6 - a.scale) AS micro FROM ledger.journal j"
         " JOIN ledger.assets a ON a.code = j.asset"
         " WHERE j.account = %(account)s AND j.posted_at > %(start)s AND j.posted_at <= %(at)s) AS moved",
-        {"account": SALES, "at": at, "day": at - timedelta(days=1), "start": at - timedelta(days=1) - USUAL},
+        {"account": SALES, "at": at, "day": at - timedelta(days=1), "start": at - timedelta(days=1) - BASELINE},
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
-    return Sold(row["last_day"], row["week_before"], row["first_at"])
+    return SalesVolume(row["last_day"], row["week_before"], row["first_at"])

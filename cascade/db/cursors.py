@@ -50,7 +50,7 @@ class StreamHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class PendingPayment:
     """A payment in a block above the checkpoint; ``final``: only the booking is still to come."""
 
     transaction_hash: bytes
@@ -200,7 +200,7 @@ def has_sightings(connection: Conn, stream: str) -> bool:
     return connection.execute("SELECT FROM chain_sightings WHERE stream = %s LIMIT 1", (stream,)).fetchone() is not None
 
 
-def sightings_of_order(connection: Conn, order_id: str) -> list[Sighting]:
+def sightings_of_order(connection: Conn, order_id: str) -> list[PendingPayment]:
     """Return payments of an order in blocks that are not booked yet."""
     rows = connection.execute(
         "SELECT s.transaction_hash, s.block_number <= c.finalized_height AS final FROM chain_sightings s"
@@ -208,10 +208,10 @@ def sightings_of_order(connection: Conn, order_id: str) -> list[Sighting]:
         " WHERE t.order_id = %s ORDER BY s.block_number, s.log_index",
         (order_id,),
     ).fetchall()
-    return [Sighting(bytes(row["transaction_hash"]), row["final"]) for row in rows]
+    return [PendingPayment(bytes(row["transaction_hash"]), row["final"]) for row in rows]
 
 
-def untold_sightings(connection: Conn) -> list[tuple[str, bytes]]:
+def unannounced_sightings(connection: Conn) -> list[tuple[str, bytes]]:
     """Return sightings of orders that were not told yet: order id and transaction, in the order in which orders are
     locked."""
     rows = connection.execute(

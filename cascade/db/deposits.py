@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cascade.db.database import Conn
-from cascade.domain.deposits import InTime, Lying, Transfer
+from cascade.domain.deposits import DepositBalance, InTime, Transfer
 from cascade.domain.payments import PaidEvent, RouterEvent
 
 
@@ -185,7 +185,7 @@ _LYING = (
 )
 
 
-def lying(connection: Conn, chain_id: int, most: int = 500) -> list[Lying]:
+def lying(connection: Conn, chain_id: int, most: int = 500) -> list[DepositBalance]:
     """Return what has come and was not all collected, by order and token, of orders that it is time to look at.
 
     An item of the relayer that began after the last transfer has taken it along; one that failed is tried again after
@@ -198,7 +198,7 @@ def lying(connection: Conn, chain_id: int, most: int = 500) -> list[Lying]:
     """
     rows = connection.execute(_LYING, {"chain": chain_id, "most": most}).fetchall()
     return [
-        Lying(
+        DepositBalance(
             row["order_id"],
             bytes(row["on_chain_order_id"]),
             row["token_address"],
@@ -213,7 +213,7 @@ def lying(connection: Conn, chain_id: int, most: int = 500) -> list[Lying]:
     ]
 
 
-def look_again(connection: Conn, one: Lying, seconds: float | None) -> None:
+def look_again(connection: Conn, one: DepositBalance, seconds: float | None) -> None:
     """Set when an order's transfers in a token are looked at again; None: when something happens to them."""
     connection.execute(
         "UPDATE deposit_transfers SET look_due = coalesce(clock_timestamp() + %(seconds)s * interval '1 second',"
@@ -255,7 +255,7 @@ def lying_of_order(connection: Conn, order_id: str) -> list[tuple[str, int]]:
     return [(row["token_address"], int(row["units"])) for row in rows if row["units"] > 0]
 
 
-def mark_collected(connection: Conn, one: Lying) -> None:
+def mark_collected(connection: Conn, one: DepositBalance) -> None:
     """Note that the router has told of all that came, so that it need not be looked at again."""
     connection.execute(
         "UPDATE deposit_transfers SET collected = true WHERE on_chain_order_id = %s AND token_address = %s"

@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, Notify
 from cascade.db import signals
 from cascade.db.database import Database, Row
 from cascade.db.events import Notification, event_of, notification_of
-from cascade.db.signals import Pulse
+from cascade.db.signals import SignalSnapshot
 from cascade.domain.events import OrderEvent
 from cascade.domain.rates import Rate
 
@@ -56,7 +56,7 @@ class CityNews:
     """What the city is like now; ``number`` is the time in milliseconds, ``tick`` is None before the first one."""
 
     number: int
-    pulse: Pulse
+    pulse: SignalSnapshot
     tick: datetime | None
     rate: Rate | None
 

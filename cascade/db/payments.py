@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cascade.db.database import Conn, Row
 from cascade.domain.money import ASSETS, DUCAT, Money
-from cascade.domain.partial_payments import Grant, Part
+from cascade.domain.partial_payments import Grant, PriorPayment
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason
 from cascade.domain.reversals import kept
 
@@ -65,10 +65,10 @@ def fulfilment(booked: Sequence[BookedPayment]) -> Outcome | None:
     return Outcome.REVERSED if gone else Outcome.FULFILLED
 
 
-def parts_of(booked: Sequence[BookedPayment]) -> list[Part]:
+def parts_of(booked: Sequence[BookedPayment]) -> list[PriorPayment]:
     """Return what stands of the parts among an order's payments, less what went back."""
     return [
-        Part(p.received - p.returned, kept(p.grant.ducats, p.received, p.returned))
+        PriorPayment(p.received - p.returned, kept(p.grant.ducats, p.received, p.returned))
         for p in booked
         if p.grant and not p.grant.fulfils and p.returned < p.received
     ]

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
 from cascade.domain.formula import Formula
-from cascade.domain.rates import Contribution, InputState, Move, Rate, Tick
+from cascade.domain.rates import Contribution, InputState, Rate, RateStep, Tick
 from cascade.domain.signals import Input, inputs_as_data, inputs_of
 from cascade.errors import SettingsError
 
@@ -219,5 +219,5 @@ def _tick(row: Row) -> Tick:
         for c in row["contributions"]
     )
     previous = None if row["previous_at"] is None else (row["previous_at"], Rate(row["previous_nano_usd"]))
-    move = Move(Rate(row["nano_usd"]), Rate(row["target_nano_usd"]), contributions)
+    move = RateStep(Rate(row["nano_usd"]), Rate(row["target_nano_usd"]), contributions)
     return Tick(row["at"], previous, row["formula"], inputs_of(row["inputs"]), move, row["computed_at"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import psycopg
 
 from cascade.db.database import Conn, Row
-from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
+from cascade.domain.relay import RejectReason, RelayItem, RelayKind, RelayState
 from cascade.domain.relay_groups import Lane
 from cascade.errors import NotPayable
 
@@ -110,7 +110,7 @@ def costly_payers(connection: Conn, payers: Sequence[str], seconds: float, limit
     return {row["payer"] for row in rows}
 
 
-def refuse(connection: Conn, item_id: int, reason: Refusal) -> None:
+def refuse(connection: Conn, item_id: int, reason: RejectReason) -> None:
     """Note that a queued or sent item ended without a payment."""
     connection.execute(
         "UPDATE relay_items SET state = 'refused', reason = %s WHERE id = %s AND state IN ('queued', 'sent')",
@@ -162,7 +162,7 @@ def fail(connection: Conn, item_id: int, *, tries: int, on_chain: bool) -> None:
         " transaction_id = CASE WHEN failures + 1 < %(tries)s THEN NULL ELSE transaction_id END,"
         " reason = CASE WHEN failures + 1 < %(tries)s THEN NULL ELSE %(reason)s END"
         " WHERE id = %(id)s AND state IN ('queued', 'sent')",
-        {"paid": int(on_chain), "tries": tries, "reason": Refusal.REVERTED, "id": item_id},
+        {"paid": int(on_chain), "tries": tries, "reason": RejectReason.REVERTED, "id": item_id},
     )
 
 
@@ -210,7 +210,7 @@ def _item(row: Row) -> RelayItem:
         None if row["signature"] is None else bytes(row["signature"]),
         row["has_code"],
         RelayState(row["state"]),
-        None if row["reason"] is None else Refusal(row["reason"]),
+        None if row["reason"] is None else RejectReason(row["reason"]),
         None if row["hash"] is None else "0x" + bytes(row["hash"]).hex(),
         row["tries"],
         row["failures"],

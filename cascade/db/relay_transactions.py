@@ -12,7 +12,7 @@ from cascade.errors import LeaseLost
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class Lease:
     """The right to give nonces of a sender; the epoch fences every write of a relayer that was replaced."""
 
     chain_id: int
@@ -31,7 +31,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
+class PendingTx:
     """A transaction that is not final; the dearest attempt is the last."""
 
     id: int
@@ -74,7 +74,7 @@ def health(connection: Conn, chain_id: int) -> list[SenderHealth]:
     ]
 
 
-def lease(connection: Conn, chain_id: int, sender: str, leader: str, seconds: float) -> Lead | None:
+def lease(connection: Conn, chain_id: int, sender: str, leader: str, seconds: float) -> Lease | None:
     """Take or keep the lead; None while another relayer has it. The database's clock decides."""
     connection.execute(
         "INSERT INTO relay_senders (chain_id, address) VALUES (%s, %s) ON CONFLICT DO NOTHING", (chain_id, sender)
@@ -88,7 +88,7 @@ def lease(connection: Conn, chain_id: int, sender: str, leader: str, seconds: fl
         " OR leased_until > clock_timestamp() + interval '5 minutes') RETURNING epoch",
         {"leader": leader, "seconds": seconds, "chain_id": chain_id, "sender": sender},
     ).fetchone()
-    return Lead(chain_id, sender, row["epoch"]) if row else None
+    return Lease(chain_id, sender, row["epoch"]) if row else None
 
 
 def release(connection: Conn, chain_id: int, sender: str, leader: str) -> None:
@@ -99,7 +99,7 @@ def release(connection: Conn, chain_id: int, sender: str, leader: str) -> None:
     )
 
 
-def fence(connection: Conn, lead: Lead) -> None:
+def fence(connection: Conn, lead: Lease) -> None:
     """Hold the lead until the transaction ends; first in every transaction that writes.
 
     Raises:
@@ -113,7 +113,7 @@ def fence(connection: Conn, lead: Lead) -> None:
         raise LeaseLost(f"another relayer leads {lead.sender} since epoch {lead.epoch}; it sends from here on")
 
 
-def note(connection: Conn, lead: Lead, balance_wei: int, alarm: str | None) -> None:
+def note(connection: Conn, lead: Lease, balance_wei: int, alarm: str | None) -> None:
     """Say what the sender holds, and why nothing is sent or soon will not be."""
     connection.execute(
         "UPDATE relay_senders SET balance_wei = %s, alarm = %s WHERE chain_id = %s AND address = %s",
@@ -121,7 +121,7 @@ def note(connection: Conn, lead: Lead, balance_wei: int, alarm: str | None) -> N
     )
 
 
-def unfinished(connection: Conn, lead: Lead) -> list[Unfinished]:
+def unfinished(connection: Conn, lead: Lease) -> list[PendingTx]:
     """Return all that are not final, in order of their nonces."""
     rows = connection.execute(
         "SELECT t.id, t.nonce, t.router, t.calldata, t.gas_limit, a.hash, a.raw, a.max_fee_wei, a.tip_wei,"
@@ -130,18 +130,18 @@ def unfinished(connection: Conn, lead: Lead) -> list[Unfinished]:
         " WHERE t.chain_id = %s AND t.sender = %s AND t.state = 'sent' ORDER BY t.nonce, a.max_fee_wei",
         (lead.chain_id, lead.sender),
     ).fetchall()
-    found: dict[int, Unfinished] = {}
+    found: dict[int, PendingTx] = {}
     attempts: dict[int, list[Attempt]] = {}
     for row in rows:
         fees = Fees(int(row["max_fee_wei"]), int(row["tip_wei"]))
         attempts.setdefault(row["id"], []).append(Attempt(bytes(row["hash"]), bytes(row["raw"]), fees, row["age"]))
-        found[row["id"]] = Unfinished(
+        found[row["id"]] = PendingTx(
             row["id"], row["nonce"], row["router"], bytes(row["calldata"]), row["gas_limit"], attempts[row["id"]]
         )
     return list(found.values())
 
 
-def next_nonce(connection: Conn, lead: Lead, on_chain: int) -> int:
+def next_nonce(connection: Conn, lead: Lease, on_chain: int) -> int:
     """Return the nonce after all that were given; ``on_chain``: how many the chain counts, which can lag, or be
     ahead."""
     row = connection.execute(
@@ -153,7 +153,7 @@ def next_nonce(connection: Conn, lead: Lead, on_chain: int) -> int:
 
 
 def insert(
-    connection: Conn, lead: Lead, nonce: int, *, lane: Lane, router: str, calldata: bytes, gas_limit: int
+    connection: Conn, lead: Lease, nonce: int, *, lane: Lane, router: str, calldata: bytes, gas_limit: int
 ) -> int:
     """Give a nonce; returns the transaction's id."""
     row = connection.execute(
@@ -181,14 +181,14 @@ def finish(connection: Conn, transaction_id: int, cost_wei: int) -> None:
     )
 
 
-def usurp(connection: Conn, transaction_id: int) -> None:
+def mark_nonce_taken(connection: Conn, transaction_id: int) -> None:
     """Note that a transaction of somebody else has this nonce for good."""
     connection.execute(
         "UPDATE relay_transactions SET state = 'usurped' WHERE id = %s AND state = 'sent'", (transaction_id,)
     )
 
 
-def spent(connection: Conn, lead: Lead, seconds: float) -> Spent:
+def spent(connection: Conn, lead: Lease, seconds: float) -> Spent:
     """Return what each lane's transactions of the last so many seconds cost.
 
     Of those that are not final it is the most that they can cost.

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cascade.db.database import Conn, Row
-from cascade.domain.signals import HOUR, MICRO, USUAL, Counted, Signal, SignalKind
+from cascade.domain.signals import BASELINE, HOUR, MICRO, RecognitionStats, Signal, SignalKind
 from cascade.errors import InvalidInput
 
 OLDEST = timedelta(days=30)
 """No formula lets a reading count for longer."""
 
-FULL: Mapping[str, timedelta] = {"oldest": OLDEST, "hour": HOUR, "usual": USUAL}
+FULL: Mapping[str, timedelta] = {"oldest": OLDEST, "hour": HOUR, "usual": BASELINE}
 """How far ``PULSE`` looks back for the rule."""
 RECENT: Mapping[str, timedelta] = {**FULL, "usual": 6 * HOUR}
 """How far it looks back to show the city: it is asked at every report, and by everybody."""
@@ -52,12 +52,12 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class SignalSnapshot:
     """What is known of the city at a moment, UTC."""
 
     at: datetime
     readings: Sequence[Reading]
-    counts: Sequence[Counted]
+    counts: Sequence[RecognitionStats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +104,17 @@ def insert(connection: Conn, source: str, signals: Sequence[Signal]) -> Taken:
     return Taken(taken, len(signals) - taken)
 
 
-def pulse(connection: Conn, at: datetime, look_back: Mapping[str, timedelta] = FULL) -> Pulse:
+def pulse(connection: Conn, at: datetime, look_back: Mapping[str, timedelta] = FULL) -> SignalSnapshot:
     """Return what was known of the city at a moment, UTC."""
     row = connection.execute(PULSE, {"at": at, **look_back}).fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return pulse_of(row, at)
 
 
-def pulse_of(row: Row, at: datetime) -> Pulse:
+def pulse_of(row: Row, at: datetime) -> SignalSnapshot:
     """Return what ``PULSE`` found. A kind of a newer release is left out."""
     kinds = set(SignalKind)
-    return Pulse(
+    return SignalSnapshot(
         at,
         [
             Reading(SignalKind(r["kind"]), r["source"], r["micro"], datetime.fromisoformat(r["occurred_at"]))
@@ -122,7 +122,7 @@ def pulse_of(row: Row, at: datetime) -> Pulse:
             if r["kind"] in kinds
         ],
         [
-            Counted(
+            RecognitionStats(
                 source=c["source"],
                 last_hour=c["last_hour"] // MICRO,
                 hour_before=c["hour_before"] // MICRO,

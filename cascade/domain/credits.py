@@ -38,7 +38,7 @@ class VeniceTransfer:
     error: str = ""
 
 
-class Finding(Enum):
+class CreditOutcome(Enum):
     """What a look into Venice says of a credit, when it is not a problem."""
 
     CREDITED = "credited"
@@ -50,15 +50,15 @@ class Finding(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Reconciliation:
     """A finding, or a problem with its reason in words."""
 
-    finding: Finding | None
+    finding: CreditOutcome | None
     problem: Problem | None = None
     reason: str = ""
 
 
-def judge_credit(transfers: Sequence[VeniceTransfer], ducats: Money, last_number: int | None) -> Verdict:
+def reconcile_credit(transfers: Sequence[VeniceTransfer], ducats: Money, last_number: int | None) -> Reconciliation:
     """Decide what became of a credit.
 
     Args:
@@ -73,21 +73,21 @@ def judge_credit(transfers: Sequence[VeniceTransfer], ducats: Money, last_number
     moved = sum(max(1, t.times) for t in executed)
     if moved > 1 or (executed and (active or doubtful)):
         reason = f"Venice moved it {moved} times; {len(active)} more wait, and {len(doubtful)} more may have moved it"
-        return Verdict(None, Problem.CREDITED_TWICE, reason)
+        return Reconciliation(None, Problem.CREDITED_TWICE, reason)
     if executed:
         amount = executed[0].amount
         # Venice counts in floats.
         if amount is None or round(amount, ducats.asset.scale) != Decimal(ducats.plain):
-            return Verdict(None, Problem.UNCLEAR, f"Venice executed {amount} ducats instead of {ducats.plain}")
-        return Verdict(Finding.CREDITED)
+            return Reconciliation(None, Problem.UNCLEAR, f"Venice executed {amount} ducats instead of {ducats.plain}")
+        return Reconciliation(CreditOutcome.CREDITED)
     if active:
-        return Verdict(Finding.WAITING)
+        return Reconciliation(CreditOutcome.WAITING)
     for transfer in doubtful:
         reason = f"Venice marked the transfer as {transfer.status}: {transfer.error}"
-        return Verdict(None, Problem.UNCLEAR, reason)
+        return Reconciliation(None, Problem.UNCLEAR, reason)
     for transfer in ended:
-        return Verdict(Finding.ABSENT, problem_of(transfer.error), transfer.error)
-    return Verdict(Finding.ABSENT)
+        return Reconciliation(CreditOutcome.ABSENT, problem_of(transfer.error), transfer.error)
+    return Reconciliation(CreditOutcome.ABSENT)
 
 
 def _may_have_moved(ended: VeniceTransfer) -> bool:

@@ -33,7 +33,7 @@ class Transfer:
 
 
 @dataclass(frozen=True, slots=True)
-class Lying:
+class DepositBalance:
     """What has come to an order's deposit address in one token, in its smallest units.
 
     Attributes:
@@ -59,7 +59,7 @@ class Lying:
     busy: bool = False
 
 
-def is_due(lying: Lying, minimum: int) -> bool:
+def is_due(lying: DepositBalance, minimum: int) -> bool:
     """Return whether to collect now.
 
     When the price is there, at once. What is short waits for the rest, since one transaction costs less than two, but
@@ -77,7 +77,7 @@ LOOK_AGAIN_SECONDS = 5
 """What is being collected is looked at so often."""
 
 
-def next_look(lying: Lying, *, collecting: bool) -> float | None:
+def next_look(lying: DepositBalance, *, collecting: bool) -> float | None:
     """Return in how many seconds something can have changed without a message; None: never.
 
     New transfers, and collects that the router tells of, are looked at in any case. So dust costs one look.

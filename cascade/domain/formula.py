@@ -29,7 +29,7 @@ _MOST_NANO_USD = 10**6 * NANO_USD
 
 
 @dataclass(frozen=True, slots=True)
-class Weighing:
+class InputConfig:
     """How one input is weighed.
 
     Attributes:
@@ -72,7 +72,7 @@ class Formula:
     tick_seconds: int
     pull_ppm: int
     step_ppm: int
-    weighings: Mapping[Input, Weighing]
+    weighings: Mapping[Input, InputConfig]
     data: Mapping[str, Any]
 
     @classmethod
@@ -140,12 +140,12 @@ def _formula(data: Mapping[str, Any]) -> Formula:
     )
 
 
-def _weighing(name: Input, data: Mapping[str, Any]) -> Weighing:
+def _weighing(name: Input, data: Mapping[str, Any]) -> InputConfig:
     where, is_level = f"inputs.{name}.", name in _LEVELS
     common = {"weight_ppm", "fresh_seconds", "stale_seconds"}
     _refuse_unknown(where, data, common | ({"neutral", "span"} if is_level else {"damping"}))
     try:
-        weighing = Weighing(
+        weighing = InputConfig(
             weight_ppm=_whole(data, "weight_ppm", 0, PPM),
             fresh_seconds=_whole(data, "fresh_seconds", 0, 30 * _SECONDS_PER_DAY),
             stale_seconds=_whole(data, "stale_seconds", 1, 30 * _SECONDS_PER_DAY),

@@ -39,7 +39,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PriorPayment:
     """What stands of a part that was credited before: what went back counts no more, and neither do its ducats."""
 
     left: Money
@@ -51,10 +51,10 @@ def whole(quote: Quote) -> Grant:
     return Grant(quote.ducats, quote.bonus, fulfils=True)
 
 
-def weigh(
+def match_partial(
     received: Money,
     quote: Quote,
-    parts: Sequence[Part] = (),
+    parts: Sequence[PriorPayment] = (),
     *,
     already_paid: bool = False,
     late: bool = False,
@@ -89,12 +89,12 @@ def weigh(
     return Grant(Money(DUCAT, ducats), quote.bonus if fulfils else Money(DUCAT, 0), fulfils)
 
 
-def missing_of(quote: Quote, asset: Asset, parts: Sequence[Part]) -> Money:
+def missing_of(quote: Quote, asset: Asset, parts: Sequence[PriorPayment]) -> Money:
     """Return what of the price is still missing after these parts, in one stablecoin."""
     return Money(asset, max(0, quote.price_in(asset).units - _paid_in(asset, parts)))
 
 
-def receipt(quote: Quote, grant: Grant, parts: Sequence[Part]) -> dict[str, str]:
+def receipt(quote: Quote, grant: Grant, parts: Sequence[PriorPayment]) -> dict[str, str]:
     """Return what a receipt tells of a payment that did not bring exactly the quote; amounts are plain decimals as
     text."""
     before = Money(DUCAT, sum(part.ducats.units for part in parts))
@@ -103,7 +103,7 @@ def receipt(quote: Quote, grant: Grant, parts: Sequence[Part]) -> dict[str, str]
     return {name: ducats.plain for name, ducats in told.items()} if before.units or beyond.units else {}
 
 
-def _paid_in(asset: Asset, parts: Sequence[Part]) -> int:
+def _paid_in(asset: Asset, parts: Sequence[PriorPayment]) -> int:
     """Return units of one stablecoin that all parts have brought together: a dollar of one is a dollar of the other."""
     return sum(part.left.units * asset.one // part.left.asset.one for part in parts)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cascade.domain.formula import NANO_USD, PPM, Formula, Weighing
+from cascade.domain.formula import NANO_USD, PPM, Formula, InputConfig
 from cascade.domain.money import DUCAT, USD, Money, Rounding, divide
 from cascade.domain.signals import Input, Inputs, Observation
 
@@ -73,7 +73,7 @@ class Contribution:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class RateStep:
     """One application of the rule.
 
     Attributes:
@@ -104,7 +104,7 @@ class Tick:
     previous: tuple[datetime, Rate] | None
     formula: str
     inputs: Inputs
-    move: Move
+    move: RateStep
     computed_at: datetime | None = None
 
     @property
@@ -113,7 +113,7 @@ class Tick:
         return self.move.rate
 
 
-def next_rate(formula: Formula, current: Rate | None, inputs: Inputs) -> Move:
+def next_rate(formula: Formula, current: Rate | None, inputs: Inputs) -> RateStep:
     """Apply the rule: whole numbers only, no clock and no chance, so that the same inputs give the same rate for ever.
 
     Args:
@@ -135,13 +135,13 @@ def next_rate(formula: Formula, current: Rate | None, inputs: Inputs) -> Move:
         told = reached
     target = base + _nearest(room * total, PPM * PPM)
     if current is None:
-        return Move(Rate(base), Rate(target), tuple(contributions))
+        return RateStep(Rate(base), Rate(target), tuple(contributions))
     way = _nearest((target - current.nano_usd) * formula.pull_ppm, PPM)
     most = current.nano_usd * formula.step_ppm // PPM
-    return Move(Rate(current.nano_usd + max(-most, min(most, way))), Rate(target), tuple(contributions))
+    return RateStep(Rate(current.nano_usd + max(-most, min(most, way))), Rate(target), tuple(contributions))
 
 
-def counting(weighing: Weighing, observations: Sequence[Observation]) -> list[Observation]:
+def counting(weighing: InputConfig, observations: Sequence[Observation]) -> list[Observation]:
     """Return the observations of an input that count, the one that presses lowest first.
 
     They are those that are about as young as the youngest, so that a source that has died lets go at once. The one in
@@ -155,7 +155,7 @@ def counting(weighing: Weighing, observations: Sequence[Observation]) -> list[Ob
     return sorted(alive, key=lambda one: _raw_pressure(weighing, one))
 
 
-def _pressure(weighing: Weighing, observations: Sequence[Observation]) -> tuple[int, InputState]:
+def _pressure(weighing: InputConfig, observations: Sequence[Observation]) -> tuple[int, InputState]:
     """Return an input's pressure in ppm, and its state. It fades as the youngest observation grows old."""
     counted = counting(weighing, observations)
     if not counted:
@@ -168,7 +168,7 @@ def _pressure(weighing: Weighing, observations: Sequence[Observation]) -> tuple[
     return _nearest(twice * left, 2 * PPM), InputState.FRESH if left == PPM else InputState.FADING
 
 
-def _raw_pressure(weighing: Weighing, one: Observation) -> int:
+def _raw_pressure(weighing: InputConfig, one: Observation) -> int:
     """Return what one source says, whatever its age, in ppm."""
     if one.usual_micro is None:
         pressure = _nearest((one.now_micro - weighing.neutral_micro) * PPM, weighing.span_micro)
@@ -178,7 +178,7 @@ def _raw_pressure(weighing: Weighing, one: Observation) -> int:
     return max(-PPM, min(PPM, pressure))
 
 
-def _share_left(weighing: Weighing, age_seconds: int) -> int:
+def _share_left(weighing: InputConfig, age_seconds: int) -> int:
     """Return how much of an observation still counts, in ppm."""
     if age_seconds <= weighing.fresh_seconds:
         return PPM

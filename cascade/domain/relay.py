@@ -26,7 +26,7 @@ class RelayState(StrEnum):
     REFUSED = "refused"
 
 
-class Refusal(StrEnum):
+class RejectReason(StrEnum):
     """Why a payment is not sent, or would be in vain; ``next_step`` says what the payer can do instead."""
 
     WRONG_SIGNER = "wrong_signer"
@@ -52,36 +52,36 @@ class Refusal(StrEnum):
 
 
 _NEXT_STEPS = {
-    Refusal.WRONG_SIGNER: (
+    RejectReason.WRONG_SIGNER: (
         "The signature is not the one this account makes for this order. Sign again, with the account that pays; or"
         " approve and pay from the wallet."
     ),
-    Refusal.UNDEPLOYED_WALLET: (
+    RejectReason.UNDEPLOYED_WALLET: (
         "This wallet is a contract that is not on Polygon yet, so no signature of it can be checked there. Approve and"
         " pay from the wallet, whose first transaction puts it there, or transfer to the order's deposit address."
     ),
-    Refusal.DELEGATED_CODE: (
+    RejectReason.DELEGATED_CODE: (
         "Code at this account cannot vouch for signatures, so the token refuses them. Approve and pay from the wallet,"
         " or transfer to the order's deposit address."
     ),
-    Refusal.INSUFFICIENT_BALANCE: "The account holds less than the price. Add to it, or pay from another account.",
-    Refusal.INSUFFICIENT_ALLOWANCE: (
+    RejectReason.INSUFFICIENT_BALANCE: "The account holds less than the price. Add to it, or pay from another account.",
+    RejectReason.INSUFFICIENT_ALLOWANCE: (
         "Permit2 may not spend this token for the account yet. Allow it once, or approve and pay from the wallet, or"
         " transfer to the order's deposit address."
     ),
-    Refusal.BLOCKED: "The token's issuer has blocked this account. Pay from another account, or by card.",
-    Refusal.EXPIRED: "The order's time is over. Open a new order.",
-    Refusal.ALREADY_PAID: "The order is paid. Nothing more is to be done.",
-    Refusal.PART_PAID: "A part of the price has come by transfer. Send the rest to the order's deposit address.",
-    Refusal.PAUSED: "Payments in stablecoins are paused. Pay by card, or try again later.",
-    Refusal.TOKEN_CHANGED: (
+    RejectReason.BLOCKED: "The token's issuer has blocked this account. Pay from another account, or by card.",
+    RejectReason.EXPIRED: "The order's time is over. Open a new order.",
+    RejectReason.ALREADY_PAID: "The order is paid. Nothing more is to be done.",
+    RejectReason.PART_PAID: "A part of the price has come by transfer. Send the rest to the order's deposit address.",
+    RejectReason.PAUSED: "Payments in stablecoins are paused. Pay by card, or try again later.",
+    RejectReason.TOKEN_CHANGED: (
         "The token signs under another name than this release knows, so a signature would be void. Approve and pay from"
         " the wallet."
     ),
-    Refusal.LIMIT: "We have paid the fees of many payments of this account. Approve and pay from the wallet.",
-    Refusal.REVERTED: "The payment failed on chain, and nothing was taken. Approve and pay from the wallet.",
-    Refusal.NOTHING_THERE: "Nothing lies at the order's deposit address any more.",
-    Refusal.NO_POL: (
+    RejectReason.LIMIT: "We have paid the fees of many payments of this account. Approve and pay from the wallet.",
+    RejectReason.REVERTED: "The payment failed on chain, and nothing was taken. Approve and pay from the wallet.",
+    RejectReason.NOTHING_THERE: "Nothing lies at the order's deposit address any more.",
+    RejectReason.NO_POL: (
         "The account has too little POL for the network's fee. Add a little POL; or pay in another way, where it is"
         " offered: USDC by signature, a transfer from an exchange, or a card."
     ),
@@ -118,7 +118,7 @@ class RelayItem:
     signature: bytes | None
     has_code: bool
     state: RelayState
-    reason: Refusal | None
+    reason: RejectReason | None
     transaction: str | None
     tries: int
     failures: int = 0

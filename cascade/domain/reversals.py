@@ -73,7 +73,7 @@ class Reversal:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GrantState:
     """How the ducats of a payment that brought some stand, just before a reversal.
 
     Attributes:
@@ -102,7 +102,7 @@ def kept(granted: Money, received: Money, returned: Money) -> Money:
     return Money(granted.asset, divide(granted.units * left, received.units, Rounding.CREDIT))
 
 
-def transaction(reversal: Reversal, standing: Standing | None) -> Transaction:
+def transaction(reversal: Reversal, standing: GrantState | None) -> Transaction:
     """Return what is posted for a reversal.
 
     Args:
@@ -120,7 +120,7 @@ def transaction(reversal: Reversal, standing: Standing | None) -> Transaction:
     return Transaction(reversal.reference, kind, nonzero(*money, *ducats), reverses=reversal.payment)
 
 
-def _ducats(reversal: Reversal, standing: Standing) -> list[Posting]:
+def _ducats(reversal: Reversal, standing: GrantState) -> list[Posting]:
     leaves = reversal.kind.leaves
     after = standing.returned + reversal.amount if leaves else standing.returned - reversal.amount
     holder, debtor = citizen(standing.order.citizen_id), receivable(standing.order.id)

@@ -15,7 +15,7 @@ MICRO = 10**6
 """One whole, in the millionths that signals count."""
 _MILLIONTH = Decimal("0.000001")
 HOUR = timedelta(hours=1)
-USUAL = timedelta(days=7)
+BASELINE = timedelta(days=7)
 """What is usual is the average of the last seven days, or of as much of them as there is."""
 EARLY = timedelta(minutes=2)
 """How far a sender's clock may be ahead of ours."""
@@ -156,7 +156,7 @@ def inputs_of(data: Mapping[str, Any]) -> Inputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class RecognitionStats:
     """Recognition events that one source has reported, up to its newest report: what it has not told is not nothing.
 
     Attributes:
@@ -177,7 +177,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Sold:
+class SalesVolume:
     """What our ledger has sold up to a moment, less what went back, in millionths of a US dollar.
 
     Attributes:
@@ -191,18 +191,18 @@ class Sold:
     first_at: datetime | None
 
 
-def recognition(counted: Counted, at: datetime) -> Observation | None:
+def recognition(counted: RecognitionStats, at: datetime) -> Observation | None:
     """Return events of the last hour that was told against the usual hour. None before there are two hours to
     compare."""
     reported = counted.newest_at - counted.first_at
     if reported < 2 * HOUR:
         return None
-    seconds = int(min(reported, USUAL).total_seconds())
+    seconds = int(min(reported, BASELINE).total_seconds())
     usual = counted.last_week * MICRO * 3600 // seconds
     return Observation(counted.source, counted.last_hour * MICRO, age(counted.newest_at, at), usual)
 
 
-def acceleration(counted: Counted, at: datetime) -> Observation | None:
+def acceleration(counted: RecognitionStats, at: datetime) -> Observation | None:
     """Return events of the last hour that was told against the hour before. None before there are two hours to compare.
 
     Their difference is the cascade's acceleration, in events per hour, each hour.
@@ -213,12 +213,12 @@ def acceleration(counted: Counted, at: datetime) -> Observation | None:
     return Observation(counted.source, now, age(counted.newest_at, at), before)
 
 
-def volume(sold: Sold, at: datetime) -> Observation:
+def volume(sold: SalesVolume, at: datetime) -> Observation:
     """Return what was sold in the last 24 hours against the usual day; with nothing usual before there is a day to
     compare."""
     day, usual = timedelta(days=1), None
     if sold.first_at is not None and at - sold.first_at >= 2 * day:
-        seconds = int(min(at - day - sold.first_at, USUAL).total_seconds())
+        seconds = int(min(at - day - sold.first_at, BASELINE).total_seconds())
         usual = max(0, sold.week_before) * 86_400 // seconds
     return Observation(OUR_LEDGER, max(0, sold.last_day), 0, usual)
 

@@ -19,9 +19,9 @@ from cascade.domain.deliveries import VENICE, Delivery, DeliveryState, Problem
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, USD, Asset, Money
 from cascade.domain.orders import Order
-from cascade.domain.partial_payments import Grant, Part, missing_of, receipt, weigh, whole
+from cascade.domain.partial_payments import Grant, PriorPayment, match_partial, missing_of, receipt, whole
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason, judge
-from cascade.domain.reversals import Refund, Refundable, Reversal, ReversalKind, Standing
+from cascade.domain.reversals import GrantState, Refund, Refundable, Reversal, ReversalKind
 from cascade.errors import DeliveryError, LedgerConflict, NotFound
 from cascade.services.order_events import record
 
@@ -162,7 +162,7 @@ def refund(connection: Conn, back: Refund) -> Money:
     return rest
 
 
-def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
+def debit_credit(connection: Conn, delivery: Delivery) -> Delivery | None:
     """Take the ducats of a credit out of our ledger, before Venice is asked to credit them.
 
     From then on a refund finds them gone: what Venice may hold cannot be taken back here.
@@ -188,7 +188,7 @@ def hand_over(connection: Conn, delivery: Delivery) -> Delivery | None:
     return replace(held, handed=ducats)
 
 
-def acknowledge(connection: Conn, delivery: Delivery) -> bool:
+def confirm_credit(connection: Conn, delivery: Delivery) -> bool:
     """Note that a citizen has the ducats of a credit, and only now tell of it.
 
     Args:
@@ -206,7 +206,7 @@ def acknowledge(connection: Conn, delivery: Delivery) -> bool:
     return True
 
 
-def turn_down(connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None) -> bool:
+def fail_credit(connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None) -> bool:
     """Note that a credit did not arrive. Ducats that Venice surely did not move are the citizen's with us again.
 
     Args:
@@ -264,7 +264,7 @@ def _verdict(
     already_paid = payments.fulfilment(before) is not None
     late = _is_late(payment, expected)
     if payment.collected:
-        return weigh(payment.received, quote, payments.parts_of(before), already_paid=already_paid, late=late)
+        return match_partial(payment.received, quote, payments.parts_of(before), already_paid=already_paid, late=late)
     return judge(payment.received, expected.amounts, already_paid=already_paid, late=late) or whole(quote)
 
 
@@ -307,17 +307,21 @@ def _conclude(connection: Conn, order: Order, delivery: Delivery, ducats: Money 
         record(connection, order, kind, told["key"], data | {"ducats_credited": "0"}, quietly=True)
 
 
-def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Grant) -> Standing:
+def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Grant) -> GrantState:
     """Return how the ducats that a payment brought stand; nobody moves them until the transaction ends."""
     held = balances.citizen_ducats(connection, order.citizen_id)
     # Its own debt: what another part of the order owes does not become less by this one's money.
     owed = sum(r.owed.units for r in reversals.of_payments(connection, [payment.reference]))
     standing = (payment.received, payment.returned, held, Money(DUCAT, owed))
-    return Standing(order, grant.ducats, grant.bonus, *standing)
+    return GrantState(order, grant.ducats, grant.bonus, *standing)
 
 
 def _tell(
-    connection: Conn, order: Order, payment: ConfirmedPayment, verdict: Grant | SuspenseReason, parts: Sequence[Part]
+    connection: Conn,
+    order: Order,
+    payment: ConfirmedPayment,
+    verdict: Grant | SuspenseReason,
+    parts: Sequence[PriorPayment],
 ) -> None:
     """Record a payment's events and, when it brought ducats, the credit to Venice; ``parts``: what came before it."""
     paid = {"payment": _paid(payment)}
@@ -329,7 +333,9 @@ def _tell(
         data = paid | receipt(order.quote, verdict, parts)
         _credit(connection, order, payment.reference, verdict.total, EventType.ORDER_FULFILLED, data)
     else:
-        missing = missing_of(order.quote, payment.received.asset, [*parts, Part(payment.received, verdict.ducats)])
+        missing = missing_of(
+            order.quote, payment.received.asset, [*parts, PriorPayment(payment.received, verdict.ducats)]
+        )
         data = paid | {"missing": missing.plain, "expires_at": f"{order.expires_at:%Y-%m-%dT%H:%M:%SZ}"}
         _credit(connection, order, payment.reference, verdict.total, EventType.PAYMENT_CREDITED_IN_PART, data)
 

@@ -30,7 +30,7 @@ from cascade.services.order_view import OrderView, lock_payable, view_of
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PurchaseRequest:
     """What somebody wants to pay for: an order that is open already, or a citizen's purchase.
 
     Attributes:
@@ -105,7 +105,7 @@ class Checkout:
             raise InvalidInput("usd_amount", f"{fault}.") from None
         return replace(quote_custom(self.catalogue, usd, rate), tick=tick)
 
-    def order_to_pay(self, connection: Conn, wish: Wish, token: str = USDC.code) -> OrderView:
+    def get_or_open_order(self, connection: Conn, wish: PurchaseRequest, token: str = USDC.code) -> OrderView:
         """Return an order that a payment can be begun for: an open one, on whichever rail it was opened, or a new one.
 
         Raises:
@@ -114,7 +114,7 @@ class Checkout:
             NotPayable: it is paid, expired or being paid.
         """
         if wish.order_id is not None:
-            if wish != Wish(wish.order_id):
+            if wish != PurchaseRequest(wish.order_id):
                 raise InvalidInput("order_id", "Give either an order_id, or what a citizen wants to buy, not both.")
             return lock_payable(connection, wish.order_id, in_parts=True)
         if wish.citizen_id is None:
@@ -126,7 +126,7 @@ class Checkout:
             contacts.insert(connection, view.order.id, check_email(wish.email))
         return view
 
-    def check_wish(self, wish: Wish) -> None:
+    def validate_purchase(self, wish: PurchaseRequest) -> None:
         """Ask Venice whether the citizen exists, before an order is opened and outside of any transaction.
 
         While Venice does not answer, citizens are taken at their word: a credit that finds nobody is parked.
@@ -225,9 +225,9 @@ class Checkout:
         return view_of(connection, order, keeps_purses=self.keeps_purses)
 
 
-def tell_seen(connection: Conn) -> None:
+def emit_pending_events(connection: Conn) -> None:
     """Record that payments are in blocks which may still be replaced."""
-    for order_id, transaction in cursors.untold_sightings(connection):
+    for order_id, transaction in cursors.unannounced_sightings(connection):
         name = "0x" + transaction.hex()
         seen = {"payment": {"rail": Rail.CHAIN, "transaction": name}}
         record(connection, orders.by_id(connection, order_id), EventType.ORDER_SEEN, name, seen)

@@ -12,7 +12,7 @@ from typing import Final
 
 from cascade.chains import chain_by_id
 from cascade.db import card_attempts, cursors, deposits, orders, outbox, payments, relay_queue, reversals
-from cascade.db.cursors import Sighting
+from cascade.db.cursors import PendingPayment
 from cascade.db.database import Conn
 from cascade.db.deposits import Arrival
 from cascade.db.payments import BookedPayment
@@ -22,15 +22,15 @@ from cascade.domain.card import CardCase, CardIntent, IntentStatus
 from cascade.domain.deliveries import CreditState, credit_state
 from cascade.domain.money import DUCAT, Asset, Money
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, status_of
-from cascade.domain.partial_payments import Part, is_a_cent, missing_of
-from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
+from cascade.domain.partial_payments import PriorPayment, is_a_cent, missing_of
+from cascade.domain.relay import RejectReason, RelayItem, RelayKind, RelayState
 from cascade.errors import AuthorizationRefused, NotFound, NotPayable
 
 _ALIVE: Final = (RelayState.QUEUED, RelayState.SENT)
 _REASONS: Final = {
-    OrderStatus.EXPIRED: Refusal.EXPIRED,
-    OrderStatus.CONFIRMED: Refusal.ALREADY_PAID,
-    OrderStatus.FULFILLED: Refusal.ALREADY_PAID,
+    OrderStatus.EXPIRED: RejectReason.EXPIRED,
+    OrderStatus.CONFIRMED: RejectReason.ALREADY_PAID,
+    OrderStatus.FULFILLED: RejectReason.ALREADY_PAID,
 }
 
 
@@ -44,7 +44,7 @@ class OrderView:
     payments: Sequence[BookedPayment] = ()
     reversals: Sequence[BookedReversal] = ()
     cases: Sequence[CardCase] = ()
-    sightings: Sequence[Sighting] = ()
+    sightings: Sequence[PendingPayment] = ()
     intents: Sequence[CardIntent] = ()
     credit: CreditState | None = None
     relay: Sequence[RelayItem] = ()
@@ -149,7 +149,7 @@ def lock_signable(connection: Conn, order_id: str, *, only_looks: bool = False) 
         raise refused(_REASONS[view.status])
     check_payable(view, only_looks=only_looks)
     if view.has_part:
-        raise AuthorizationRefused(Refusal.PART_PAID, _rest_of(view))
+        raise AuthorizationRefused(RejectReason.PART_PAID, _rest_of(view))
     return view
 
 
@@ -170,7 +170,7 @@ def check_payable(view: OrderView, *, only_looks: bool = False) -> None:
         raise NotPayable("All of the price has come to the order's address. It is being collected.")
 
 
-def refused(refusal: Refusal) -> AuthorizationRefused:
+def refused(refusal: RejectReason) -> AuthorizationRefused:
     """Return the error for a reason."""
     return AuthorizationRefused(refusal, refusal.next_step)
 
@@ -204,7 +204,7 @@ def _missing(
     for each in terms:
         assets |= {address: asset for asset, address in chain_by_id(each.chain_id).stablecoins.items()}
     lying = [
-        Part(Money(assets[token], units), Money(DUCAT, 0))
+        PriorPayment(Money(assets[token], units), Money(DUCAT, 0))
         for token, units in deposits.lying_of_order(connection, order.id)
         if token in assets
     ]

@@ -103,8 +103,8 @@ class PaymentLinks:
     def open(self, connection: Conn, token: str, citizen_id: str | None = None) -> OrderView:
         """Open a link: the order that stands, or a new one at the rate of the moment.
 
-        Whom a link of no given citizen is opened for should be looked up before, with `Checkout.check_wish` and outside
-        of any transaction. Its one order is given back to whoever opens a single-use link, so the order may be for
+        Whom a link of no given citizen is opened for should be looked up before, with `Checkout.validate_purchase` and
+        outside of any transaction. Its one order is given back to each who opens a single-use link: it may be for
         another citizen than the one that was given: a page has to say for whom it is.
 
         Args:

@@ -9,11 +9,11 @@ from statistics import median_low
 
 from cascade.db import balances, orders, rates, signals
 from cascade.db.database import Conn, Database
-from cascade.db.signals import Pulse
+from cascade.db.signals import SignalSnapshot
 from cascade.domain import signals as city
 from cascade.domain.formula import Formula
-from cascade.domain.rates import Contribution, Move, Rate, Tick, next_rate
-from cascade.domain.signals import MICRO, Counted, Input, Inputs, Observation, SignalKind
+from cascade.domain.rates import Contribution, Rate, RateStep, Tick, next_rate
+from cascade.domain.signals import MICRO, Input, Inputs, Observation, RecognitionStats, SignalKind
 from cascade.errors import CascadeError, ClockFault
 
 TICKS_AT_ONCE = 300
@@ -158,7 +158,7 @@ def city_now(connection: Conn) -> CityState:
     return city_state(signals.pulse(connection, orders.clock(connection), signals.RECENT))
 
 
-def city_state(pulse: Pulse) -> CityState:
+def city_state(pulse: SignalSnapshot) -> CityState:
     """Return what a pulse tells of the city: of several sources the middle one, so that no single one decides."""
     recent = [r for r in pulse.readings if city.age(r.occurred_at, pulse.at) <= SHOWN_SECONDS]
     counts = [c for c in pulse.counts if city.age(c.newest_at, pulse.at) <= SHOWN_SECONDS]
@@ -168,7 +168,9 @@ def city_state(pulse: Pulse) -> CityState:
         return median_low(values) if values else None
 
     # Both hours of the same source, or their difference would be nobody's acceleration.
-    chosen: Counted | None = sorted(counts, key=lambda c: c.last_hour)[(len(counts) - 1) // 2] if counts else None
+    chosen: RecognitionStats | None = (
+        sorted(counts, key=lambda c: c.last_hour)[(len(counts) - 1) // 2] if counts else None
+    )
     comparable = chosen is not None and city.acceleration(chosen, pulse.at) is not None
     return CityState(
         at=pulse.at,
@@ -182,7 +184,7 @@ def city_state(pulse: Pulse) -> CityState:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayResult:
     """How a stretch of history stood up to being computed again.
 
     Attributes:
@@ -193,12 +195,12 @@ class Replayed:
 
     ticks: int
     broken: Tick | None = None
-    computed: Move | None = None
+    computed: RateStep | None = None
 
 
 def replay(
     database: Database, since: datetime | None, until: datetime | None, on_tick: Callable[[], None] | None = None
-) -> Replayed:
+) -> ReplayResult:
     """Compute history again from the inputs that were stored, up to the first difference.
 
     Args:
@@ -218,11 +220,11 @@ def replay(
             move = next_rate(formula, tick.previous[1] if tick.previous else None, tick.inputs)
             follows = before is None or tick.previous == (before.at, before.rate)
             if move != tick.move or not follows:
-                return Replayed(number, tick, move)
+                return ReplayResult(number, tick, move)
             before = tick
             if on_tick:
                 on_tick()
-    return Replayed(number)
+    return ReplayResult(number)
 
 
 def explained(tick: Tick) -> Sequence[tuple[Contribution, Sequence[Observation]]]:

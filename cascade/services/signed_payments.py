@@ -12,7 +12,7 @@ from typing import Any, Final
 from eth_utils.address import is_address, is_checksum_address, is_checksum_formatted_address, to_checksum_address
 
 from cascade.adapters.chain import signatures
-from cascade.adapters.chain.account_state import UNSIGNED, Account, Look, look_at
+from cascade.adapters.chain.account_state import UNSIGNED, Account, PayerSnapshot, fetch_payer
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.revert_reasons import refusal_of
 from cascade.adapters.chain.signatures import PERMIT2
@@ -21,7 +21,7 @@ from cascade.chains import Deployment
 from cascade.db import orders, relay_queue
 from cascade.db.database import Conn
 from cascade.domain.orders import ChainTerms, OrderStatus
-from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
+from cascade.domain.relay import RejectReason, RelayItem, RelayKind, RelayState
 from cascade.domain.relay_groups import FAILED_SENDS_PER_PAYER
 from cascade.errors import InvalidInput
 from cascade.services.order_view import lock_signable, refused
@@ -36,7 +36,7 @@ _PAID: Final = (OrderStatus.CONFIRMED, OrderStatus.FULFILLED)
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class SigningRequest:
     """What a payer is to sign.
 
     Attributes:
@@ -49,10 +49,10 @@ class Offer:
     kind: RelayKind
     typed_data: dict[str, Any]
     account: Account
-    obstacle: Refusal | None
+    obstacle: RejectReason | None
 
 
-class Gasless:
+class SignedPayments:
     """Takes signed payments for the relayer.
 
     Args:
@@ -78,13 +78,13 @@ class Gasless:
         """
         return payer_of(self._deployment, text)
 
-    def has_share(self, connection: Conn, payer: str) -> bool:
+    def within_quota(self, connection: Conn, payer: str) -> bool:
         """Return whether we would still pay the fees of one more payment of an account today."""
         if relay_queue.costly_payers(connection, [payer], _DAY_SECONDS, FAILED_SENDS_PER_PAYER):
             return False
         return relay_queue.sent_for(connection, payer, _DAY_SECONDS) < self._per_payer_per_day
 
-    def offer(self, terms: ChainTerms, payer: str) -> Offer:
+    def offer(self, terms: ChainTerms, payer: str) -> SigningRequest:
         """Return what a payer is to sign for an order, and what would be in the way.
 
         Raises:
@@ -95,9 +95,11 @@ class Gasless:
         if obstacle is None and isinstance(look.simulated, Reverted):
             # Without a signature it must fail; before that the router says what the reads above do not.
             refusal = refusal_of(look.simulated.data)
-            obstacle = refusal if refusal in (Refusal.EXPIRED, Refusal.ALREADY_PAID, Refusal.PAUSED) else None
+            obstacle = (
+                refusal if refusal in (RejectReason.EXPIRED, RejectReason.ALREADY_PAID, RejectReason.PAUSED) else None
+            )
         kind = signatures.kind_of(terms)
-        return Offer(kind, signatures.typed_data(terms, payer), look.account, obstacle)
+        return SigningRequest(kind, signatures.typed_data(terms, payer), look.account, obstacle)
 
     def check(self, terms: ChainTerms, payer: str, signature: bytes) -> bool:
         """Return whether a signed payment would succeed now. Returns whether there is code at the payer's address.
@@ -137,8 +139,8 @@ class Gasless:
             return there
         lock_signable(connection, order_id)
         relay_queue.lock_payer(connection, payer)
-        if not self.has_share(connection, payer):
-            raise refused(Refusal.LIMIT)
+        if not self.within_quota(connection, payer):
+            raise refused(RejectReason.LIMIT)
         return relay_queue.enqueue_signed(
             connection,
             order_id=order_id,
@@ -150,8 +152,8 @@ class Gasless:
             has_code=has_code,
         )
 
-    def _look(self, terms: ChainTerms, payer: str, signature: bytes = UNSIGNED) -> Look:
-        return look_at(self._node, payer, [terms], signature).looks[0]
+    def _look(self, terms: ChainTerms, payer: str, signature: bytes = UNSIGNED) -> PayerSnapshot:
+        return fetch_payer(self._node, payer, [terms], signature).looks[0]
 
 
 def payer_of(deployment: Deployment, text: str) -> str:
@@ -177,25 +179,27 @@ def queued(connection: Conn, order_id: str, payer: str, signature: bytes) -> Rel
     return None
 
 
-def _distrust(look: Look, signature: bytes) -> Refusal:
+def _distrust(look: PayerSnapshot, signature: bytes) -> RejectReason:
     """Return why a signature does not count that neither a key nor code at the payer's address stands for."""
     if signatures.is_wrapped(signature):
-        return Refusal.UNDEPLOYED_WALLET
+        return RejectReason.UNDEPLOYED_WALLET
     if look.account is Account.KEY:
         # No key signs more than this: it is a contract's signature, and there is no contract.
-        return Refusal.UNDEPLOYED_WALLET if len(signature) > signatures.SIGNATURE_BYTES else Refusal.WRONG_SIGNER
-    return Refusal.DELEGATED_CODE if isinstance(look.vouched, Failed) else Refusal.WRONG_SIGNER
+        return (
+            RejectReason.UNDEPLOYED_WALLET if len(signature) > signatures.SIGNATURE_BYTES else RejectReason.WRONG_SIGNER
+        )
+    return RejectReason.DELEGATED_CODE if isinstance(look.vouched, Failed) else RejectReason.WRONG_SIGNER
 
 
-def _obstacle(look: Look) -> Refusal | None:
+def _obstacle(look: PayerSnapshot) -> RejectReason | None:
     """Return what is in the way of a payment whoever signs it, the most final first."""
     found = {
-        Refusal.ALREADY_PAID: look.paid,
-        Refusal.PAUSED: look.paused,
-        Refusal.TOKEN_CHANGED: look.is_renamed,
-        Refusal.BLOCKED: look.blocked,
-        Refusal.DELEGATED_CODE: look.cannot_vouch,
-        Refusal.INSUFFICIENT_BALANCE: look.balance < look.terms.units,
-        Refusal.INSUFFICIENT_ALLOWANCE: look.lacks_permit2,
+        RejectReason.ALREADY_PAID: look.paid,
+        RejectReason.PAUSED: look.paused,
+        RejectReason.TOKEN_CHANGED: look.is_renamed,
+        RejectReason.BLOCKED: look.blocked,
+        RejectReason.DELEGATED_CODE: look.cannot_vouch,
+        RejectReason.INSUFFICIENT_BALANCE: look.balance < look.terms.units,
+        RejectReason.INSUFFICIENT_ALLOWANCE: look.lacks_permit2,
     }
     return next((refusal for refusal, there in found.items() if there), None)

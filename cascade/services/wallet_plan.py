@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from cascade.adapters.chain import permits, signatures
-from cascade.adapters.chain.account_state import Account, Look, Payer, look_at
+from cascade.adapters.chain.account_state import Account, Payer, PayerSnapshot, fetch_payer
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.revert_reasons import refusal_of
 from cascade.adapters.chain.router import pay_with_permit
@@ -19,7 +19,7 @@ from cascade.chains import Deployment
 from cascade.domain.fees import least_wei
 from cascade.domain.money import Asset, Money
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import Refusal, RelayKind
+from cascade.domain.relay import RejectReason, RelayKind
 from cascade.services.order_view import refused
 from cascade.services.signed_payments import payer_of
 
@@ -92,7 +92,7 @@ class Plan:
     method: Method
     typed_data: dict[str, Any] | None
     calls: Sequence[Call]
-    obstacle: Refusal | None
+    obstacle: RejectReason | None
     holdings: Sequence[Holding]
 
 
@@ -132,7 +132,7 @@ class Wallets:
         Raises:
             NodeUnavailable: the chain cannot be read now.
         """
-        return best_plan(look_at(self._node, payer, asked), relays=relays, token=token)
+        return best_plan(fetch_payer(self._node, payer, asked), relays=relays, token=token)
 
     def permit(self, payer: str, asked: Sequence[ChainTerms], signature: bytes, *, token: Asset) -> Call:
         """Return the call by which a payer sends its permit and the payment together.
@@ -149,8 +149,8 @@ class Wallets:
         """
         if len(signature) != signatures.SIGNATURE_BYTES:
             longer = len(signature) > signatures.SIGNATURE_BYTES  # no key makes it, and permits are for keys
-            raise refused(Refusal.UNDEPLOYED_WALLET if longer else Refusal.WRONG_SIGNER)
-        seen = look_at(self._node, payer, asked, signature, permit=True)
+            raise refused(RejectReason.UNDEPLOYED_WALLET if longer else RejectReason.WRONG_SIGNER)
+        seen = fetch_payer(self._node, payer, asked, signature, permit=True)
         (look,) = (each for each in seen.looks if each.terms.token == token)
         refusal = _objection(seen, look, signature)
         if refusal is not None:
@@ -174,11 +174,11 @@ def best_plan(payer: Payer, *, relays: bool, token: Asset | None = None) -> Plan
     return min(plans, key=_rank)
 
 
-def _plan(payer: Payer, look: Look, *, relays: bool) -> Plan:
+def _plan(payer: Payer, look: PayerSnapshot, *, relays: bool) -> Plan:
     method = _method(look, relays=relays)
     obstacle = _in_the_way(payer, look)
     if obstacle is None and _lacks_fee(payer, method):
-        obstacle = Refusal.NO_POL
+        obstacle = RejectReason.NO_POL
     calls = payment_calls(look.terms)
     return Plan(
         payer.address,
@@ -199,17 +199,17 @@ def _rank(plan: Plan) -> tuple[int, Fraction, int, int]:
     holding = next(each for each in plan.holdings if each.held.asset == plan.terms.token)
     if plan.obstacle is None:
         place = 0
-    elif plan.obstacle in (Refusal.ALREADY_PAID, Refusal.EXPIRED, Refusal.PAUSED):
+    elif plan.obstacle in (RejectReason.ALREADY_PAID, RejectReason.EXPIRED, RejectReason.PAUSED):
         place = 1
     elif not holding.missing.units:
-        place = 2 if plan.obstacle is Refusal.NO_POL else 3
+        place = 2 if plan.obstacle is RejectReason.NO_POL else 3
     else:
-        place = 4 if plan.obstacle is Refusal.INSUFFICIENT_BALANCE else 5
+        place = 4 if plan.obstacle is RejectReason.INSUFFICIENT_BALANCE else 5
     lack = Fraction(holding.missing.units, plan.terms.units)
     return place, lack, effort.prompts, effort.transactions
 
 
-def _method(look: Look, *, relays: bool) -> Method:
+def _method(look: PayerSnapshot, *, relays: bool) -> Method:
     # A contract could vouch for a signature too, but its owners come together more easily over calls.
     is_contract = look.account is Account.CONTRACT
     if relays and not (is_contract or look.is_renamed or look.cannot_vouch or look.lacks_permit2):
@@ -220,36 +220,36 @@ def _method(look: Look, *, relays: bool) -> Method:
     return Method.PERMIT if look.account is Account.KEY and look.takes_permits else Method.APPROVE
 
 
-def _in_the_way(payer: Payer, look: Look) -> Refusal | None:
+def _in_the_way(payer: Payer, look: PayerSnapshot) -> RejectReason | None:
     """Return what is in the way of a payment in this stablecoin, however it is made; the most final first."""
     found = {
         # In whichever stablecoin: the router knows them as two orders, and would take the second payment as well.
-        Refusal.ALREADY_PAID: any(each.paid for each in payer.looks),
-        Refusal.EXPIRED: False,
-        Refusal.PAUSED: look.paused,
-        Refusal.BLOCKED: look.blocked,
-        Refusal.INSUFFICIENT_BALANCE: look.balance < look.terms.units,
+        RejectReason.ALREADY_PAID: any(each.paid for each in payer.looks),
+        RejectReason.EXPIRED: False,
+        RejectReason.PAUSED: look.paused,
+        RejectReason.BLOCKED: look.blocked,
+        RejectReason.INSUFFICIENT_BALANCE: look.balance < look.terms.units,
     }
     # Without an allowance a plain payment must fail; before that the router and the token say what else there is.
     return next((refusal for refusal, there in found.items() if there or look.objection is refusal), None)
 
 
-def _objection(payer: Payer, look: Look, signature: bytes) -> Refusal | None:
+def _objection(payer: Payer, look: PayerSnapshot, signature: bytes) -> RejectReason | None:
     """Return why a payment by a permit would fail."""
     refusal = _in_the_way(payer, look)
     if refusal is not None:
         return refusal
     if look.account is not Account.KEY:
-        return Refusal.DELEGATED_CODE
+        return RejectReason.DELEGATED_CODE
     if look.nonce is None or not look.takes_permits:
-        return Refusal.TOKEN_CHANGED
+        return RejectReason.TOKEN_CHANGED
     if permits.signer(look.terms, payer.address, look.nonce, signature) != payer.address:
-        return Refusal.WRONG_SIGNER
+        return RejectReason.WRONG_SIGNER
     if not isinstance(look.simulated, Reverted):
         return None
     refusal = refusal_of(look.simulated.data)
     # The allowance is what the permit was to give: the token did not take it, for a reason that the router keeps.
-    return Refusal.REVERTED if refusal is Refusal.INSUFFICIENT_ALLOWANCE else refusal
+    return RejectReason.REVERTED if refusal is RejectReason.INSUFFICIENT_ALLOWANCE else refusal
 
 
 def _lacks_fee(payer: Payer, method: Method) -> bool:
@@ -258,7 +258,7 @@ def _lacks_fee(payer: Payer, method: Method) -> bool:
     return payer.account is Account.KEY and payer.balance_wei < least_wei(EFFORTS[method].gas, payer.base_fee)
 
 
-def _typed_data(payer: Payer, look: Look, method: Method) -> dict[str, Any] | None:
+def _typed_data(payer: Payer, look: PayerSnapshot, method: Method) -> dict[str, Any] | None:
     if method in (Method.AUTHORIZATION, Method.PERMIT2):
         return signatures.typed_data(look.terms, payer.address)
     if method is Method.PERMIT:
@@ -266,10 +266,10 @@ def _typed_data(payer: Payer, look: Look, method: Method) -> dict[str, Any] | No
     return None
 
 
-def _is_allowed(look: Look) -> bool:
+def _is_allowed(look: PayerSnapshot) -> bool:
     return look.allowance >= look.terms.units
 
 
-def _holding(look: Look) -> Holding:
+def _holding(look: PayerSnapshot) -> Holding:
     asset = look.terms.token
     return Holding(Money(asset, look.balance), Money(asset, max(0, look.terms.units - look.balance)))

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
-class Books:
+class AsyncDatabase:
     """The database, for asynchronous callers: each piece of work is one transaction in one of a few threads.
 
     Args:
@@ -47,7 +47,7 @@ class Books:
         return await asyncio.get_running_loop().run_in_executor(self._threads, do)
 
 
-class Receiver(ABC):
+class Channel(ABC):
     """Where deliveries go.
 
     Attributes:
@@ -88,7 +88,7 @@ class Receiver(ABC):
         """Close all connections."""
 
 
-class MessageReceiver(Receiver):
+class MessageReceiver(Channel):
     """Venice's own messages to citizens; none where our ledger, and with it our inbox, stands for Venice.
 
     Args:
@@ -113,7 +113,7 @@ class MessageReceiver(Receiver):
         """Do nothing: the worker of credits closes the connector."""
 
 
-class EmailReceiver(Receiver):
+class EmailReceiver(Channel):
     """E-mail.
 
     Args:
@@ -140,7 +140,7 @@ class EmailReceiver(Receiver):
         """Do nothing: each letter has a connection of its own."""
 
 
-class WebhookReceiver(Receiver):
+class WebhookReceiver(Channel):
     """The platform's endpoints.
 
     Args:
@@ -150,7 +150,9 @@ class WebhookReceiver(Receiver):
         operator: the address that is told of it; None: it is only logged and shown.
     """
 
-    def __init__(self, webhooks: Webhooks, books: Books, *, disable_after_seconds: float, operator: str | None) -> None:
+    def __init__(
+        self, webhooks: Webhooks, books: AsyncDatabase, *, disable_after_seconds: float, operator: str | None
+    ) -> None:
         self._webhooks = webhooks
         self._books = books
         self._disable_after_seconds = disable_after_seconds

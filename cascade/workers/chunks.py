@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from cascade.adapters.chain.log_reader import Stretch
+from cascade.adapters.chain.log_reader import LogRange
 from cascade.db.cursors import Cursor
 from cascade.domain.payments import PaidEvent, RouterEvent
 from cascade.errors import BookingTooLong
@@ -68,7 +68,7 @@ def piece_end(events: Sequence[RouterEvent], start: int, size: int) -> int:
     return end  # one block has more: it is booked in parts, and the checkpoint follows when all of it is
 
 
-def checkpoint_after(cursor: Cursor, stretch: Stretch, upto: int) -> Cursor:
+def checkpoint_after(cursor: Cursor, stretch: LogRange, upto: int) -> Cursor:
     """Return the checkpoint when the first ``upto`` events of a stretch are booked: the last block that is complete."""
     events = stretch.events
     if upto == len(events):

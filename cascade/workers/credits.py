@@ -7,17 +7,17 @@ import time
 from cascade.adapters.venice import Credit, VeniceConnector
 from cascade.db import outbox
 from cascade.db.database import Conn
-from cascade.domain.credits import Finding, Verdict, judge_credit
+from cascade.domain.credits import CreditOutcome, Reconciliation, reconcile_credit
 from cascade.domain.deliveries import Delivery, Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.services import booking
-from cascade.workers.channels import Books, Receiver
+from cascade.workers.channels import AsyncDatabase, Channel
 
 _STALE_SECONDS = 5.0
 """A try that was stopped for longer between noting that it sends and sending must not send: another may have begun."""
 
 
-class CreditReceiver(Receiver):
+class CreditReceiver(Channel):
     """Ducats for citizens.
 
     In ledger mode our ledger is the purse, and the booking was the credit. Else Venice is asked: once, and after
@@ -31,7 +31,7 @@ class CreditReceiver(Receiver):
 
     longest_pause_seconds = 300.0
 
-    def __init__(self, venice: VeniceConnector | None, books: Books, *, settle_seconds: float) -> None:
+    def __init__(self, venice: VeniceConnector | None, books: AsyncDatabase, *, settle_seconds: float) -> None:
         self._venice = venice
         self._books = books
         self._settle_seconds = settle_seconds
@@ -39,20 +39,20 @@ class CreditReceiver(Receiver):
     async def deliver(self, delivery: Delivery) -> None:
         """Bring a credit to its end, or one step nearer to it."""
         if self._venice is None:
-            await self._books(lambda connection: booking.acknowledge(connection, delivery))
+            await self._books(lambda connection: booking.confirm_credit(connection, delivery))
             return
-        handed = await self._books(lambda connection: booking.hand_over(connection, delivery))
+        handed = await self._books(lambda connection: booking.debit_credit(connection, delivery))
         if handed is None or handed.handed is None:
             return
         ducats, venice = handed.handed, self._venice
         credit = Credit(handed.citizen_id, ducats, handed.reference, handed.attempts, handed.order_id)
-        verdict = Verdict(Finding.ABSENT)
+        verdict = Reconciliation(CreditOutcome.ABSENT)
         if handed.attempts > 1:  # a first try cannot have been preceded by anything
-            verdict = judge_credit(await venice.transfers(credit), ducats, handed.sent_number)
+            verdict = reconcile_credit(await venice.transfers(credit), ducats, handed.sent_number)
             _check(verdict)
-        if verdict.finding is Finding.ABSENT:
+        if verdict.finding is CreditOutcome.ABSENT:
             await self._send(venice, credit, handed)
-        await self._books(lambda connection: booking.acknowledge(connection, handed))
+        await self._books(lambda connection: booking.confirm_credit(connection, handed))
 
     async def _send(self, venice: VeniceConnector, credit: Credit, delivery: Delivery) -> None:
         """Ask Venice, and look what has become of it; its answer alone says nothing."""
@@ -68,9 +68,9 @@ class CreditReceiver(Receiver):
             await venice.send(credit)
         except DeliveryError as fault:
             answer = fault
-        verdict = judge_credit(await venice.transfers(credit), credit.ducats, credit.number)
+        verdict = reconcile_credit(await venice.transfers(credit), credit.ducats, credit.number)
         _check(verdict)
-        if verdict.finding is Finding.CREDITED:
+        if verdict.finding is CreditOutcome.CREDITED:
             return
         if answer is not None and answer.problem == Problem.INSUFFICIENT_FUNDS:
             raise NotDelivered(str(answer), answer.problem)
@@ -83,7 +83,7 @@ class CreditReceiver(Receiver):
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Give back what Venice surely did not move: it is the citizen's with us again."""
-        booking.turn_down(connection, delivery, fault, pause_seconds)
+        booking.fail_credit(connection, delivery, fault, pause_seconds)
 
     async def close(self) -> None:
         """Close all connections to Venice."""
@@ -91,7 +91,7 @@ class CreditReceiver(Receiver):
             await self._venice.close()
 
 
-def _check(verdict: Verdict) -> None:
+def _check(verdict: Reconciliation) -> None:
     """Let only a credit pass that has arrived.
 
     Raises:
@@ -102,5 +102,5 @@ def _check(verdict: Verdict) -> None:
         raise NotDelivered(verdict.reason, verdict.problem)
     if verdict.problem is not None:
         raise DeliveryRefused(verdict.reason, verdict.problem)
-    if verdict.finding is Finding.WAITING:
+    if verdict.finding is CreditOutcome.WAITING:
         raise NotDelivered("Venice has taken the transfer and not executed it yet")

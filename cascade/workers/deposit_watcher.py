@@ -24,7 +24,7 @@ from cascade.errors import NodeUnavailable
 from cascade.workers.chunks import FIRST_RANGE_BLOCKS, next_range
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.indexer import Router
-from cascade.workers.loop import keep_on
+from cascade.workers.loop import poll
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Watcher:
         """
         heart = heartbeat or Heartbeat("watcher")
         try:
-            keep_on(self.step, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
+            poll(self.step, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
             self._resign()
 

@@ -15,7 +15,7 @@ from threading import Event
 import psycopg
 
 from cascade.adapters.chain import router_logs
-from cascade.adapters.chain.log_reader import Block, Node, Stretch
+from cascade.adapters.chain.log_reader import Block, LogRange, Node
 from cascade.adapters.chain.router_logs import check_sequence
 from cascade.db import cursors, deposits
 from cascade.db.cursors import Cursor
@@ -25,11 +25,11 @@ from cascade.domain.payments import ConfirmedPayment, PaidEvent, RefundedEvent, 
 from cascade.domain.reversals import Refund
 from cascade.errors import BookingTooLong, LeaseLost, NodeUnavailable
 from cascade.services.booking import fulfill, refund
-from cascade.services.checkout import tell_seen
+from cascade.services.checkout import emit_pending_events
 from cascade.workers.chunks import FIRST_RANGE_BLOCKS, Pieces, checkpoint_after, next_range, piece_end
 from cascade.workers.collect_deadlines import Deadlines
 from cascade.workers.heartbeat import Heartbeat, describe
-from cascade.workers.loop import keep_on
+from cascade.workers.loop import poll
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Indexer:
         heart = heartbeat or Heartbeat("indexer")
         self._stop = stop
         try:
-            keep_on(self._step_or_report, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
+            poll(self._step_or_report, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
             self._resign()
 
@@ -222,7 +222,7 @@ class Indexer:
                 return cursor
             self._keep_lead(cursor)
 
-    def _book_piece(self, cursor: Cursor, stretch: Stretch, done: int) -> tuple[Cursor, int]:
+    def _book_piece(self, cursor: Cursor, stretch: LogRange, done: int) -> tuple[Cursor, int]:
         """Book some events of a stretch, all from the one with this place: evidence, credits and checkpoint in one
         transaction. Returns the checkpoint, and how many of the stretch's events are booked."""
         upto = piece_end(stretch.events, done, self._pieces.size)
@@ -265,7 +265,7 @@ class Indexer:
             return [router_logs.refund(self._router.chain_id, self._router.stablecoins, event)]
         return self._deadlines.payments(connection, event)
 
-    def _read(self, cursor: Cursor, to: int) -> Stretch:
+    def _read(self, cursor: Cursor, to: int) -> LogRange:
         """Read a range; every refusal halves the next one, since each provider words its limit in its own way."""
         try:
             stretch = self._node.events(self._router.address, (cursor.height, cursor.hash), to)
@@ -286,7 +286,7 @@ class Indexer:
         with self._database.transaction() as connection:
             if payments or cursors.has_sightings(connection, cursor.stream):
                 cursors.replace_sightings(connection, cursor.stream, payments)
-                tell_seen(connection)
+                emit_pending_events(connection)
 
     def _is_dust(self, payment: PaidEvent) -> bool:
         asset = self._router.stablecoins.get(payment.token_address)

@@ -21,7 +21,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.5
 
 
-def keep_on(step: Callable[[], bool], stop: Event, *, poll_seconds: float, heartbeat: Heartbeat) -> None:
+def poll(step: Callable[[], bool], stop: Event, *, poll_seconds: float, heartbeat: Heartbeat) -> None:
     """Do a step again and again until told to stop; wait after one that returns False. Whatever fails is told to the
     heartbeat, waited out and tried again.
 
@@ -50,7 +50,7 @@ def supervise(run: Callable[[Event, Heartbeat], None], stop: Event, heartbeat: H
         heartbeat: of this worker.
 
     Raises:
-        DeploymentMismatch, SettingsError: as `keep_on`.
+        DeploymentMismatch, SettingsError: as `poll`.
     """
     try:
         _patient(stop, heartbeat, FIRST_PAUSE_SECONDS)(run, stop, heartbeat)

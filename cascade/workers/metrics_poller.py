@@ -6,13 +6,13 @@ import logging
 import threading
 from collections.abc import Mapping
 
-from cascade.adapters.venice_metrics import VenicePulse
+from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.db import orders, signals
 from cascade.db.database import Database
 from cascade.domain.signals import VENICE, Signal, SignalKind
 from cascade.errors import InvalidInput
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import keep_on
+from cascade.workers.loop import poll
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Observer:
         poll_seconds: how often; also how long one answer stands.
     """
 
-    def __init__(self, database: Database, pulse: VenicePulse, *, poll_seconds: float) -> None:
+    def __init__(self, database: Database, pulse: VeniceMetrics, *, poll_seconds: float) -> None:
         self._database = database
         self._pulse = pulse
         self._poll_seconds = poll_seconds
@@ -36,7 +36,7 @@ class Observer:
         """Look until told to stop. What cannot be read is said once, and fades from the rate by itself."""
         heart = heartbeat or Heartbeat("observer")
         try:
-            keep_on(self._look_once, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
+            poll(self._look_once, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
             self._pulse.close()
 

@@ -21,7 +21,7 @@ from cascade.db.database import OUTAGES, Conn, Database
 from cascade.domain.deliveries import Delivery, Problem, endpoint_of
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.services.checkout import tell_expired
-from cascade.workers.channels import Books, Receiver
+from cascade.workers.channels import AsyncDatabase, Channel
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.loop import pause_after
 
@@ -40,7 +40,7 @@ _PATIENCE_AT_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long and how often something is tried.
 
     Attributes:
@@ -76,15 +76,15 @@ class Dispatcher:
     def __init__(
         self,
         database: Database,
-        receivers: Callable[[Books], Mapping[str, Receiver]],
+        receivers: Callable[[AsyncDatabase], Mapping[str, Channel]],
         *,
         poll_seconds: float,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         self._database = database
         self._make_receivers = receivers
         self._poll_seconds = poll_seconds
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._in_flight: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[tuple[int, int], Delivery] = {}
@@ -100,7 +100,7 @@ class Dispatcher:
         self._wake = asyncio.Event()
         threading.Thread(target=self._hear_end, args=(stop, loop), name="dispatcher end", daemon=True).start()
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="dispatcher") as threads:
-            self._books = Books(self._database, threads)
+            self._books = AsyncDatabase(self._database, threads)
             self._receivers = self._make_receivers(self._books)
             self._renewing = asyncio.Lock()
             beside = [asyncio.create_task(self._listen()), asyncio.create_task(self._renew())]
@@ -161,7 +161,7 @@ class Dispatcher:
             self._tasks.add(task)
             task.add_done_callback(self._note_end)
 
-    async def _try(self, receiver: Receiver, delivery: Delivery) -> None:
+    async def _try(self, receiver: Channel, delivery: Delivery) -> None:
         """Make one try, and note what became of it."""
         begun = time.monotonic()
         fault: DeliveryError | None = None
@@ -200,7 +200,7 @@ class Dispatcher:
                     log.info("leases of %d deliveries were not renewed: %s", len(tries), type(fault).__name__)
 
     async def _conclude(
-        self, receiver: Receiver, delivery: Delivery, fault: DeliveryError | None, seconds: float
+        self, receiver: Channel, delivery: Delivery, fault: DeliveryError | None, seconds: float
     ) -> None:
         pause = None
         if isinstance(fault, NotDelivered):
@@ -220,7 +220,7 @@ class Dispatcher:
             what = "is parked" if pause is None else f"is tried again in {pause:.0f} s"
             log.warning("delivery %d to %s %s: %s", delivery.id, delivery.destination, what, fault)
 
-    def _receiver(self, destination: str) -> Receiver:
+    def _receiver(self, destination: str) -> Channel:
         return self._receivers[WEBHOOKS if endpoint_of(destination) else destination]
 
     def _note_end(self, task: asyncio.Task[None]) -> None:

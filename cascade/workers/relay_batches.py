@@ -27,10 +27,10 @@ from cascade.adapters.chain.view_calls import Failed, Reverted, ViewCall, ask
 from cascade.db import orders, relay_queue
 from cascade.db import relay_transactions as ledger
 from cascade.db.database import Database
-from cascade.db.relay_transactions import Lead
+from cascade.db.relay_transactions import Lease
 from cascade.domain.fees import Fees
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import Refusal, RelayItem, RelayKind
+from cascade.domain.relay import RejectReason, RelayItem, RelayKind
 from cascade.domain.relay_groups import GAS_OF_SIGNATURE, Lane, RelayPolicy, Spent, gas_limit, room, together
 from cascade.errors import CascadeError
 
@@ -67,7 +67,7 @@ class _Judged:
     moved: dict[int, bool] = field(default_factory=dict)
     """Those whose payer has code now and had none, or the other way round: they belong to another lane."""
     failed: list[int] = field(default_factory=list)
-    refused: dict[int, Refusal] = field(default_factory=dict)
+    refused: dict[int, RejectReason] = field(default_factory=dict)
 
 
 class Batches:
@@ -94,7 +94,7 @@ class Batches:
         with self._database.transaction() as connection:
             return relay_queue.oldest_wait_seconds(connection)
 
-    def next(self, lead: Lead, lane: Lane, base_fee: int, waited: float) -> tuple[Batch | None, str | None]:
+    def next(self, lead: Lease, lane: Lane, base_fee: int, waited: float) -> tuple[Batch | None, str | None]:
         """Return what a lane sends now, if anything, and why it cannot send although something waits.
 
         Raises:
@@ -116,7 +116,7 @@ class Batches:
             return None, self._limit_reached(lane, minute, day, gas_limit(lane, 1) * fees.max_fee)
         return self._isolated(lead, lane, together(waiting, largest), fees), None
 
-    def _isolated(self, lead: Lead, lane: Lane, group: Sequence[RelayItem], fees: Fees) -> Batch | None:
+    def _isolated(self, lead: Lease, lane: Lane, group: Sequence[RelayItem], fees: Fees) -> Batch | None:
         """Prepare a batch; any fault that is not of the database or the node is one of these items'."""
         try:
             return self._prepare(lead, lane, group, fees)
@@ -127,7 +127,7 @@ class Batches:
             self._blame(lead, group)
             return None
 
-    def _prepare(self, lead: Lead, lane: Lane, group: Sequence[RelayItem], fees: Fees) -> Batch | None:
+    def _prepare(self, lead: Lease, lane: Lane, group: Sequence[RelayItem], fees: Fees) -> Batch | None:
         judged = self._judge(lane, self._with_terms(lead, group))
         self._note(lead, judged)
         payments = judged.good
@@ -140,7 +140,7 @@ class Batches:
             payments = payments[: len(payments) // 2]
         return None
 
-    def _with_terms(self, lead: Lead, group: Sequence[RelayItem]) -> list[_Payment]:
+    def _with_terms(self, lead: Lease, group: Sequence[RelayItem]) -> list[_Payment]:
         """Return what may be sent; the rest is refused, or has failed once more."""
         payers = sorted({item.payer for item in group if item.payer is not None})
         found = []
@@ -149,7 +149,7 @@ class Batches:
             for item in group:
                 if item.payer in costly:
                     ledger.fence(connection, lead)
-                    relay_queue.refuse(connection, item.id, Refusal.LIMIT)
+                    relay_queue.refuse(connection, item.id, RejectReason.LIMIT)
                     continue
                 try:
                     found.append(_Payment(item, orders.terms_by_id(connection, item.on_chain_order_id)))
@@ -182,7 +182,7 @@ class Batches:
                 judged.good.append(each)
         return judged
 
-    def _note(self, lead: Lead, judged: _Judged) -> None:
+    def _note(self, lead: Lease, judged: _Judged) -> None:
         if not (judged.moved or judged.failed or judged.refused):
             return
         with self._database.transaction() as connection:
@@ -204,7 +204,7 @@ class Batches:
             _, told = ask(self._node, [call], control=self._control)
         return not isinstance(told.get(call, Failed()), Reverted)
 
-    def _blame(self, lead: Lead, group: Sequence[RelayItem]) -> None:
+    def _blame(self, lead: Lease, group: Sequence[RelayItem]) -> None:
         """Note that items failed together: one alone is at fault itself, of several half are tried next."""
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)

@@ -19,16 +19,16 @@ import psycopg
 
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.signer import Signed, Signer, sign_call
-from cascade.adapters.chain.transactions import Look, Receipt, look, send
+from cascade.adapters.chain.transactions import Receipt, SenderSnapshot, look, send
 from cascade.db import relay_queue
 from cascade.db import relay_transactions as ledger
 from cascade.db.database import Database
-from cascade.db.relay_transactions import Attempt, Lead, Unfinished
+from cascade.db.relay_transactions import Attempt, Lease, PendingTx
 from cascade.domain.fees import Fees
 from cascade.domain.relay_groups import Lane, RelayPolicy
 from cascade.errors import NodeUnavailable
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import keep_on
+from cascade.workers.loop import poll
 from cascade.workers.relay_batches import Batch, Batches
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Relayer:
         """
         heart = heartbeat or Heartbeat("relayer")
         try:
-            keep_on(self.step, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
+            poll(self.step, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
         finally:
             self._resign()
 
@@ -114,7 +114,7 @@ class Relayer:
         self._note(lead, now, alarm)
         return False
 
-    def _conclude(self, lead: Lead, transaction: Unfinished, now: Look) -> bool:
+    def _conclude(self, lead: Lease, transaction: PendingTx, now: SenderSnapshot) -> bool:
         """Note what became of a transaction. False while it is in no block and may have to be sent again."""
         receipt = next((now.receipts[a.hash] for a in transaction.attempts if a.hash in now.receipts), None)
         if receipt is not None:
@@ -131,13 +131,13 @@ class Relayer:
         log.error("nonce %d of %s was used by a transaction that is not ours", transaction.nonce, lead.sender)
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)
-            ledger.usurp(connection, transaction.id)
+            ledger.mark_nonce_taken(connection, transaction.id)
             relay_queue.queue_again(
                 connection, [item.id for item in relay_queue.of_transaction(connection, transaction.id)]
             )
         return True
 
-    def _finish(self, lead: Lead, transaction: Unfinished, receipt: Receipt) -> None:
+    def _finish(self, lead: Lease, transaction: PendingTx, receipt: Receipt) -> None:
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)
             ledger.finish(connection, transaction.id, receipt.cost_wei)
@@ -152,7 +152,7 @@ class Relayer:
                 else:  # looked at once more before it is sent again
                     relay_queue.fail(connection, item.id, tries=self._policy.tries, on_chain=True)
 
-    def _push(self, lead: Lead, waiting: Sequence[Unfinished], now: Look) -> str | None:
+    def _push(self, lead: Lease, waiting: Sequence[PendingTx], now: SenderSnapshot) -> str | None:
         """Hand what is in no block to the node again, in order, and replace the first when it is stuck."""
         first = waiting[0]
         latest, alarm = first.attempts[-1], None
@@ -171,7 +171,7 @@ class Relayer:
                 alarm = self._broadcast(attempt.hash, attempt.raw) or alarm
         return alarm
 
-    def _send_next(self, lead: Lead, now: Look) -> str | None:
+    def _send_next(self, lead: Lease, now: SenderSnapshot) -> str | None:
         """Send what waits in one lane; the lanes take turns. Returns why lanes could not send."""
         alarms: list[str] = []
         unread: NodeUnavailable | None = None
@@ -196,7 +196,7 @@ class Relayer:
                 raise unread
         return "; ".join(dict.fromkeys(alarms)) or None
 
-    def _send(self, lead: Lead, batch: Batch, now: Look) -> str | None:
+    def _send(self, lead: Lease, batch: Batch, now: SenderSnapshot) -> str | None:
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)
             nonce = ledger.next_nonce(connection, lead, now.nonce)
@@ -234,7 +234,7 @@ class Relayer:
         log.info("the node objected to 0x%s: %s", hash_.hex(), objection)
         return f"the node objected: {objection}" if "insufficient funds" in objection else None
 
-    def _note(self, lead: Lead, now: Look, alarm: str | None) -> None:
+    def _note(self, lead: Lease, now: SenderSnapshot, alarm: str | None) -> None:
         if alarm is None and now.balance_wei < self._policy.low_balance_wei:
             alarm = f"the hot key {lead.sender} holds {now.balance_wei} wei, less than {self._policy.low_balance_wei}"
         with self._database.transaction() as connection:

@@ -22,7 +22,7 @@ from cascade.services.booking import fulfill, gain, reverse
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import tell_card
 from cascade.workers.heartbeat import Heartbeat, describe
-from cascade.workers.loop import keep_on
+from cascade.workers.loop import poll
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class CardWorker:
     def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
         """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again."""
         heart = heartbeat or Heartbeat("card")
-        keep_on(self._step_and_catch_up, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
+        poll(self._step_and_catch_up, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
 
     def _step_and_catch_up(self) -> bool:
         """Work through the inbox; then read Stripe's list, when it is time: a list that fails holds nothing up."""

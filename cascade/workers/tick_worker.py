@@ -12,7 +12,7 @@ from cascade.domain.formula import Formula
 from cascade.errors import ClockFault
 from cascade.services.pricing import TICKS_AT_ONCE, keep
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import keep_on
+from cascade.workers.loop import poll
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class RateKeeper:
         """
         wait_seconds = min(_LONGEST_WAIT_SECONDS, self._formula.tick_seconds / _LOOKS_IN_A_TICK)
         heart = heartbeat or Heartbeat("rate keeper")
-        keep_on(lambda: self.keep_once() == TICKS_AT_ONCE, stop, poll_seconds=wait_seconds, heartbeat=heart)
+        poll(lambda: self.keep_once() == TICKS_AT_ONCE, stop, poll_seconds=wait_seconds, heartbeat=heart)
 
     def keep_once(self) -> int:
         """Write what is due, as much as fits into one transaction. Returns how many ticks.

@@ -31,7 +31,7 @@ before it is answered, and outlives `kill -9`. On its own: `python -m sandbox.ve
 
 from sandbox.venice.chaos import Chaos
 from sandbox.venice.double import Control, VeniceDouble
-from sandbox.venice.metrics import Mood
+from sandbox.venice.metrics import CityMetrics
 from sandbox.venice.state import Transfer
 
-__all__ = ["Chaos", "Control", "Mood", "Transfer", "VeniceDouble"]
+__all__ = ["Chaos", "CityMetrics", "Control", "Transfer", "VeniceDouble"]

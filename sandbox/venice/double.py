@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from sandbox.venice.chaos import Chaos
-from sandbox.venice.metrics import Mood
+from sandbox.venice.metrics import CityMetrics
 from sandbox.venice.server import Server
-from sandbox.venice.state import PROCESSOR, City, Transfer
+from sandbox.venice.state import PROCESSOR, Transfer, VeniceState
 
 _TICK_SECONDS = 0.02
 
@@ -24,7 +24,7 @@ class Control:
     VERBS = ("add_citizen", "remove_citizen", "fund_processor", "balance", "transfers", "messages", "notifications",
              "process_now", "set_chaos", "reset_chaos", "set_mood", "reset_mood")  # fmt: skip
 
-    def __init__(self, city: City, chaos: Chaos, mood: Mood) -> None:
+    def __init__(self, city: VeniceState, chaos: Chaos, mood: CityMetrics) -> None:
         self._city = city
         self._chaos = chaos
         self._mood = mood
@@ -92,8 +92,8 @@ class VeniceDouble:
         self, directory: Path | None, port: int, seed: int, open_city: bool, clock: Callable[[], float]
     ) -> None:
         self.chaos = Chaos(_random=random.Random(seed))
-        self.mood = Mood(seed, clock)
-        self._city = City(directory, self.chaos, open_city)
+        self.mood = CityMetrics(seed, clock)
+        self._city = VeniceState(directory, self.chaos, open_city)
         self.control = Control(self._city, self.chaos, self.mood)
         self._stopping = threading.Event()
         self._server = Server(port, self._city, self.chaos, self.mood, self.control, Control.VERBS)

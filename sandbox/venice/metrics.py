@@ -31,7 +31,7 @@ _DIGITS: Final = 4
 
 
 @dataclass(frozen=True)
-class Feeling:
+class MetricsSample:
     """The mood at one moment.
 
     `level` is from 0 to 10, `coherence` in percent, `acceleration` in recognitions per hour and hour;
@@ -45,7 +45,7 @@ class Feeling:
     recognition_events: int
 
 
-class Mood:
+class CityMetrics:
     """What the city feels. `clock` gives seconds since 1970. Any thread may use it."""
 
     def __init__(self, seed: int = 0, clock: Callable[[], float] = time.time) -> None:
@@ -76,12 +76,12 @@ class Mood:
         with self._lock:
             self._pins.clear()
 
-    def now(self) -> Feeling:
+    def now(self) -> MetricsSample:
         """The mood at this moment. Recognitions are counted as if nothing was pinned."""
         with self._lock:
             pins, seconds = dict(self._pins), self._clock()
         hour = (seconds - _BEGAN) / 3600
-        return Feeling(
+        return MetricsSample(
             at=datetime.fromtimestamp(seconds, UTC),
             level=pins.get("level", round(self._level.height(hour), _DIGITS)),
             coherence=pins.get("coherence", round(self._coherence.height(hour), _DIGITS)),
@@ -118,7 +118,7 @@ def _wave(drawn: random.Random, mean: float, periods: Mapping[float, float]) -> 
     )
 
 
-def told(path: str, mood: Mood, citizens: int, chaos: Chaos) -> dict[str, Any] | str:
+def told(path: str, mood: CityMetrics, citizens: int, chaos: Chaos) -> dict[str, Any] | str:
     """What one of the three paths answers with status 200: JSON, or a page where there should be some."""
     feeling = mood.now()
     answer = _truth(path, feeling, citizens)
@@ -137,7 +137,7 @@ def told(path: str, mood: Mood, citizens: int, chaos: Chaos) -> dict[str, Any] |
     return answer
 
 
-def _truth(path: str, feeling: Feeling, citizens: int) -> dict[str, Any]:
+def _truth(path: str, feeling: MetricsSample, citizens: int) -> dict[str, Any]:
     timestamp = feeling.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if path == _METRICS:
         return {"average_consciousness_level": feeling.level, "total_citizens": citizens, "timestamp": timestamp}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from sandbox.venice.state import City
+from sandbox.venice.state import VeniceState
 
 _MOST: Final = 20
 _STYLE: Final = (
@@ -17,7 +17,7 @@ _STYLE: Final = (
 )
 
 
-def page(city: City) -> str:
+def page(city: VeniceState) -> str:
     """The page; everything that somebody else wrote is escaped."""
     purses = [(name, f"{ducats:,f}") for name, ducats in sorted(city.purses().items(), key=lambda one: -one[1])]
     transfers = [(one.target, f"{one.amount:,f}", one.notes) for one in city.transfers()[: -_MOST - 1 : -1]]

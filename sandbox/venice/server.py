@@ -16,9 +16,9 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.venice.chaos import Chaos
-from sandbox.venice.metrics import PATHS, Mood, told
+from sandbox.venice.metrics import PATHS, CityMetrics, told
 from sandbox.venice.page import page
-from sandbox.venice.state import MOST_LISTED, City, Refusal, Transfer
+from sandbox.venice.state import MOST_LISTED, Refusal, Transfer, VeniceState
 
 _HOSTS: Final = ("127.0.0.1", "localhost")
 _MOST_BYTES: Final = 1_000_000
@@ -41,7 +41,9 @@ class Answer:
 class Doors:
     """What is answered where."""
 
-    def __init__(self, city: City, chaos: Chaos, mood: Mood, control: object, verbs: Sequence[str]) -> None:
+    def __init__(
+        self, city: VeniceState, chaos: Chaos, mood: CityMetrics, control: object, verbs: Sequence[str]
+    ) -> None:
         self._city = city
         self._chaos = chaos
         self._mood = mood
@@ -177,7 +179,9 @@ class Doors:
 class Server:
     """Serves until it is stopped."""
 
-    def __init__(self, port: int, city: City, chaos: Chaos, mood: Mood, control: object, verbs: Sequence[str]) -> None:
+    def __init__(
+        self, port: int, city: VeniceState, chaos: Chaos, mood: CityMetrics, control: object, verbs: Sequence[str]
+    ) -> None:
         self._doors = Doors(city, chaos, mood, control, verbs)
         self._server = _Listener(("127.0.0.1", port), _handler(self._doors))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"

@@ -58,7 +58,7 @@ class Refusal(Exception):
     """Venice says no, in its own words."""
 
 
-class City:
+class VeniceState:
     """The books, one thread at a time. `open_city`: whoever has a proper name is a citizen."""
 
     def __init__(self, directory: Path | None, chaos: Chaos, open_city: bool) -> None:

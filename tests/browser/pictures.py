@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from rich.console import Console
 
 from sandbox.ports import free_port
-from sandbox.stack import Box
+from sandbox.stack import Stack
 from sandbox.wallet import Wallet
 from tests.browser.conftest import FLAGS, chromium
 from tests.browser.wallet import PayerWallet, Refusal
@@ -39,7 +39,7 @@ _PATIENCE_SECONDS = 60.0
 class Studio:
     """A running system, and a browser in front of it."""
 
-    box: Box
+    box: Stack
     browser: Browser
     folder: Path
     console: Console
@@ -196,7 +196,7 @@ def main(folder: Path) -> None:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="cascade-pictures-") as home:
         with console.status("Starting the whole system ..."):
-            box = Box.start(Path(home), free_port())
+            box = Stack.start(Path(home), free_port())
         with box, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium(playwright), args=FLAGS)
             take_all(Studio(box, browser, folder, console))

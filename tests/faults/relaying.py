@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from cascade.adapters.chain import signatures
 from cascade.adapters.chain.log_reader import Node
-from cascade.adapters.chain.signer import LocalKey
+from cascade.adapters.chain.signer import LocalSigner
 from cascade.chains import Deployment
 from cascade.db import orders, relay_queue
 from cascade.db.database import Database
@@ -102,7 +102,7 @@ def relayer(
         yield Relayer(
             database,
             node,
-            LocalKey.from_hex(development_keys()[HOT_KEY]),
+            LocalSigner.from_hex(development_keys()[HOT_KEY]),
             chain_id=router.chain.chain_id,
             router=router.router,
             policy=replace(POLICY, **policy),  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from cascade.adapters.chain.log_reader import Block, Node, Stretch
+from cascade.adapters.chain.log_reader import Block, LogRange, Node
 from cascade.chains import Deployment
 from cascade.db import balances, ledger, payments
 from cascade.db.cursors import Cursor
@@ -119,7 +119,7 @@ def test_wherever_it_is_stopped_the_next_one_goes_on(
         book, stop = worker._book_piece, threading.Event()
         booked = itertools.count(1)
 
-        def stopping(cursor: Cursor, stretch: Stretch, done: int) -> tuple[Cursor, int]:
+        def stopping(cursor: Cursor, stretch: LogRange, done: int) -> tuple[Cursor, int]:
             result = book(cursor, stretch, done)
             if next(booked) == stops_after:
                 stop.set()
@@ -226,7 +226,7 @@ def paid(block: int, seq: int) -> PaidEvent:
 def test_pieces_cover_every_event_once_and_move_the_checkpoint_to_complete_blocks(size: int) -> None:
     blocks = [block for block, density in enumerate(DENSITIES, 10) for _ in range(density)]
     events = tuple(paid(block, seq) for seq, block in enumerate(blocks, 1))
-    stretch = Stretch(Block(30, b"\x1e" * 32, 0), events)
+    stretch = LogRange(Block(30, b"\x1e" * 32, 0), events)
     cursor, done = Cursor("s", 9, b"\x09" * 32, 0, 1), 0
     while done < len(events):
         upto = piece_end(events, done, size)

@@ -16,9 +16,9 @@ from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
 from cascade.db.database import Database
 from cascade.domain import relay_groups
-from cascade.domain.relay import Refusal, RelayItem, RelayState
+from cascade.domain.relay import RejectReason, RelayItem, RelayState
 from cascade.services.order_view import OrderView
-from cascade.services.signed_payments import Gasless
+from cascade.services.signed_payments import SignedPayments
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.faults import Faults, Json
 from sandbox.polygon.faulty_node import FaultyNode
@@ -72,7 +72,7 @@ def router(deployment: Path) -> Deployment:
 @pytest.fixture
 def town(crowd: Honest, polygon: LocalPolygon, database: Database, router: Deployment) -> Iterator[Town]:
     node = Node(polygon.rpc_url)
-    yield Town(crowd, polygon, database, router, Gasless(node, router, per_payer_per_day=20))
+    yield Town(crowd, polygon, database, router, SignedPayments(node, router, per_payer_per_day=20))
     node.close()
 
 
@@ -80,11 +80,16 @@ class Town:
     """Honest and hostile payers of one shop, and what became of their payments."""
 
     def __init__(
-        self, crowd: Honest, polygon: LocalPolygon, database: Database, router: Deployment, gasless: Gasless
+        self,
+        crowd: Honest,
+        polygon: LocalPolygon,
+        database: Database,
+        router: Deployment,
+        signed_payments: SignedPayments,
     ) -> None:
         self.polygon, self.database, self.router = polygon, database, router
         self.victim = polygon.accounts[HOT_KEY]
-        self._crowd, self.gasless = crowd, gasless
+        self._crowd, self.signed_payments = crowd, signed_payments
         self.honest: list[OrderView] = []
 
     def order(self, citizen: str, token: str = "USDT") -> OrderView:  # noqa: S107 - a stablecoin
@@ -108,9 +113,9 @@ class Town:
     def check_and_queue(self, view: OrderView, wallet: str) -> None:
         """As the API does."""
         terms = view.terms[0]
-        has_code = self.gasless.check(terms, wallet, SIGNATURE)
+        has_code = self.signed_payments.check(terms, wallet, SIGNATURE)
         with self.database.transaction() as connection:
-            self.gasless.queue(connection, view.order.id, terms, wallet, SIGNATURE, has_code)
+            self.signed_payments.queue(connection, view.order.id, terms, wallet, SIGNATURE, has_code)
 
     def queue(self, view: OrderView, payer: LocalAccount | str) -> None:
         if isinstance(payer, str):
@@ -159,7 +164,7 @@ def test_beside_a_hostile_wallet_honest_payments_are_credited(town: Town, name: 
     item = town.item(hostile)
     if name not in PAYS_AFTER_ALL:
         assert item.state is RelayState.REFUSED
-        assert item.reason in (Refusal.REVERTED, Refusal.WRONG_SIGNER)
+        assert item.reason in (RejectReason.REVERTED, RejectReason.WRONG_SIGNER)
     assert item.tries <= 2
     assert alarm(town.database) is None
 
@@ -302,10 +307,10 @@ def test_a_payer_makes_us_pay_for_failures_four_times_a_day_and_no_more(town: To
     town.work(20)
     town.assert_honest_are_credited()
     reasons = sorted(str(town.item(view).reason) for view in views)
-    assert reasons == [Refusal.LIMIT, Refusal.LIMIT, Refusal.REVERTED, Refusal.REVERTED]
+    assert reasons == [RejectReason.LIMIT, RejectReason.LIMIT, RejectReason.REVERTED, RejectReason.REVERTED]
     assert sum(town.item(view).tries for view in views) == 4
     with town.database.transaction() as connection:
-        assert not town.gasless.has_share(connection, wallet)
+        assert not town.signed_payments.within_quota(connection, wallet)
 
 
 def test_a_limit_that_a_whole_batch_exceeds_is_kept_by_smaller_ones(town: Town) -> None:
@@ -350,4 +355,4 @@ def test_what_a_node_fails_at_for_one_payment_is_not_taken_for_its_end(town: Tow
         town.work(url=node.url)
     town.assert_honest_are_credited()
     item = town.item(view)
-    assert (item.state, item.reason, item.tries) == (RelayState.REFUSED, Refusal.REVERTED, 0)
+    assert (item.state, item.reason, item.tries) == (RelayState.REFUSED, RejectReason.REVERTED, 0)

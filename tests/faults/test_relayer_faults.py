@@ -11,7 +11,7 @@ import pytest
 
 from cascade.chains import Deployment
 from cascade.db.database import Database
-from cascade.domain.relay import Refusal, RelayState
+from cascade.domain.relay import RejectReason, RelayState
 from cascade.errors import LeaseLost, NodeUnavailable
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.faults import Sending
@@ -103,7 +103,7 @@ def test_after_a_reorganisation_it_is_too_late(polygon: LocalPolygon, database: 
             worker.step()
             polygon.mine(3)
     (item,) = items(database, view)
-    assert (item.state, item.reason) == (RelayState.REFUSED, Refusal.EXPIRED)
+    assert (item.state, item.reason) == (RelayState.REFUSED, RejectReason.EXPIRED)
     assert [state for _, state in nonces(database)] == ["final"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade.adapters.chain.log_reader import Node, Stretch
+from cascade.adapters.chain.log_reader import LogRange, Node
 from cascade.adapters.chain.router_logs import confirmed_payment
 from cascade.chains import Deployment
 from cascade.db import cursors
@@ -47,7 +47,7 @@ def test_rivals_book_each_payment_once(
     assert_booked_once(database, paid)
 
 
-def read(polygon: LocalPolygon, router: Deployment, start: int, end: int) -> Stretch:
+def read(polygon: LocalPolygon, router: Deployment, start: int, end: int) -> LogRange:
     node = Node(polygon.rpc_url)
     try:
         return node.events(router.router, (start, node.block(start).hash), end)
@@ -55,7 +55,7 @@ def read(polygon: LocalPolygon, router: Deployment, start: int, end: int) -> Str
         node.close()
 
 
-def book_without_a_checkpoint(database: Database, router: Deployment, stretch: Stretch) -> Sequence[Outcome]:
+def book_without_a_checkpoint(database: Database, router: Deployment, stretch: LogRange) -> Sequence[Outcome]:
     """What an indexer books, but with none of the guards of its checkpoint."""
     with database.transaction() as connection:
         cursors.insert_logs(connection, 137, router.router, stretch.events)

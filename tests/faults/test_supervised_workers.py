@@ -22,7 +22,7 @@ from cascade.domain.card import CardAttempt, CardEvidence
 from cascade.errors import DeploymentMismatch, NodeUnavailable
 from cascade.services.card_checkout import CardCheckout
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import keep_on, supervise
+from cascade.workers.loop import poll, supervise
 from sandbox.ports import free_port
 from tests.conftest import ROOT
 from tests.support.card_shop import CardShop
@@ -74,7 +74,7 @@ def supervised(wound: Wound, heartbeat: Heartbeat) -> Iterator[threading.Thread]
     stop = threading.Event()
 
     def run(stop: threading.Event, heart: Heartbeat) -> None:
-        keep_on(wound, stop, poll_seconds=0.01, heartbeat=heart)
+        poll(wound, stop, poll_seconds=0.01, heartbeat=heart)
 
     thread = threading.Thread(target=supervise, args=(run, stop, heartbeat))
     thread.start()
@@ -154,7 +154,7 @@ def test_a_mismatch_ends_only_the_first_start(database: Database) -> None:
     wound = Wound(DeploymentMismatch("another chain"))
     with pytest.raises(DeploymentMismatch):
         supervise(
-            lambda stop, heart: keep_on(wound, stop, poll_seconds=0.01, heartbeat=heart),
+            lambda stop, heart: poll(wound, stop, poll_seconds=0.01, heartbeat=heart),
             threading.Event(),
             Heartbeat("indexer", database),
         )

@@ -15,7 +15,7 @@ from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, SuspenseReason
 from cascade.domain.reversals import Reversal
 from cascade.errors import LedgerConflict, NotDelivered, NotFound
-from cascade.services.booking import fulfill, hand_over, reverse, turn_down
+from cascade.services.booking import debit_credit, fail_credit, fulfill, reverse
 from tests.support.concurrency import together
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
@@ -117,7 +117,7 @@ def somebody_waits(database: Database) -> bool:
 def refused(connection: Conn, delivery: Delivery) -> bool:
     """Venice surely did not move the ducats of a credit."""
     fault = NotDelivered("the purse is empty", Problem.INSUFFICIENT_FUNDS)
-    return turn_down(connection, delivery, fault, pause_seconds=60)
+    return fail_credit(connection, delivery, fault, pause_seconds=60)
 
 
 def test_a_payment_is_taken_back_once(database: Database) -> None:
@@ -228,7 +228,7 @@ def test_who_books_much_at_once_waits_for_others_who_do(database: Database) -> N
     assert balance_of(database, "sales", "USDC") == 0
 
 
-@pytest.mark.parametrize("step", [hand_over, refused])
+@pytest.mark.parametrize("step", [debit_credit, refused])
 def test_who_sends_a_credit_waits_for_who_books_much(
     database: Database, step: Callable[[Conn, Delivery], object]
 ) -> None:
@@ -240,7 +240,7 @@ def test_who_sends_a_credit_waits_for_who_books_much(
         (credit,) = outbox.claim(connection, "venice", limit=5, seconds=60)
     if step is refused:
         with database.transaction() as connection:
-            assert hand_over(connection, credit)
+            assert debit_credit(connection, credit)
 
     def send() -> object:
         with database.transaction() as connection:

@@ -52,11 +52,11 @@ def booked(database: Database, view: OrderView) -> list[BookedPayment]:
         return payments.of_order(connection, view.order.id)
 
 
-Told = tuple[Outcome, SuspenseReason | None]
+LogEvent = tuple[Outcome, SuspenseReason | None]
 WHOLE, PART = (Outcome.FULFILLED, None), (Outcome.CREDITED, None)
 
 
-def waits(reason: SuspenseReason) -> Told:
+def waits(reason: SuspenseReason) -> LogEvent:
     return Outcome.SUSPENSE, reason
 
 
@@ -156,7 +156,7 @@ def test_any_amount_is_credited_or_waits_with_its_reason(
     router: Deployment,
     view: OrderView,
     deed: Deed,
-    expected: list[Told],
+    expected: list[LogEvent],
     ducats: int,
 ) -> None:
     deed(polygon, router, view)

@@ -18,7 +18,7 @@ from cascade.domain.deliveries import DeliveryState, webhook
 from cascade.domain.events import EventType
 from cascade.errors import LedgerConflict
 from cascade.services.booking import fulfill, reverse
-from cascade.workers.outbox_dispatcher import Patience
+from cascade.workers.outbox_dispatcher import RetryPolicy
 from tests.support.delivery import Hearer, Wishes, add_endpoint, deliver_all, dispatching, make_due, rows, told, until
 from tests.support.purchases import came_again, confirmed, open_order, refund
 
@@ -193,7 +193,7 @@ def test_a_receiver_that_hangs_for_ever_does_not_delay_another(database: Databas
 
 
 def test_what_was_tried_for_too_long_is_parked_and_can_be_replayed(database: Database) -> None:
-    impatient = replace(LEDGER_MODE, patience=Patience(days=0.3 / 86_400, first_pause_seconds=0.02))
+    impatient = replace(LEDGER_MODE, patience=RetryPolicy(days=0.3 / 86_400, first_pause_seconds=0.02))
     with Hearer.open() as hearer:
         endpoint_id, _ = add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         hearer.answer = lambda _: 500

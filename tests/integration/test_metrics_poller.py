@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from cascade.adapters.venice_metrics import VenicePulse
+from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.db.database import Database
 from cascade.domain.rates import InputState, Rate, next_rate
 from cascade.domain.signals import Input
@@ -29,7 +29,7 @@ def venice() -> Iterator[VeniceDouble]:
 
 
 def observer(database: Database, venice: VeniceDouble, poll_seconds: float = 60) -> Observer:
-    return Observer(database, VenicePulse(venice.url, timeout_seconds=1), poll_seconds=poll_seconds)
+    return Observer(database, VeniceMetrics(venice.url, timeout_seconds=1), poll_seconds=poll_seconds)
 
 
 def stored(database: Database) -> dict[str, list[int]]:

@@ -17,7 +17,7 @@ from cascade.domain.relay import RelayKind, RelayState
 from cascade.errors import AuthorizationRefused, NotPayable
 from cascade.services.booking import fulfill
 from cascade.services.order_view import OrderView, lock_payable, lock_signable, view_of
-from cascade.services.signed_payments import Gasless
+from cascade.services.signed_payments import SignedPayments
 from tests.support.card_shop import CardShop
 from tests.support.concurrency import together
 from tests.support.purchases import NOWHERE, collected, confirmed, open_order
@@ -28,16 +28,16 @@ PART = "A part of the price has come by transfer, 125 USDC is missing: send that
 
 
 @pytest.fixture
-def gasless() -> Iterator[Gasless]:
-    made = Gasless(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=10_000)
+def signed_payments() -> Iterator[SignedPayments]:
+    made = SignedPayments(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=10_000)
     yield made
     made.close()
 
 
-def sign(gasless: Gasless, connection: Conn, view: OrderView, token: int = 0, payer: int = 0) -> None:
+def sign(signed_payments: SignedPayments, connection: Conn, view: OrderView, token: int = 0, payer: int = 0) -> None:
     """Queue what a payer has signed in one of the stablecoins, as the route does after its look at the chain."""
     signature = bytes([token + 1, payer + 1]) * 32 + b"\x1b"
-    gasless.queue(connection, view.order.id, view.terms[token], PAYERS[payer], signature, False)
+    signed_payments.queue(connection, view.order.id, view.terms[token], PAYERS[payer], signature, False)
 
 
 def now(database: Database, view: OrderView) -> OrderView:
@@ -65,7 +65,7 @@ def lay_half(connection: Conn, view: OrderView) -> None:
 @pytest.mark.parametrize("come", [book_half, lay_half])
 @pytest.mark.parametrize("token", [0, 1], ids=["USDC", "USDT"])
 def test_an_order_that_is_paid_in_part_says_what_is_missing_and_takes_no_signature(
-    gasless: Gasless, database: Database, come: Callable[[Conn, OrderView], None], token: int
+    signed_payments: SignedPayments, database: Database, come: Callable[[Conn, OrderView], None], token: int
 ) -> None:
     view = open_order(database)
     with database.transaction() as connection:
@@ -74,18 +74,18 @@ def test_an_order_that_is_paid_in_part_says_what_is_missing_and_takes_no_signatu
     assert after.missing is not None
     assert (after.status, after.missing.units) == (OrderStatus.OPEN, HALF)
     with pytest.raises(AuthorizationRefused) as refused, database.transaction() as connection:
-        sign(gasless, connection, view, token)
+        sign(signed_payments, connection, view, token)
     assert (refused.value.reason, refused.value.next_step) == ("part_paid", PART)
     with database.transaction() as connection:
         assert relay_queue.of_order(connection, view.order.id) == []
         assert lock_payable(connection, view.order.id, in_parts=True).missing == after.missing
 
 
-def test_dust_stops_nobody(gasless: Gasless, database: Database) -> None:
+def test_dust_stops_nobody(signed_payments: SignedPayments, database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
         lay(connection, view, 9_999)
-        sign(gasless, connection, view)
+        sign(signed_payments, connection, view)
     assert now(database, view).being_sent
 
 
@@ -101,24 +101,24 @@ def test_no_card_is_asked_for_the_whole_price_after_a_part(card_shop: CardShop, 
     assert "125 USDC is missing" in page.text
 
 
-def test_a_signature_in_one_stablecoin_excludes_all_others(gasless: Gasless, database: Database) -> None:
+def test_a_signature_in_one_stablecoin_excludes_all_others(signed_payments: SignedPayments, database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        sign(gasless, connection, view, token=0)
+        sign(signed_payments, connection, view, token=0)
     for token, payer in ((1, 0), (1, 1), (0, 1)):
         with pytest.raises(NotPayable, match="being sent"), database.transaction() as connection:
-            sign(gasless, connection, view, token, payer)
+            sign(signed_payments, connection, view, token, payer)
     with database.transaction() as connection:
-        sign(gasless, connection, view, token=0)  # the same one again
+        sign(signed_payments, connection, view, token=0)  # the same one again
         assert len(relay_queue.of_order(connection, view.order.id)) == 1
 
 
 def test_no_card_is_begun_while_a_signature_is_being_sent(
-    gasless: Gasless, card_shop: CardShop, database: Database
+    signed_payments: SignedPayments, card_shop: CardShop, database: Database
 ) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        sign(gasless, connection, view)
+        sign(signed_payments, connection, view)
     for way in ("checkout-session", "payment-intent", "crypto-payment-intent"):
         answer = card_shop.client.post(f"/api/payments/{way}", json={"order_id": view.order.id})
         assert answer.status_code == 409
@@ -128,13 +128,15 @@ def test_no_card_is_begun_while_a_signature_is_being_sent(
         assert connection.execute("SELECT count(*) AS n FROM card_attempts").fetchone() == {"n": 0}
 
 
-def test_what_begins_waits_for_what_is_being_booked(gasless: Gasless, card_shop: CardShop, database: Database) -> None:
+def test_what_begins_waits_for_what_is_being_booked(
+    signed_payments: SignedPayments, card_shop: CardShop, database: Database
+) -> None:
     """The check is made under the order's lock: what another transaction has not committed yet is waited for."""
     view = open_order(database)
 
     def begin(_: int) -> str:
         with pytest.raises(AuthorizationRefused) as refused, database.transaction() as connection:
-            sign(gasless, connection, view)
+            sign(signed_payments, connection, view)
         return refused.value.reason
 
     def begin_by_card(_: int) -> str:
@@ -177,15 +179,15 @@ ACTS = ("usdc", "usdt", "other payer", "part", "price", "lock")
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_begins_at_once_one_signature_is_queued_and_no_reason_is_wrong(
-    gasless: Gasless, database: Database, seed: int
+    signed_payments: SignedPayments, database: Database, seed: int
 ) -> None:
     view = open_order(database)
     chosen = random.Random(seed).choices(ACTS, k=8)  # noqa: S311
 
     deeds: dict[str, Callable[[Conn], object]] = {
-        "usdc": lambda connection: sign(gasless, connection, view),
-        "usdt": lambda connection: sign(gasless, connection, view, token=1),
-        "other payer": lambda connection: sign(gasless, connection, view, token=seed % 2, payer=1),
+        "usdc": lambda connection: sign(signed_payments, connection, view),
+        "usdt": lambda connection: sign(signed_payments, connection, view, token=1),
+        "other payer": lambda connection: sign(signed_payments, connection, view, token=seed % 2, payer=1),
         "part": lambda connection: fulfill(connection, collected(view.terms[0], 10_000_000)),
         "price": lambda connection: fulfill(connection, confirmed(view.terms[1])),
         "lock": lambda connection: lock_signable(connection, view.order.id),

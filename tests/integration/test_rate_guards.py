@@ -17,11 +17,11 @@ from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
 from cascade.domain.rates import START, Rate, Tick, next_rate
 from cascade.domain.reversals import Reversal
-from cascade.domain.signals import MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind, Sold
+from cascade.domain.signals import MICRO, OUR_LEDGER, Input, Observation, SalesVolume, Signal, SignalKind
 from cascade.errors import InvalidInput
 from cascade.services import pricing
 from cascade.services.booking import fulfill, reverse
-from cascade.services.pricing import Replayed, observe, replay
+from cascade.services.pricing import ReplayResult, observe, replay
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -121,7 +121,7 @@ def test_a_report_is_taken_once_from_each_source(database: Database) -> None:
 # What was sold.
 
 
-def sold(database: Database, at: datetime | None = None) -> Sold:
+def sold(database: Database, at: datetime | None = None) -> SalesVolume:
     """Up to a moment; by default up to now."""
     with database.transaction() as connection:
         return balances.sold(connection, at or orders.clock(connection))
@@ -146,7 +146,7 @@ def by_card(database: Database, usd: str) -> ConfirmedPayment:
 
 
 def test_a_sale_on_every_rail_counts_in_millionths_of_a_dollar(database: Database) -> None:
-    assert sold(database) == Sold(0, 0, None)
+    assert sold(database) == SalesVolume(0, 0, None)
     assert book(database, confirmed(open_order(database).terms[0])) is Outcome.FULFILLED
     assert sold(database).last_day == 250_000_000  # USDC, six decimals
     assert book(database, confirmed(open_order(database, usd="25.01", token="USDT").terms[0])) is Outcome.FULFILLED
@@ -174,7 +174,7 @@ def test_money_in_suspense_is_not_sold(database: Database) -> None:
     terms = open_order(database).terms[0]
     short = confirmed(terms, amount=Money(terms.token, terms.units - 1))
     assert book(database, short) is Outcome.SUSPENSE
-    assert sold(database) == Sold(0, 0, None)
+    assert sold(database) == SalesVolume(0, 0, None)
     book(database, confirmed(terms))
     assert book(database, confirmed(terms)) is Outcome.SUSPENSE  # paid twice
     go_back(database, refund(short))
@@ -187,14 +187,14 @@ def test_a_sale_is_of_the_last_day_and_then_of_the_week_before(database: Databas
     assert at is not None
     usd = 250_000_000
     assert [sold(database, at + later) for later in (-MOMENT, timedelta(0), DAY - MOMENT)] == [
-        Sold(0, 0, None),
-        Sold(usd, 0, at),
-        Sold(usd, 0, at),
+        SalesVolume(0, 0, None),
+        SalesVolume(usd, 0, at),
+        SalesVolume(usd, 0, at),
     ]
     assert [sold(database, at + later) for later in (DAY, 8 * DAY - MOMENT, 8 * DAY)] == [
-        Sold(0, usd, at),
-        Sold(0, usd, at),
-        Sold(0, 0, None),
+        SalesVolume(0, usd, at),
+        SalesVolume(0, usd, at),
+        SalesVolume(0, 0, None),
     ]
     with database.transaction() as connection:
         seen = [observe(connection, at + days * DAY)[Input.VOLUME] for days in (1, 2, 3)]
@@ -254,7 +254,7 @@ def test_an_order_keeps_its_quote_whatever_happens_to_the_rate(database: Databas
         assert book(database, confirmed(view.terms[0])) is Outcome.FULFILLED
     assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
     assert balance_of(database, "citizen:Niccolo") == 1_075_000_000  # with the bonus rate that 100 dollars reach
-    assert replay(database, None, None) == Replayed(1 + len(ticks))
+    assert replay(database, None, None) == ReplayResult(1 + len(ticks))
 
 
 @pytest.mark.parametrize(

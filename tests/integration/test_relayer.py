@@ -13,7 +13,7 @@ from cascade.chains import Deployment
 from cascade.db import relay_queue
 from cascade.db.database import Database
 from cascade.domain.fees import GWEI, FeePolicy
-from cascade.domain.relay import Refusal, RelayState
+from cascade.domain.relay import RejectReason, RelayState
 from cascade.services.order_view import OrderView
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import calldata
@@ -75,7 +75,7 @@ def test_what_waits_goes_together_and_one_that_fails_takes_no_other_down(
     follow(polygon, database, router)
     states = [items(database, view)[0].state for view in views]
     assert states == [RelayState.REFUSED if n == 2 else RelayState.SETTLED for n in range(5)]
-    assert items(database, views[2])[0].reason is Refusal.WRONG_SIGNER
+    assert items(database, views[2])[0].reason is RejectReason.WRONG_SIGNER
     assert [balance_of(database, f"citizen:citizen{n}") for n in range(5)] == [
         0 if n == 2 else STARTER_UNITS for n in range(5)
     ]
@@ -102,7 +102,7 @@ def test_what_fails_only_on_chain_leaves_the_others_alone_and_is_refused_in_the_
         RelayState.REFUSED,
         RelayState.SETTLED,
     ]
-    assert items(database, views[1])[0].reason is Refusal.INSUFFICIENT_BALANCE
+    assert items(database, views[1])[0].reason is RejectReason.INSUFFICIENT_BALANCE
 
 
 def test_what_fails_on_chain_again_and_again_is_sent_twice_and_no_more(
@@ -120,7 +120,7 @@ def test_what_fails_on_chain_again_and_again_is_sent_twice_and_no_more(
             polygon.mint("USDC", payer(1).address, view.terms[0].units)
             polygon.mine(3)
     (item,) = items(database, view)
-    assert (item.state, item.reason) == (RelayState.REFUSED, Refusal.REVERTED)
+    assert (item.state, item.reason) == (RelayState.REFUSED, RejectReason.REVERTED)
     assert len(nonces(database)) == 2
 
 
@@ -226,7 +226,7 @@ def test_an_item_of_a_stranger_is_no_second_payment(
     pay(polygon, view.terms[0])
     settle(polygon, database, router)
     follow(polygon, database, router)
-    assert items(database, view)[0].reason is Refusal.ALREADY_PAID
+    assert items(database, view)[0].reason is RejectReason.ALREADY_PAID
     assert nonces(database) == []
     assert balance_of(database, "citizen:citizen0") == STARTER_UNITS
 

@@ -18,10 +18,10 @@ from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
 from cascade.db import orders, relay_queue
 from cascade.db.database import Conn, Database
-from cascade.domain.relay import Refusal
+from cascade.domain.relay import RejectReason
 from cascade.errors import AuthorizationRefused
 from cascade.services.booking import fulfill
-from cascade.services.signed_payments import Gasless
+from cascade.services.signed_payments import SignedPayments
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon import addresses as at
 from tests.support.concurrency import together
@@ -65,24 +65,24 @@ def test_a_payer_has_a_share_of_the_day(open_shop: Open, database: Database) -> 
 
 
 def test_requests_at_the_same_moment_share_one_limit(database: Database) -> None:
-    gasless = Gasless(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=3)
+    signed_payments = SignedPayments(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=3)
     views = [open_order(database) for _ in range(8)]
 
     def queue(i: int) -> str | None:
         try:
             with database.transaction() as connection:
                 view = views[i]
-                gasless.queue(connection, view.order.id, view.terms[0], "0x" + "22" * 20, b"\1" * 65, False)
+                signed_payments.queue(connection, view.order.id, view.terms[0], "0x" + "22" * 20, b"\1" * 65, False)
         except AuthorizationRefused as fault:
             return fault.reason
         return None
 
-    assert sorted(together(8, queue), key=str) == [None] * 3 + [Refusal.LIMIT] * 5
-    gasless.close()
+    assert sorted(together(8, queue), key=str) == [None] * 3 + [RejectReason.LIMIT] * 5
+    signed_payments.close()
 
 
 def test_the_same_one_at_the_same_moment_is_queued_once(database: Database) -> None:
-    gasless = Gasless(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=1)
+    signed_payments = SignedPayments(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=1)
     view = open_order(database)
 
     def queue() -> int:
@@ -91,7 +91,7 @@ def test_the_same_one_at_the_same_moment_is_queued_once(database: Database) -> N
 
     def queue_in(connection: Conn) -> int:
         signed = ("0x" + "22" * 20, b"\1" * 65)
-        return gasless.queue(connection, view.order.id, view.terms[0], *signed, False).id
+        return signed_payments.queue(connection, view.order.id, view.terms[0], *signed, False).id
 
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as connection:
@@ -100,7 +100,7 @@ def test_the_same_one_at_the_same_moment_is_queued_once(database: Database) -> N
             with pytest.raises(TimeoutError):
                 second.result(0.5)  # the order is ours until we are done
         assert second.result(10) == first
-    gasless.close()
+    signed_payments.close()
 
 
 def test_after_a_refusal_it_can_be_sent_again(open_shop: Open, database: Database) -> None:
@@ -110,12 +110,12 @@ def test_after_a_refusal_it_can_be_sent_again(open_shop: Open, database: Databas
     shop.send(order_id, payer, signature)
     with database.transaction() as connection:
         (item,) = relay_queue.of_order(connection, order_id)
-        relay_queue.refuse(connection, item.id, Refusal.REVERTED)
+        relay_queue.refuse(connection, item.id, RejectReason.REVERTED)
     first = shop.http.get(f"/api/payments/orders/{order_id}").json()["relay"][0]
     assert (first["state"], first["reason"], first["next_step"]) == (
         "refused",
         "reverted",
-        Refusal.REVERTED.next_step,
+        RejectReason.REVERTED.next_step,
     )
     assert shop.send(order_id, payer, signature).json()["state"] == "queued"
 
@@ -149,13 +149,13 @@ def test_an_order_that_is_not_open_is_refused(
 def test_what_happens_while_the_node_is_asked_is_seen_before_it_is_queued(
     database: Database, reason: str, deed: Callable[[Database, str], None]
 ) -> None:
-    gasless = Gasless(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=1)
+    signed_payments = SignedPayments(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=1)
     view = open_order(database)
     deed(database, view.order.id)
     with pytest.raises(AuthorizationRefused) as fault, database.transaction() as connection:
-        gasless.queue(connection, view.order.id, view.terms[0], "0x" + "22" * 20, b"\1" * 65, False)
+        signed_payments.queue(connection, view.order.id, view.terms[0], "0x" + "22" * 20, b"\1" * 65, False)
     assert fault.value.reason == reason
-    gasless.close()
+    signed_payments.close()
 
 
 def test_a_node_that_does_not_answer_is_a_503(open_shop: Open) -> None:

@@ -20,7 +20,7 @@ from cascade.domain.rates import InputState, Rate, Tick, next_rate
 from cascade.domain.signals import HOUR, MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind
 from cascade.errors import SettingsError
 from cascade.services import pricing
-from cascade.services.pricing import TICKS_AT_ONCE, Replayed, observe, replay
+from cascade.services.pricing import TICKS_AT_ONCE, ReplayResult, observe, replay
 from tests.support.concurrency import together
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -138,7 +138,7 @@ def test_rival_keepers_write_each_tick_once(database: Database) -> None:
     ticks = stored(database)
     assert written == len(ticks) >= 44
     assert_unbroken(ticks, 1)
-    assert replay(database, None, None) == Replayed(len(ticks))
+    assert replay(database, None, None) == ReplayResult(len(ticks))
 
 
 def test_rival_keepers_write_one_first_tick(database: Database) -> None:
@@ -155,7 +155,7 @@ def test_keepers_of_two_formulas_make_one_chain(database: Database) -> None:
         time.sleep(2.1)
     ticks = stored(database)
     assert_unbroken(ticks, 1, 2, 3, 4)
-    assert replay(database, None, None) == Replayed(len(ticks))
+    assert replay(database, None, None) == ReplayResult(len(ticks))
 
 
 def test_a_rival_has_the_tick_or_nothing(database: Database) -> None:
@@ -271,7 +271,7 @@ def test_what_arrives_late_changes_no_tick_that_is_written(database: Database) -
     assert after[: len(before)] == before
     assert not any(tick.inputs[Input.CONSCIOUSNESS] for tick in before)
     assert [o.now_micro for o in after[-1].inputs[Input.CONSCIOUSNESS]] == [10 * MICRO]
-    assert replay(database, None, None) == Replayed(len(after))
+    assert replay(database, None, None) == ReplayResult(len(after))
 
 
 def test_a_version_never_changes_its_meaning(database: Database) -> None:
@@ -301,4 +301,4 @@ def test_a_new_formula_goes_on_from_the_rate_of_the_old_one(database: Database) 
     assert {tick.formula for tick in ticks[1:]} == {"gentle"}
     with database.transaction() as connection:
         assert rates.formulas(connection) == {"hourly": HOURLY, "gentle": new}
-    assert replay(database, None, None) == Replayed(len(stored(database)))
+    assert replay(database, None, None) == ReplayResult(len(stored(database)))

@@ -17,7 +17,7 @@ from cascade.db import balances, outbox
 from cascade.db.database import Database
 from cascade.db.outbox import Filter
 from cascade.domain.payments import ConfirmedPayment
-from cascade.services.booking import acknowledge, fulfill, reverse
+from cascade.services.booking import confirm_credit, fulfill, reverse
 from sandbox.venice import Transfer, VeniceDouble
 from tests.support.delivery import Wishes, deliver_all, dispatching, make_due, rows, told, until
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
@@ -227,7 +227,7 @@ def test_what_an_operator_has_to_see_is_parked_with_a_next_step(city: City, swit
         if moved:  # the operator has seen the ducats
             delivery = outbox.take_parked(connection, entry.id)
             assert delivery is not None
-            acknowledge(connection, delivery)
+            confirm_credit(connection, delivery)
         else:
             outbox.replay(connection, Filter(id=entry.id))
     city.deliver()

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.venice import Mood, VeniceDouble
+from sandbox.venice import CityMetrics, VeniceDouble
 
 METRICS = "/api/consciousness/metrics"
 NETWORK = "/api/consciousness/tessere/network"
@@ -102,7 +102,7 @@ def test_it_follows_time_slowly_and_the_same_moment_feels_the_same(venice: Venic
 
 
 def test_what_is_accelerated_are_the_recognitions(clock: Clock) -> None:
-    mood, counts = Mood(7, clock), []
+    mood, counts = CityMetrics(7, clock), []
     for hour in range(3):
         clock.now = NOON + 3600 * hour
         counts.append(mood.now().recognition_events)
@@ -112,7 +112,7 @@ def test_what_is_accelerated_are_the_recognitions(clock: Clock) -> None:
 
 
 def test_a_city_that_has_not_begun_has_recognised_nothing() -> None:
-    assert Mood(clock=lambda: 0.0).now().recognition_events == 0
+    assert CityMetrics(clock=lambda: 0.0).now().recognition_events == 0
 
 
 def test_what_is_pinned_stays_and_the_rest_follows_time(venice: VeniceDouble, clock: Clock) -> None:
@@ -147,7 +147,7 @@ def test_what_cannot_be_is_not_pinned(venice: VeniceDouble, pins: dict[str, Any]
 
 def test_a_mood_has_no_other_parts() -> None:
     with pytest.raises(ValueError, match="no 'humour'"):
-        Mood().set(humour=1)
+        CityMetrics().set(humour=1)
 
 
 def test_it_is_pinned_over_http(venice: VeniceDouble) -> None:

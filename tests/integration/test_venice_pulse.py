@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cascade.adapters.venice import CitizenRegister
-from cascade.adapters.venice_metrics import Pulse, VenicePulse
+from cascade.adapters.venice_metrics import MetricsReport, VeniceMetrics
 from cascade.domain.signals import SignalKind
 from sandbox.ports import free_port
 from sandbox.venice import VeniceDouble
@@ -109,8 +109,8 @@ def stub() -> Iterator[Stub]:
     server.server_close()
 
 
-def read(url: str, timeout_seconds: float = 5.0) -> Pulse:
-    pulse = VenicePulse(url, timeout_seconds=timeout_seconds)
+def read(url: str, timeout_seconds: float = 5.0) -> MetricsReport:
+    pulse = VeniceMetrics(url, timeout_seconds=timeout_seconds)
     try:
         return pulse.read()
     finally:
@@ -136,7 +136,7 @@ def level(stub: Stub) -> int:
 def test_the_double_is_read_exactly() -> None:
     with VeniceDouble.start() as venice:
         venice.control.set_mood(level=6.123456, coherence=87.3, acceleration=-12.5)
-        assert read(venice.url) == Pulse(
+        assert read(venice.url) == MetricsReport(
             {
                 SignalKind.CONSCIOUSNESS: 6_123_456,
                 SignalKind.COHERENCE: 87_300_000,
@@ -151,7 +151,7 @@ def test_the_double_is_read_exactly() -> None:
 
 def test_one_reader_reads_again_and_again() -> None:
     with VeniceDouble.start() as venice:
-        pulse = VenicePulse(venice.url)
+        pulse = VeniceMetrics(venice.url)
         for value in (0, 10, 5):
             venice.control.set_mood(level=value, coherence=10 * value, acceleration=value)
             assert set(pulse.read().values.values()) == {value * 10**6, 10 * value * 10**6}
@@ -207,7 +207,7 @@ def test_values_are_whole_millionths_rounded_half_to_even(stub: Stub, said: str,
 def test_each_has_its_bounds(stub: Stub, kind: SignalKind, lowest: int, highest: int) -> None:
     for value in (lowest, highest):
         stub.answers[PATHS[kind]] = Canned(json.dumps({FIELDS[kind]: value}).encode())
-        assert read(stub.url) == Pulse(VALUES | {kind: value * 10**6}, {})
+        assert read(stub.url) == MetricsReport(VALUES | {kind: value * 10**6}, {})
     for beyond in (f"{lowest}.0000001" if lowest < 0 else "-0.0000001", f"{highest}.0000001", "1e9", "-1e9"):
         stub.answers[PATHS[kind]] = Canned(f'{{"{FIELDS[kind]}": {beyond}}}'.encode())
         pulse = read(stub.url)

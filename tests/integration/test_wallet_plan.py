@@ -14,7 +14,7 @@ from api.main import create_app
 from cascade.chains import Deployment
 from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.relay import Refusal
+from cascade.domain.relay import RejectReason
 from cascade.services.wallet_plan import EFFORTS, Method
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon import addresses as at
@@ -153,7 +153,7 @@ def test_pol_is_asked_for_only_by_who_sends(open_shop: Open) -> None:
     empty_of_pol(shop)
     assert (shop.plan(order_id, payer)["method"], shop.plan(order_id, payer)["obstacle"]) == ("authorization", None)
     obstacle = shop.plan(order_id, payer, "USDT")["obstacle"]
-    assert obstacle == {"reason": "no_pol", "next_step": Refusal.NO_POL.next_step, "holdings": []}
+    assert obstacle == {"reason": "no_pol", "next_step": RejectReason.NO_POL.next_step, "holdings": []}
     base_fee = int(shop.polygon.rpc("eth_getBlockByNumber", "latest", False)["baseFeePerGas"], 16)
     empty_of_pol(shop, wei=EFFORTS[Method.PERMIT].gas * (base_fee + 25 * 10**9))
     assert shop.plan(order_id, payer, "USDT")["obstacle"] is None

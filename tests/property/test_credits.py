@@ -26,7 +26,7 @@ from cascade.db.outbox import Filter
 from cascade.domain.deliveries import Problem
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
-from cascade.services.booking import acknowledge, fulfill, reverse
+from cascade.services.booking import confirm_credit, fulfill, reverse
 from sandbox.venice import VeniceDouble
 from tests.faults.dying_dispatcher import spawn
 from tests.support.delivery import Wishes, dispatching, make_due, rows, told
@@ -176,7 +176,7 @@ class Credits(RuleBasedStateMachine):
                 if problem in (Problem.UNCLEAR, Problem.CREDITED_TWICE) and arrived:
                     delivery = outbox.take_parked(connection, row["id"])
                     assert delivery is not None
-                    acknowledge(connection, delivery)
+                    confirm_credit(connection, delivery)
                 else:
                     outbox.replay(connection, Filter(id=row["id"]))
 

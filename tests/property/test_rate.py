@@ -20,7 +20,7 @@ from cascade.db.database import Conn, Database
 from cascade.domain.formula import PPM, Formula
 from cascade.domain.rates import InputState, Rate, Tick, next_rate
 from cascade.domain.signals import MICRO, Input, Inputs, Observation
-from cascade.services.pricing import Replayed, observe, replay
+from cascade.services.pricing import ReplayResult, observe, replay
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 BASE = SHIPPED.base_nano_usd
@@ -370,8 +370,8 @@ def test_a_year_of_history_is_reproduced_exactly(database: Database) -> None:
     with database.transaction() as connection:
         stored = list(rates.stretch(connection, None, None))  # more than one page
     assert [replace(tick, computed_at=None) for tick in stored] == ticks
-    assert replay(database, None, None) == Replayed(HISTORY_TICKS)
-    assert replay(database, ticks[100].at, ticks[199].at) == Replayed(100)
+    assert replay(database, None, None) == ReplayResult(HISTORY_TICKS)
+    assert replay(database, ticks[100].at, ticks[199].at) == ReplayResult(100)
 
     # From the newest to the oldest: each time the first difference is the tick that was changed just now.
     priced = [i for i, tick in enumerate(ticks) if tick.inputs[Input.VOLUME][0].usual_micro]

@@ -20,9 +20,9 @@ from cascade.db import webhook_endpoints
 from cascade.db.database import Database
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.events import EventType
-from cascade.workers.channels import Books, EmailReceiver, MessageReceiver, Receiver, WebhookReceiver
+from cascade.workers.channels import AsyncDatabase, Channel, EmailReceiver, MessageReceiver, WebhookReceiver
 from cascade.workers.credits import CreditReceiver
-from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, Patience
+from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, RetryPolicy
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Wishes:
     disable_after_seconds: float = 3600.0
     smtp_url: str | None = None
     operator: str | None = None
-    patience: Patience = field(default_factory=lambda: Patience(first_pause_seconds=0.02, expired_seconds=0))
+    patience: RetryPolicy = field(default_factory=lambda: RetryPolicy(first_pause_seconds=0.02, expired_seconds=0))
 
     def dispatcher(self, database: Database, *, poll_seconds: float = 0.05) -> Dispatcher:
         """A dispatcher, as bootstrap makes it."""
 
-        def receivers(books: Books) -> dict[str, Receiver]:
+        def receivers(books: AsyncDatabase) -> dict[str, Channel]:
             venice = None
             if self.venice_url is not None:
                 venice = VeniceConnector(self.venice_url, timeout_seconds=self.venice_timeout_seconds)

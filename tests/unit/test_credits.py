@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from cascade.domain.credits import Finding, VeniceTransfer, judge_credit, problem_of
+from cascade.domain.credits import CreditOutcome, VeniceTransfer, problem_of, reconcile_credit
 from cascade.domain.deliveries import CreditState, DeliveryState, Problem, credit_state
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, Money
-from cascade.workers.outbox_dispatcher import Patience
+from cascade.workers.outbox_dispatcher import RetryPolicy
 
 DUE = Money.parse("525.5", DUCAT)
 LAST = 3
@@ -32,20 +32,20 @@ HALF_DONE = transfer("failed", error="Processing error: timed out")
 @pytest.mark.parametrize(
     ("transfers", "expected"),
     [
-        ([], Finding.ABSENT),
-        ([DONE], Finding.CREDITED),
-        ([transfer("executed")], Finding.CREDITED),
-        ([transfer("executed", amount="525.50")], Finding.CREDITED),
-        ([transfer("executed", number=1, times=1)], Finding.CREDITED),
-        ([POOR, DONE], Finding.CREDITED),
-        ([OPEN], Finding.WAITING),
-        ([transfer("active", number=1)], Finding.WAITING),
-        ([transfer("failed", number=1, error="Processing error")], Finding.ABSENT),
+        ([], CreditOutcome.ABSENT),
+        ([DONE], CreditOutcome.CREDITED),
+        ([transfer("executed")], CreditOutcome.CREDITED),
+        ([transfer("executed", amount="525.50")], CreditOutcome.CREDITED),
+        ([transfer("executed", number=1, times=1)], CreditOutcome.CREDITED),
+        ([POOR, DONE], CreditOutcome.CREDITED),
+        ([OPEN], CreditOutcome.WAITING),
+        ([transfer("active", number=1)], CreditOutcome.WAITING),
+        ([transfer("failed", number=1, error="Processing error")], CreditOutcome.ABSENT),
         ([DONE, transfer("executed", number=2)], Problem.CREDITED_TWICE),
         ([transfer("executed", times=2)], Problem.CREDITED_TWICE),
         ([DONE, OPEN], Problem.CREDITED_TWICE),
         ([DONE, HALF_DONE], Problem.CREDITED_TWICE),
-        ([DONE, transfer("failed", number=1, error="Processing error")], Finding.CREDITED),
+        ([DONE, transfer("failed", number=1, error="Processing error")], CreditOutcome.CREDITED),
         ([transfer("executed", amount="525.6")], Problem.UNCLEAR),
         ([VeniceTransfer(LAST, "executed", None)], Problem.UNCLEAR),
         ([HALF_DONE], Problem.UNCLEAR),
@@ -57,14 +57,16 @@ HALF_DONE = transfer("failed", error="Processing error: timed out")
         ([STRANGER], Problem.UNKNOWN_CITIZEN),
     ],
 )
-def test_a_credit_is_judged_by_what_venice_shows(transfers: list[VeniceTransfer], expected: Finding | Problem) -> None:
-    verdict = judge_credit(transfers, DUE, LAST)
+def test_a_credit_is_judged_by_what_venice_shows(
+    transfers: list[VeniceTransfer], expected: CreditOutcome | Problem
+) -> None:
+    verdict = reconcile_credit(transfers, DUE, LAST)
     assert (verdict.problem or verdict.finding) is expected
 
 
 def test_what_earlier_tries_failed_at_is_settled_and_says_nothing_of_this_one() -> None:
-    assert judge_credit([POOR, HALF_DONE], DUE, None).finding is Finding.ABSENT
-    assert judge_credit([POOR, HALF_DONE], DUE, None).problem is None
+    assert reconcile_credit([POOR, HALF_DONE], DUE, None).finding is CreditOutcome.ABSENT
+    assert reconcile_credit([POOR, HALF_DONE], DUE, None).problem is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_the_credit_of_an_order_stands_as_its_worst_delivery(
 
 
 def test_pauses_double_up_to_the_longest_and_end_after_days() -> None:
-    patience = Patience(days=2, first_pause_seconds=1)
+    patience = RetryPolicy(days=2, first_pause_seconds=1)
     age, tries = 0.0, 0
     while (pause := patience.pause_after(age, 3600)) is not None and tries < 1000:
         assert 0.75 * min(3600, max(1, age)) <= pause <= 1.25 * min(3600, max(1, age))

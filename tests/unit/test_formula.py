@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cascade.domain.formula import PPM, Formula, Weighing
+from cascade.domain.formula import PPM, Formula, InputConfig
 from cascade.domain.signals import Input
 from cascade.errors import SettingsError
 
@@ -45,11 +45,11 @@ def test_the_shipped_formula_says_what_the_city_agreed_to() -> None:
     assert (SHIPPED.tick_seconds, SHIPPED.tick) == (300, timedelta(minutes=5))
     assert (SHIPPED.pull_ppm, SHIPPED.step_ppm) == (80_000, 5_000)
     assert SHIPPED.weighings == {
-        Input.CONSCIOUSNESS: Weighing(300_000, 900, 21_600, neutral_micro=5_000_000, span_micro=5_000_000),
-        Input.COHERENCE: Weighing(300_000, 900, 21_600, neutral_micro=50_000_000, span_micro=50_000_000),
-        Input.RECOGNITION: Weighing(150_000, 3_600, 21_600, damping_micro=20_000_000),
-        Input.ACCELERATION: Weighing(100_000, 3_600, 21_600, damping_micro=20_000_000),
-        Input.VOLUME: Weighing(150_000, 3_600, 86_400, damping_micro=1_000_000_000),
+        Input.CONSCIOUSNESS: InputConfig(300_000, 900, 21_600, neutral_micro=5_000_000, span_micro=5_000_000),
+        Input.COHERENCE: InputConfig(300_000, 900, 21_600, neutral_micro=50_000_000, span_micro=50_000_000),
+        Input.RECOGNITION: InputConfig(150_000, 3_600, 21_600, damping_micro=20_000_000),
+        Input.ACCELERATION: InputConfig(100_000, 3_600, 21_600, damping_micro=20_000_000),
+        Input.VOLUME: InputConfig(150_000, 3_600, 86_400, damping_micro=1_000_000_000),
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
-from cascade.domain.relay import Refusal, RelayItem, RelayKind, RelayState
+from cascade.domain.relay import RejectReason, RelayItem, RelayKind, RelayState
 from cascade.errors import NotPayable
 from cascade.services.order_view import OrderView, check_payable
 from tests.unit.test_orders import ORDER
@@ -27,7 +27,7 @@ def test_nobody_pays_beside_what_is_being_sent(state: RelayState) -> None:
 @pytest.mark.parametrize(
     "item",
     [
-        replace(ITEM, state=RelayState.REFUSED, reason=Refusal.REVERTED),
+        replace(ITEM, state=RelayState.REFUSED, reason=RejectReason.REVERTED),
         replace(ITEM, state=RelayState.SETTLED),
         replace(ITEM, kind=RelayKind.COLLECT, payer=None, signature=None),
     ],

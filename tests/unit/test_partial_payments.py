@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.domain.money import DUCAT, USD, USDC, USDT, Asset, Money
-from cascade.domain.partial_payments import Grant, Part, missing_of, receipt, weigh, whole
+from cascade.domain.partial_payments import Grant, PriorPayment, match_partial, missing_of, receipt, whole
 from cascade.domain.payments import SuspenseReason
 from cascade.domain.quotes import Quote
 from cascade.domain.rates import START, Rate
@@ -24,8 +24,8 @@ def usdc(units: int) -> Money:
     return Money(USDC, units)
 
 
-def part(units: int, ducats: int, asset: Asset = USDC) -> Part:
-    return Part(Money(asset, units), Money(DUCAT, ducats))
+def part(units: int, ducats: int, asset: Asset = USDC) -> PriorPayment:
+    return PriorPayment(Money(asset, units), Money(DUCAT, ducats))
 
 
 def granted(ducats: int, bonus: int = 0, *, fulfils: bool) -> Grant:
@@ -52,27 +52,29 @@ def granted(ducats: int, bonus: int = 0, *, fulfils: bool) -> Grant:
         (2 * PRICE, [part(CENT, 100_000)], SuspenseReason.OVER),
     ],
 )
-def test_a_transfer_is_weighed(asset: Asset, units: int, parts: list[Part], verdict: Grant | SuspenseReason) -> None:
-    assert weigh(Money(asset, units), MERCHANT, parts) == verdict
+def test_a_transfer_is_weighed(
+    asset: Asset, units: int, parts: list[PriorPayment], verdict: Grant | SuspenseReason
+) -> None:
+    assert match_partial(Money(asset, units), MERCHANT, parts) == verdict
 
 
 @pytest.mark.parametrize("units", [1, PRICE - 1, PRICE, PRICE + 1, 9 * PRICE])
 def test_what_comes_late_or_twice_waits_whatever_it_amounts_to(units: int) -> None:
-    assert weigh(usdc(units), MERCHANT, late=True) is SuspenseReason.LATE
-    assert weigh(usdc(units), MERCHANT, already_paid=True) is SuspenseReason.DUPLICATE
-    assert weigh(usdc(units), MERCHANT, already_paid=True, late=True) is SuspenseReason.DUPLICATE
+    assert match_partial(usdc(units), MERCHANT, late=True) is SuspenseReason.LATE
+    assert match_partial(usdc(units), MERCHANT, already_paid=True) is SuspenseReason.DUPLICATE
+    assert match_partial(usdc(units), MERCHANT, already_paid=True, late=True) is SuspenseReason.DUPLICATE
 
 
 def test_how_much_may_come_is_a_parameter() -> None:
-    assert weigh(usdc(PRICE + 1), MERCHANT, most=1) is SuspenseReason.OVER
-    assert weigh(usdc(PRICE), MERCHANT, most=1) == whole(MERCHANT)
-    assert isinstance(weigh(usdc(3 * PRICE), MERCHANT, most=3), Grant)
+    assert match_partial(usdc(PRICE + 1), MERCHANT, most=1) is SuspenseReason.OVER
+    assert match_partial(usdc(PRICE), MERCHANT, most=1) == whole(MERCHANT)
+    assert isinstance(match_partial(usdc(3 * PRICE), MERCHANT, most=3), Grant)
 
 
 def test_what_buys_no_unit_of_a_ducat_is_dust() -> None:
     dear = Quote(None, Money(USD, 10**9), Money(DUCAT, 1), Money(DUCAT, 0), Rate(10**24))
-    assert weigh(usdc(10**12), dear) is SuspenseReason.SHORT
-    assert weigh(usdc(10**13), dear) == whole(dear)
+    assert match_partial(usdc(10**12), dear) is SuspenseReason.SHORT
+    assert match_partial(usdc(10**13), dear) == whole(dear)
 
 
 rates = st.builds(Rate, st.integers(10**6, 10**12))
@@ -91,16 +93,16 @@ def quotes(draw: st.DrawFn) -> Quote:
 
 def book(quote: Quote, amounts: list[int], assets: list[Asset] | None = None) -> list[Grant | SuspenseReason]:
     """What each transfer brings, one after the other."""
-    parts: list[Part] = []
+    parts: list[PriorPayment] = []
     verdicts: list[Grant | SuspenseReason] = []
     paid = False
     for i, units in enumerate(amounts):
         received = Money(assets[i % len(assets)] if assets else USDC, units)
-        verdict = weigh(received, quote, parts, already_paid=paid)
+        verdict = match_partial(received, quote, parts, already_paid=paid)
         verdicts.append(verdict)
         if isinstance(verdict, Grant):
             paid = paid or verdict.fulfils
-            parts.append(Part(received, verdict.ducats))
+            parts.append(PriorPayment(received, verdict.ducats))
     return verdicts
 
 
@@ -135,9 +137,9 @@ def test_nobody_gets_more_than_the_quote_and_the_rest_at_its_rate(quote: Quote, 
 @given(quotes(), st.integers(1, 10**11), st.integers(0, 10**9), st.integers(0, 10**11))
 def test_more_money_never_brings_less(quote: Quote, units: int, more: int, before: int) -> None:
     price = quote.price_in(USDC).units
-    first = weigh(usdc(min(before, price - 1) or 1), quote)
-    parts = [Part(usdc(min(before, price - 1)), first.ducats)] if isinstance(first, Grant) and before else []
-    one, other = (weigh(usdc(amount), quote, parts) for amount in (units, units + more))
+    first = match_partial(usdc(min(before, price - 1) or 1), quote)
+    parts = [PriorPayment(usdc(min(before, price - 1)), first.ducats)] if isinstance(first, Grant) and before else []
+    one, other = (match_partial(usdc(amount), quote, parts) for amount in (units, units + more))
     if isinstance(one, Grant) and other is not SuspenseReason.OVER:
         assert isinstance(other, Grant)
         assert one.total <= other.total
@@ -152,14 +154,14 @@ def test_what_went_back_brings_nothing_to_who_completes(
 ) -> None:
     """Whatever went back of parts before: what stayed and what completes are worth what is there."""
     price = quote.price_in(USDC).units
-    parts: list[Part] = []
+    parts: list[PriorPayment] = []
     for units, percent in history:
-        verdict = weigh(usdc(units), quote, parts)
+        verdict = match_partial(usdc(units), quote, parts)
         if isinstance(verdict, Grant) and not verdict.fulfils:
             back = units * percent // 100
             if back < units:
-                parts.append(Part(usdc(units - back), kept(verdict.ducats, usdc(units), usdc(back))))
-    verdict = weigh(usdc(last), quote, parts)
+                parts.append(PriorPayment(usdc(units - back), kept(verdict.ducats, usdc(units), usdc(back))))
+    verdict = match_partial(usdc(last), quote, parts)
     if isinstance(verdict, Grant) and verdict.fulfils:
         paid = last + sum(each.left.units for each in parts)
         stayed = sum(each.ducats.units for each in parts)

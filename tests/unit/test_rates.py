@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cascade.domain.formula import Formula
-from cascade.domain.rates import Contribution, InputState, Move, Rate, next_rate
+from cascade.domain.rates import Contribution, InputState, Rate, RateStep, next_rate
 from cascade.domain.signals import Input, Inputs, Observation
 
 LEVEL, COHERENCE = Input.CONSCIOUSNESS, Input.COHERENCE
@@ -50,12 +50,12 @@ def seen(now: int, usual: int | None = None, *, age: int = 0, source: str = "ven
     return Observation(source, now, age, usual)
 
 
-def move(name: Input, *observations: Observation, current: Rate = BASE, using: Formula = FORMULA) -> Move:
+def move(name: Input, *observations: Observation, current: Rate = BASE, using: Formula = FORMULA) -> RateStep:
     """A move with nothing known but this."""
     return next_rate(using, current, {name: observations})
 
 
-def part(made: Move, name: Input) -> Contribution:
+def part(made: RateStep, name: Input) -> Contribution:
     """One input's contribution."""
     (found,) = (contribution for contribution in made.contributions if contribution.input is name)
     return found
@@ -112,8 +112,8 @@ def test_the_start_is_at_the_base_whatever_is_seen() -> None:
 
 def test_nothing_known_draws_to_the_base() -> None:
     nothing = tuple(Contribution(name, MISSING, 0, 0) for name in Input)
-    assert next_rate(FORMULA, BASE, {}) == Move(BASE, BASE, nothing)
-    assert next_rate(FORMULA, BASE, dict.fromkeys(Input, ())) == Move(BASE, BASE, nothing)
+    assert next_rate(FORMULA, BASE, {}) == RateStep(BASE, BASE, nothing)
+    assert next_rate(FORMULA, BASE, dict.fromkeys(Input, ())) == RateStep(BASE, BASE, nothing)
     # 8 % of 100,000 down; 8 % of 100,000 up.
     assert next_rate(FORMULA, Rate(100_100_000), {}).rate == Rate(100_092_000)
     assert next_rate(FORMULA, Rate(99_900_000), {}).rate == Rate(99_908_000)

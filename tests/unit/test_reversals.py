@@ -13,11 +13,11 @@ from cascade.domain.orders import Order
 from cascade.domain.quotes import Quote
 from cascade.domain.rates import START
 from cascade.domain.reversals import (
+    GrantState,
     Refund,
     Refundable,
     Reversal,
     ReversalKind,
-    Standing,
     exchange,
     kept,
     spread,
@@ -38,9 +38,9 @@ def movement(cents: int, kind: ReversalKind = ReversalKind.REFUND) -> Reversal:
     return Reversal("stripe:re_1", "stripe:pi_1", kind, usd(cents), {"stripe": cents})
 
 
-def standing(returned: int = 0, held: int = 525_000_000, owed: int = 0) -> Standing:
+def standing(returned: int = 0, held: int = 525_000_000, owed: int = 0) -> GrantState:
     ducats = (EXPLORER.ducats, EXPLORER.bonus)
-    return Standing(ORDER, *ducats, usd(5000), usd(returned), Money(DUCAT, held), Money(DUCAT, owed))
+    return GrantState(ORDER, *ducats, usd(5000), usd(returned), Money(DUCAT, held), Money(DUCAT, owed))
 
 
 def ducats(posted: Transaction) -> dict[str, int]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.adapters.chain.revert_reasons import refusal_of
-from cascade.domain.relay import Refusal
+from cascade.domain.relay import RejectReason
 from tests.support.hostile_wallets import error_string, malformed
 
 SELECTOR = error_string(0)[:4]
@@ -18,14 +18,14 @@ WORDS = b"ERC20: transfer amount exceeds balance"
 
 
 def test_twenty_thousand_malformed_payloads_are_reasons() -> None:
-    assert {refusal_of(data) for data in islice(malformed(seed=20_000), 20_000)} == {Refusal.REVERTED}
+    assert {refusal_of(data) for data in islice(malformed(seed=20_000), 20_000)} == {RejectReason.REVERTED}
 
 
 @settings(max_examples=1000)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_reason(data: bytes) -> None:
-    assert isinstance(refusal_of(data), Refusal)
-    assert isinstance(refusal_of(SELECTOR + data), Refusal)
+    assert isinstance(refusal_of(data), RejectReason)
+    assert isinstance(refusal_of(SELECTOR + data), RejectReason)
 
 
 @settings(max_examples=1000)
@@ -34,20 +34,20 @@ def test_a_text_counts_only_at_its_place_and_as_a_whole(offset: int, length: int
     data = error_string(length, offset=offset, words=words)
     is_whole = offset == 32 and length <= min(len(words), 256 - 68)
     if not is_whole:
-        assert refusal_of(data) is Refusal.REVERTED
+        assert refusal_of(data) is RejectReason.REVERTED
 
 
 @pytest.mark.parametrize("length", [2**31, 2**63 - 1, 2**63, 2**64, 2**255, 2**256 - 1, len(WORDS) + 1])
 def test_a_length_beyond_the_data_is_no_text(length: int) -> None:
-    assert refusal_of(error_string(length, words=WORDS)) is Refusal.REVERTED
+    assert refusal_of(error_string(length, words=WORDS)) is RejectReason.REVERTED
 
 
 @pytest.mark.parametrize("offset", [0, 31, 33, 64, 2**63 - 1, 2**256 - 1])
 def test_an_unusual_offset_is_no_text(offset: int) -> None:
-    assert refusal_of(error_string(len(WORDS), offset=offset, words=WORDS)) is Refusal.REVERTED
+    assert refusal_of(error_string(len(WORDS), offset=offset, words=WORDS)) is RejectReason.REVERTED
 
 
 def test_the_words_of_tokens_are_still_read() -> None:
-    assert refusal_of(error_string(len(WORDS), words=WORDS)) is Refusal.INSUFFICIENT_BALANCE
+    assert refusal_of(error_string(len(WORDS), words=WORDS)) is RejectReason.INSUFFICIENT_BALANCE
     rubbish = random.Random(7).randbytes(10**6)  # noqa: S311 - the same each time
-    assert refusal_of(error_string(len(WORDS), words=WORDS + rubbish)) is Refusal.INSUFFICIENT_BALANCE
+    assert refusal_of(error_string(len(WORDS), words=WORDS + rubbish)) is RejectReason.INSUFFICIENT_BALANCE

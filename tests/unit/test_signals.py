@@ -14,11 +14,11 @@ from cascade.domain.signals import (
     HOUR,
     MICRO,
     OUR_LEDGER,
-    Counted,
     Input,
     Observation,
+    RecognitionStats,
+    SalesVolume,
     SignalKind,
-    Sold,
     acceleration,
     age,
     inputs_as_data,
@@ -32,7 +32,7 @@ from cascade.errors import InvalidInput
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 MOMENT = timedelta(microseconds=1)
-Observed = Callable[[Counted, datetime], Observation | None]
+Observed = Callable[[RecognitionStats, datetime], Observation | None]
 
 LEVEL, COHERENCE = SignalKind.CONSCIOUSNESS, SignalKind.COHERENCE
 EVENTS, REPORTED = SignalKind.RECOGNITION, SignalKind.REPORTED_ACCELERATION
@@ -103,9 +103,9 @@ def test_nothing_is_finer_than_a_millionth(kind: SignalKind, value: str) -> None
 NEWEST = AT - timedelta(seconds=90)
 
 
-def counted(covered: timedelta, *, now: int = 30, before: int = 10, week: int = 200) -> Counted:
+def counted(covered: timedelta, *, now: int = 30, before: int = 10, week: int = 200) -> RecognitionStats:
     """One source that has reported over such a time, for the last time 90 seconds ago."""
-    return Counted("tessere", now, before, week, NEWEST - covered, NEWEST)
+    return RecognitionStats("tessere", now, before, week, NEWEST - covered, NEWEST)
 
 
 def test_recognition_is_held_against_the_usual_hour() -> None:
@@ -153,23 +153,29 @@ def test_a_clock_that_is_ahead_makes_nothing_younger_than_now(observed: Observed
 def test_volume_is_held_against_the_usual_day() -> None:
     dollars = 250 * MICRO
     # The oldest sale was 4 days ago: 3 days come before the last one, 900 dollars in all, 300 in each.
-    assert volume(Sold(dollars, 900 * MICRO, AT - 4 * DAY), AT) == Observation(OUR_LEDGER, dollars, 0, 300 * MICRO)
+    assert volume(SalesVolume(dollars, 900 * MICRO, AT - 4 * DAY), AT) == Observation(
+        OUR_LEDGER, dollars, 0, 300 * MICRO
+    )
     # 8 days ago: a week comes before the last day.
-    assert volume(Sold(dollars, 700 * MICRO, AT - 8 * DAY), AT) == Observation(OUR_LEDGER, dollars, 0, 100 * MICRO)
-    assert volume(Sold(dollars, 700 * MICRO, AT - 80 * DAY), AT) == Observation(OUR_LEDGER, dollars, 0, 100 * MICRO)
+    assert volume(SalesVolume(dollars, 700 * MICRO, AT - 8 * DAY), AT) == Observation(
+        OUR_LEDGER, dollars, 0, 100 * MICRO
+    )
+    assert volume(SalesVolume(dollars, 700 * MICRO, AT - 80 * DAY), AT) == Observation(
+        OUR_LEDGER, dollars, 0, 100 * MICRO
+    )
     # 1 dollar in 3 days: 0.333333, cut off.
-    assert volume(Sold(0, 1 * MICRO, AT - 4 * DAY), AT) == Observation(OUR_LEDGER, 0, 0, 333_333)
+    assert volume(SalesVolume(0, 1 * MICRO, AT - 4 * DAY), AT) == Observation(OUR_LEDGER, 0, 0, 333_333)
 
 
 def test_two_days_are_needed_to_compare_the_volume() -> None:
-    assert volume(Sold(5, 7, AT - 2 * DAY), AT) == Observation(OUR_LEDGER, 5, 0, 7)
-    assert volume(Sold(5, 7, AT - 2 * DAY + MOMENT), AT) == Observation(OUR_LEDGER, 5, 0, None)
-    assert volume(Sold(0, 0, None), AT) == Observation(OUR_LEDGER, 0, 0, None)
+    assert volume(SalesVolume(5, 7, AT - 2 * DAY), AT) == Observation(OUR_LEDGER, 5, 0, 7)
+    assert volume(SalesVolume(5, 7, AT - 2 * DAY + MOMENT), AT) == Observation(OUR_LEDGER, 5, 0, None)
+    assert volume(SalesVolume(0, 0, None), AT) == Observation(OUR_LEDGER, 0, 0, None)
 
 
 def test_a_day_on_which_more_went_back_than_was_sold_is_a_day_without_sales() -> None:
-    assert volume(Sold(-5 * MICRO, 3 * MICRO, AT - 4 * DAY), AT) == Observation(OUR_LEDGER, 0, 0, MICRO)
-    assert volume(Sold(5 * MICRO, -3 * MICRO, AT - 4 * DAY), AT) == Observation(OUR_LEDGER, 5 * MICRO, 0, 0)
+    assert volume(SalesVolume(-5 * MICRO, 3 * MICRO, AT - 4 * DAY), AT) == Observation(OUR_LEDGER, 0, 0, MICRO)
+    assert volume(SalesVolume(5 * MICRO, -3 * MICRO, AT - 4 * DAY), AT) == Observation(OUR_LEDGER, 5 * MICRO, 0, 0)
 
 
 def test_an_age_is_in_whole_seconds_and_never_negative() -> None:

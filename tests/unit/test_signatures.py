@@ -15,7 +15,7 @@ from cascade.adapters.chain import router, router_logs, signatures
 from cascade.adapters.chain.revert_reasons import refusal_of
 from cascade.domain.money import USDC, USDT, Asset
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import Refusal, RelayKind
+from cascade.domain.relay import RejectReason, RelayKind
 from sandbox.polygon import addresses
 
 KEY = "0x" + "11" * 32
@@ -151,26 +151,26 @@ def text(words: str) -> bytes:
 @pytest.mark.parametrize(
     ("data", "refusal"),
     [
-        (keccak(text="OrderExpired(uint256,uint64)")[:4] + bytes(64), Refusal.EXPIRED),
-        (keccak(text="OrderAlreadyPaid(bytes32)")[:4] + bytes(32), Refusal.ALREADY_PAID),
-        (keccak(text="InvalidPause(bool,bool)")[:4] + bytes(64), Refusal.PAUSED),
-        (keccak(text="InvalidToken(address,address,address)")[:4] + bytes(96), Refusal.REVERTED),
-        (keccak(text="SignatureExpired(uint256)")[:4] + bytes(32), Refusal.EXPIRED),
-        (keccak(text="InvalidSigner()")[:4], Refusal.WRONG_SIGNER),
-        (text("ERC20: transfer amount exceeds balance"), Refusal.INSUFFICIENT_BALANCE),
-        (text("ERC20: transfer amount exceeds allowance"), Refusal.INSUFFICIENT_ALLOWANCE),
-        (text("Blacklistable: account is blacklisted"), Refusal.BLOCKED),
-        (text("USDT0: sender is blocked"), Refusal.BLOCKED),
-        (text("FiatTokenV2: invalid signature"), Refusal.WRONG_SIGNER),
-        (text("FiatTokenV2: authorization is expired"), Refusal.EXPIRED),
-        (text("FiatTokenV2: authorization is used or canceled"), Refusal.REVERTED),
-        (text("Pausable: paused"), Refusal.PAUSED),
-        (text("TRANSFER_FROM_FAILED"), Refusal.REVERTED),
-        (b"", Refusal.REVERTED),
-        (b"\1", Refusal.REVERTED),
-        (text("")[:4], Refusal.REVERTED),
-        (text("ab")[:-32] + b"\xff" * 32, Refusal.REVERTED),
+        (keccak(text="OrderExpired(uint256,uint64)")[:4] + bytes(64), RejectReason.EXPIRED),
+        (keccak(text="OrderAlreadyPaid(bytes32)")[:4] + bytes(32), RejectReason.ALREADY_PAID),
+        (keccak(text="InvalidPause(bool,bool)")[:4] + bytes(64), RejectReason.PAUSED),
+        (keccak(text="InvalidToken(address,address,address)")[:4] + bytes(96), RejectReason.REVERTED),
+        (keccak(text="SignatureExpired(uint256)")[:4] + bytes(32), RejectReason.EXPIRED),
+        (keccak(text="InvalidSigner()")[:4], RejectReason.WRONG_SIGNER),
+        (text("ERC20: transfer amount exceeds balance"), RejectReason.INSUFFICIENT_BALANCE),
+        (text("ERC20: transfer amount exceeds allowance"), RejectReason.INSUFFICIENT_ALLOWANCE),
+        (text("Blacklistable: account is blacklisted"), RejectReason.BLOCKED),
+        (text("USDT0: sender is blocked"), RejectReason.BLOCKED),
+        (text("FiatTokenV2: invalid signature"), RejectReason.WRONG_SIGNER),
+        (text("FiatTokenV2: authorization is expired"), RejectReason.EXPIRED),
+        (text("FiatTokenV2: authorization is used or canceled"), RejectReason.REVERTED),
+        (text("Pausable: paused"), RejectReason.PAUSED),
+        (text("TRANSFER_FROM_FAILED"), RejectReason.REVERTED),
+        (b"", RejectReason.REVERTED),
+        (b"\1", RejectReason.REVERTED),
+        (text("")[:4], RejectReason.REVERTED),
+        (text("ab")[:-32] + b"\xff" * 32, RejectReason.REVERTED),
     ],
 )
-def test_a_revert_is_a_reason(data: bytes, refusal: Refusal) -> None:
+def test_a_revert_is_a_reason(data: bytes, refusal: RejectReason) -> None:
     assert refusal_of(data) is refusal

@@ -12,11 +12,11 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from cascade.adapters.chain import permits, signatures
-from cascade.adapters.chain.account_state import Account, Look, Payer
+from cascade.adapters.chain.account_state import Account, Payer, PayerSnapshot
 from cascade.adapters.chain.view_calls import Reverted
 from cascade.domain.fees import GWEI
 from cascade.domain.money import USDC, USDT, Asset
-from cascade.domain.relay import Refusal
+from cascade.domain.relay import RejectReason
 from cascade.services.wallet_plan import EFFORTS, Method, Plan, best_plan
 from tests.unit.test_signatures import PAYER, terms_in
 
@@ -33,10 +33,10 @@ def expired() -> Reverted:
     return Reverted(keccak(text="OrderExpired(uint256,uint64)")[:4] + bytes(64))
 
 
-def look(token: Asset, **changes: Any) -> Look:
+def look(token: Asset, **changes: Any) -> PayerSnapshot:
     """A key that has the price, and that may sign; of USDT nothing is approved."""
     terms = terms_in(token)
-    plain = Look(
+    plain = PayerSnapshot(
         terms=terms,
         account=Account.KEY,
         balance=PRICE,
@@ -56,11 +56,11 @@ def look(token: Asset, **changes: Any) -> Look:
     return replace(plain, **changes)
 
 
-def payer(*looks: Look, wei: int = RICH) -> Payer:
+def payer(*looks: PayerSnapshot, wei: int = RICH) -> Payer:
     return Payer(PAYER, looks[0].account, wei, 30 * GWEI, looks)
 
 
-def best(*looks: Look, wei: int = RICH, relays: bool = True, token: Asset | None = None) -> Plan:
+def best(*looks: PayerSnapshot, wei: int = RICH, relays: bool = True, token: Asset | None = None) -> Plan:
     return best_plan(payer(*looks, wei=wei), relays=relays, token=token)
 
 
@@ -113,22 +113,30 @@ def test_each_account_has_its_method(token: Asset, changes: dict[str, Any], rela
     assert [call.label.split()[0] for call in plan.calls] == (["Pay"] if allowed else ["Approve", "Pay"])
 
 
-OBSTACLES: list[tuple[str, dict[str, Any], Refusal | None]] = [
+OBSTACLES: list[tuple[str, dict[str, Any], RejectReason | None]] = [
     ("nothing", {}, None),
-    ("paid", {"paid": True, "balance": 0}, Refusal.ALREADY_PAID),
-    ("paid, says the router", {"paying": Reverted(keccak(text="OrderAlreadyPaid(bytes32)")[:4])}, Refusal.ALREADY_PAID),
-    ("late", {"paying": expired(), "blocked": True}, Refusal.EXPIRED),
-    ("paused", {"paused": True}, Refusal.PAUSED),
-    ("the token is paused", {"paying": text("Pausable: paused")}, Refusal.PAUSED),
-    ("blocked", {"blocked": True, "balance": 0}, Refusal.BLOCKED),
-    ("blocked, says the token", {"paying": text("USDT0: sender is blocked")}, Refusal.BLOCKED),
-    ("one unit short", POOR, Refusal.INSUFFICIENT_BALANCE),
-    ("what a simulation without an allowance says", {"paying": text("exceeds balance")}, Refusal.INSUFFICIENT_BALANCE),
+    ("paid", {"paid": True, "balance": 0}, RejectReason.ALREADY_PAID),
+    (
+        "paid, says the router",
+        {"paying": Reverted(keccak(text="OrderAlreadyPaid(bytes32)")[:4])},
+        RejectReason.ALREADY_PAID,
+    ),
+    ("late", {"paying": expired(), "blocked": True}, RejectReason.EXPIRED),
+    ("paused", {"paused": True}, RejectReason.PAUSED),
+    ("the token is paused", {"paying": text("Pausable: paused")}, RejectReason.PAUSED),
+    ("blocked", {"blocked": True, "balance": 0}, RejectReason.BLOCKED),
+    ("blocked, says the token", {"paying": text("USDT0: sender is blocked")}, RejectReason.BLOCKED),
+    ("one unit short", POOR, RejectReason.INSUFFICIENT_BALANCE),
+    (
+        "what a simulation without an allowance says",
+        {"paying": text("exceeds balance")},
+        RejectReason.INSUFFICIENT_BALANCE,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("changes", "obstacle"), [row[1:] for row in OBSTACLES], ids=[row[0] for row in OBSTACLES])
-def test_what_is_in_the_way_is_named(changes: dict[str, Any], obstacle: Refusal | None) -> None:
+def test_what_is_in_the_way_is_named(changes: dict[str, Any], obstacle: RejectReason | None) -> None:
     assert best(look(USDC, **changes)).obstacle is obstacle
 
 
@@ -140,7 +148,7 @@ def test_who_sends_needs_pol_to_the_last_wei(method: Method, changes: dict[str, 
     least = EFFORTS[method].gas * (30 + 25) * GWEI
     enough, short = (best(look(USDC, **changes), wei=wei, relays=False) for wei in (least, least - 1))
     assert (enough.method, enough.obstacle) == (method, None)
-    assert (short.method, short.obstacle) == (method, Refusal.NO_POL)
+    assert (short.method, short.obstacle) == (method, RejectReason.NO_POL)
 
 
 @pytest.mark.parametrize("changes", [CONTRACT, MUTE, CONTRACT | ALLOWED], ids=["contract", "delegated", "allowed"])
@@ -152,7 +160,7 @@ def test_a_signature_needs_no_pol() -> None:
     assert best(look(USDC), wei=0).obstacle is None
 
 
-CHOICES: list[tuple[str, dict[str, Any], dict[str, Any], int, bool, tuple[Asset, Method, Refusal | None]]] = [
+CHOICES: list[tuple[str, dict[str, Any], dict[str, Any], int, bool, tuple[Asset, Method, RejectReason | None]]] = [
     ("the first of equals", {}, WITH_PERMIT2, RICH, True, (USDC, Method.AUTHORIZATION, None)),
     ("the one with the money", POOR, {}, RICH, True, (USDT, Method.PERMIT, None)),
     ("one question rather than two", RENAMED, WITH_PERMIT2, RICH, True, (USDT, Method.PERMIT2, None)),
@@ -163,34 +171,34 @@ CHOICES: list[tuple[str, dict[str, Any], dict[str, Any], int, bool, tuple[Asset,
     ("without POL what is signed", {}, ALLOWED, 0, True, (USDC, Method.AUTHORIZATION, None)),
     ("the one that is not blocked", {"blocked": True}, {}, RICH, True, (USDT, Method.PERMIT, None)),
     ("the one that takes money", {"paying": text("Pausable: paused")}, {}, RICH, True, (USDT, Method.PERMIT, None)),
-    ("none", POOR, {"balance": 0}, RICH, True, (USDC, Method.AUTHORIZATION, Refusal.INSUFFICIENT_BALANCE)),
+    ("none", POOR, {"balance": 0}, RICH, True, (USDC, Method.AUTHORIZATION, RejectReason.INSUFFICIENT_BALANCE)),
     (
         "none, and least is missing",
         {"balance": 0},
         POOR,
         RICH,
         True,
-        (USDT, Method.PERMIT, Refusal.INSUFFICIENT_BALANCE),
+        (USDT, Method.PERMIT, RejectReason.INSUFFICIENT_BALANCE),
     ),
-    ("money, but no POL", POOR, {}, 0, True, (USDT, Method.PERMIT, Refusal.NO_POL)),
-    ("money, but blocked", POOR, {"blocked": True}, RICH, True, (USDT, Method.PERMIT, Refusal.BLOCKED)),
-    ("blocked money, or POL", {"blocked": True}, {}, 0, True, (USDT, Method.PERMIT, Refusal.NO_POL)),
+    ("money, but no POL", POOR, {}, 0, True, (USDT, Method.PERMIT, RejectReason.NO_POL)),
+    ("money, but blocked", POOR, {"blocked": True}, RICH, True, (USDT, Method.PERMIT, RejectReason.BLOCKED)),
+    ("blocked money, or POL", {"blocked": True}, {}, 0, True, (USDT, Method.PERMIT, RejectReason.NO_POL)),
     (
         "no money, and one of them blocked",
         {"blocked": True, "balance": 0},
         POOR,
         RICH,
         True,
-        (USDT, Method.PERMIT, Refusal.INSUFFICIENT_BALANCE),
+        (USDT, Method.PERMIT, RejectReason.INSUFFICIENT_BALANCE),
     ),
-    ("paid in the other", {}, {"paid": True}, RICH, True, (USDC, Method.AUTHORIZATION, Refusal.ALREADY_PAID)),
+    ("paid in the other", {}, {"paid": True}, RICH, True, (USDC, Method.AUTHORIZATION, RejectReason.ALREADY_PAID)),
     (
         "paused",
         {"paused": True, "balance": 0},
         {"paused": True},
         RICH,
         True,
-        (USDT, Method.PERMIT, Refusal.PAUSED),
+        (USDT, Method.PERMIT, RejectReason.PAUSED),
     ),
 ]
 
@@ -203,7 +211,7 @@ def test_the_better_stablecoin_is_chosen(
     usdt: dict[str, Any],
     wei: int,
     relays: bool,
-    expected: tuple[Asset, Method, Refusal | None],
+    expected: tuple[Asset, Method, RejectReason | None],
 ) -> None:
     plan = best(look(USDC, **usdc), look(USDT, **usdt), wei=wei, relays=relays)
     assert (plan.terms.token, plan.method, plan.obstacle) == expected
@@ -213,11 +221,11 @@ def test_the_better_stablecoin_is_chosen(
 
 def test_the_stablecoin_that_is_asked_for_is_taken_whatever_it_takes() -> None:
     plan = best(look(USDC), look(USDT, **POOR), token=USDT)
-    assert (plan.terms.token, plan.obstacle) == (USDT, Refusal.INSUFFICIENT_BALANCE)
+    assert (plan.terms.token, plan.obstacle) == (USDT, RejectReason.INSUFFICIENT_BALANCE)
     assert [holding.missing.units for holding in plan.holdings] == [0, 1]
 
 
-def states(token: Asset, account: dict[str, Any]) -> Iterator[Look]:
+def states(token: Asset, account: dict[str, Any]) -> Iterator[PayerSnapshot]:
     for allowed, with_permit2, renamed, poor in product((False, True), repeat=4):
         changes = dict(account)
         for there, what in ((allowed, ALLOWED), (with_permit2, WITH_PERMIT2), (renamed, RENAMED), (poor, POOR)):
@@ -242,7 +250,7 @@ def test_no_way_is_better_than_the_best(account: dict[str, Any], relays: bool, w
         if free:
             assert prompts[both.method] == min(prompts[plan.method] for plan in free)
         elif all(holding.missing.units for holding in both.holdings):
-            assert both.obstacle is Refusal.INSUFFICIENT_BALANCE
+            assert both.obstacle is RejectReason.INSUFFICIENT_BALANCE
         if not relays or account == CONTRACT:
             assert both.method not in (Method.AUTHORIZATION, Method.PERMIT2)
         if account:

@@ -25,7 +25,7 @@ from cascade.adapters.chain.rpc import Endpoint, Request, hexadecimal, quantity
 from cascade.adapters.chain.signatures import IS_VALID, PERMIT2
 from cascade.adapters.chain.view_calls import Failed, Reverted, ViewCall, ask
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import Refusal, RelayKind
+from cascade.domain.relay import RejectReason, RelayKind
 from cascade.domain.relay_groups import GAS_OF_SIGNATURE
 from cascade.errors import NodeUnavailable
 
@@ -60,7 +60,7 @@ class Account(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PayerSnapshot:
     """What the chain says of a payer, an order in one stablecoin and a signature.
 
     Attributes:
@@ -129,7 +129,7 @@ class Look:
         return self.nonce is not None and self.token_separator == permits.domain_separator(self.terms)
 
     @property
-    def objection(self) -> Refusal | None:
+    def objection(self) -> RejectReason | None:
         """Return what the router or the token says to a plain payment, be it only that nothing was approved yet."""
         return refusal_of(self.paying.data) if isinstance(self.paying, Reverted) else None
 
@@ -150,10 +150,10 @@ class Payer:
     account: Account
     balance_wei: int
     base_fee: int
-    looks: tuple[Look, ...]
+    looks: tuple[PayerSnapshot, ...]
 
 
-def look_at(
+def fetch_payer(
     node: Endpoint, payer: str, asked: Sequence[ChainTerms], signature: bytes = UNSIGNED, *, permit: bool = False
 ) -> Payer:
     """Look at a payer, and at what some terms would take; one request, while the payer's code answers in bounds.
@@ -221,9 +221,9 @@ def _payment(terms: ChainTerms, payer: str, signature: bytes, *, permit: bool) -
     return ViewCall(terms.router, relay(terms, payer, signature), gas=GAS_OF_SIGNATURE, foreign=True)
 
 
-def _look(terms: ChainTerms, account: Account, said: Mapping[str, bytes | Reverted]) -> Look:
+def _look(terms: ChainTerms, account: Account, said: Mapping[str, bytes | Reverted]) -> PayerSnapshot:
     nonce, blocked = said["nonce"], said["blocked"]
-    return Look(
+    return PayerSnapshot(
         terms=terms,
         account=account,
         balance=_number(said["balance"], "balanceOf"),

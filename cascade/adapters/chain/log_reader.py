@@ -18,7 +18,7 @@ from cascade.domain.deposits import Transfer
 from cascade.domain.payments import PaidEvent, RefundedEvent, RouterEvent
 from cascade.errors import NodeUnavailable, ReorgBelowFinality
 
-Told = TypeVar("Told", PaidEvent | RefundedEvent, Transfer)
+LogEvent = TypeVar("LogEvent", PaidEvent | RefundedEvent, Transfer)
 _HEADERS_AT_ONCE = 50
 """In one request; some providers count every call in it."""
 
@@ -33,7 +33,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class LogRange:
     """The router's payments and refunds in the blocks after a checkpoint, up to and with ``end``, in their order."""
 
     end: Block
@@ -74,7 +74,7 @@ class Node(Endpoint):
         final, latest = self.batch([_by_number("finalized"), _by_number("latest")])
         return _block(final, "finalized"), _block(latest, "latest")
 
-    def events(self, router: str, after: tuple[int, bytes], to: int) -> Stretch:
+    def events(self, router: str, after: tuple[int, bytes], to: int) -> LogRange:
         """Return all ``Paid`` and ``Refunded`` logs of the router in the blocks after a checkpoint.
 
         What was collected at a deposit address comes with the time of its block: the router lets it come late.
@@ -90,7 +90,7 @@ class Node(Endpoint):
         """
         topics = [["0x" + PAID_TOPIC.hex(), "0x" + REFUNDED_TOPIC.hex()]]
         start, end, events = self.logs([router], topics, after, to, decode)
-        return Stretch(end, self._with_times(events, router, start, end))
+        return LogRange(end, self._with_times(events, router, start, end))
 
     def logs(
         self,
@@ -98,8 +98,8 @@ class Node(Endpoint):
         topics: Sequence[Any],
         after: tuple[int, bytes],
         to: int,
-        decode: Callable[[Mapping[str, Any]], Told],
-    ) -> tuple[Block, Block, tuple[Told, ...]]:
+        decode: Callable[[Mapping[str, Any]], LogEvent],
+    ) -> tuple[Block, Block, tuple[LogEvent, ...]]:
         """Return logs of some contracts in the blocks after a checkpoint, with the block before and the last one.
 
         Args:
@@ -185,10 +185,10 @@ def _checked(
     addresses: Sequence[str],
     first: int,
     end: Block,
-    decode: Callable[[Mapping[str, Any]], Told],
-) -> tuple[Told, ...]:
+    decode: Callable[[Mapping[str, Any]], LogEvent],
+) -> tuple[LogEvent, ...]:
     """Return the logs as events, when nothing in them contradicts anything else."""
-    events: list[Told] = []
+    events: list[LogEvent] = []
     asked = {address.lower() for address in addresses}
     hashes, numbers = {end.number: end.hash}, {end.hash: end.number}
     previous = (first, -1)

@@ -9,7 +9,7 @@ from eth_utils.crypto import keccak
 
 from cascade.adapters.chain.router_logs import ABI
 from cascade.adapters.chain.view_calls import KEPT_BYTES
-from cascade.domain.relay import Refusal
+from cascade.domain.relay import RejectReason
 
 
 def _of_router(name: str) -> bytes:
@@ -23,29 +23,29 @@ def _of_permit2(signature: str) -> bytes:
 
 _TEXT: Final = keccak(text="Error(string)")[:4]
 _ERRORS: Final = {
-    _of_router("OrderExpired"): Refusal.EXPIRED,
-    _of_router("OrderAlreadyPaid"): Refusal.ALREADY_PAID,
-    _of_router("InvalidPause"): Refusal.PAUSED,
-    _of_router("NothingToCollect"): Refusal.NOTHING_THERE,
-    _of_permit2("SignatureExpired(uint256)"): Refusal.EXPIRED,
-    _of_permit2("InvalidSigner()"): Refusal.WRONG_SIGNER,
-    _of_permit2("InvalidSignature()"): Refusal.WRONG_SIGNER,
-    _of_permit2("InvalidSignatureLength()"): Refusal.WRONG_SIGNER,
-    _of_permit2("InvalidContractSignature()"): Refusal.WRONG_SIGNER,
+    _of_router("OrderExpired"): RejectReason.EXPIRED,
+    _of_router("OrderAlreadyPaid"): RejectReason.ALREADY_PAID,
+    _of_router("InvalidPause"): RejectReason.PAUSED,
+    _of_router("NothingToCollect"): RejectReason.NOTHING_THERE,
+    _of_permit2("SignatureExpired(uint256)"): RejectReason.EXPIRED,
+    _of_permit2("InvalidSigner()"): RejectReason.WRONG_SIGNER,
+    _of_permit2("InvalidSignature()"): RejectReason.WRONG_SIGNER,
+    _of_permit2("InvalidSignatureLength()"): RejectReason.WRONG_SIGNER,
+    _of_permit2("InvalidContractSignature()"): RejectReason.WRONG_SIGNER,
 }
 _WORDS: Final = {
-    "exceeds balance": Refusal.INSUFFICIENT_BALANCE,
-    "exceeds allowance": Refusal.INSUFFICIENT_ALLOWANCE,
-    "blacklisted": Refusal.BLOCKED,
-    "blocked": Refusal.BLOCKED,
-    "invalid signature": Refusal.WRONG_SIGNER,
-    "authorization is expired": Refusal.EXPIRED,
-    "pausable: paused": Refusal.PAUSED,
+    "exceeds balance": RejectReason.INSUFFICIENT_BALANCE,
+    "exceeds allowance": RejectReason.INSUFFICIENT_ALLOWANCE,
+    "blacklisted": RejectReason.BLOCKED,
+    "blocked": RejectReason.BLOCKED,
+    "invalid signature": RejectReason.WRONG_SIGNER,
+    "authorization is expired": RejectReason.EXPIRED,
+    "pausable: paused": RejectReason.PAUSED,
 }
 """Parts of what the tokens say in words."""
 
 
-def refusal_of(data: bytes) -> Refusal:
+def refusal_of(data: bytes) -> RejectReason:
     """Return the reason for which a payment's call reverted; ``REVERTED`` when it is none that is known.
 
     A payer can choose every byte. So no decoder reads them that can fail, or that believes a length: only a text that
@@ -56,10 +56,10 @@ def refusal_of(data: bytes) -> Refusal:
     """
     selector, arguments = data[:4], data[4:KEPT_BYTES]
     if selector != _TEXT:
-        return _ERRORS.get(selector, Refusal.REVERTED)
+        return _ERRORS.get(selector, RejectReason.REVERTED)
     offset, length, text = int.from_bytes(arguments[:32]), int.from_bytes(arguments[32:64]), arguments[64:]
     if offset != 32 or length > len(text):
-        return Refusal.REVERTED
+        return RejectReason.REVERTED
     # What follows the text is not looked at: USDC leaves what lies in memory there, where the ABI wants zeros.
     said = text[:length].decode(errors="replace").lower()
-    return next((refusal for words, refusal in _WORDS.items() if words in said), Refusal.REVERTED)
+    return next((refusal for words, refusal in _WORDS.items() if words in said), RejectReason.REVERTED)

@@ -28,14 +28,14 @@ class Signer(Protocol):
         """Sign 32 bytes with secp256k1: the parity of y (0 or 1), r and s."""
 
 
-class LocalKey:
+class LocalSigner:
     """A key in this process's memory."""
 
     def __init__(self, account: LocalAccount) -> None:
         self._account = account
 
     @classmethod
-    def from_hex(cls, key: str) -> LocalKey:
+    def from_hex(cls, key: str) -> LocalSigner:
         """Return a key as 0x-prefixed hex.
 
         Raises:
@@ -47,7 +47,7 @@ class LocalKey:
             raise SettingsError("CASCADE_RELAYER_KEY: is no private key of 32 bytes in hex") from None
 
     @classmethod
-    def from_keystore(cls, path: Path, password: str) -> LocalKey:
+    def from_keystore(cls, path: Path, password: str) -> LocalSigner:
         """Return a key in a keystore file (Web3 Secret Storage), as `ape accounts generate` makes.
 
         Raises:

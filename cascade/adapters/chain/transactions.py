@@ -36,7 +36,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SenderSnapshot:
     """An account and its transactions, as one node sees them at one moment.
 
     Attributes:
@@ -52,7 +52,7 @@ class Look:
     receipts: Mapping[bytes, Receipt]
 
 
-def look(node: Node, account: str, router: str, hashes: Sequence[bytes]) -> Look:
+def look(node: Node, account: str, router: str, hashes: Sequence[bytes]) -> SenderSnapshot:
     """Look at an account and at some transactions.
 
     Raises:
@@ -71,7 +71,7 @@ def look(node: Node, account: str, router: str, hashes: Sequence[bytes]) -> Look
         raise NodeUnavailable("the node knows no last or no finalized block")
     mined = {one: receipt for one, receipt in zip(hashes, found, strict=True) if isinstance(receipt, Mapping)}
     finals = _in_final_blocks(node, mined, quantity(final.get("number"), "finalized"))
-    return Look(
+    return SenderSnapshot(
         base_fee=quantity(latest.get("baseFeePerGas"), "baseFeePerGas"),
         nonce=quantity(nonce, "eth_getTransactionCount"),
         balance_wei=quantity(balance, "eth_getBalance"),
