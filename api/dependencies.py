@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from api.limits import StreamLimiter
 from api.streams.hub import Hub
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db import keys
 from cascade.db.keys import Scope
 from cascade.errors import NotPayable
@@ -22,30 +22,30 @@ from cascade.settings import Settings
 _bearer = HTTPBearer(auto_error=False, description="CASCADE_API_KEY")
 
 
-def _cascade(request: Request) -> Cascade:
-    cascade: Cascade = request.app.state.cascade
-    return cascade
+def _cascade(request: Request) -> App:
+    app: App = request.app.state.app
+    return app
 
 
-System = Annotated[Cascade, Depends(_cascade)]
+System = Annotated[App, Depends(_cascade)]
 
 
-def _cards(cascade: System) -> CardCheckout:
-    if cascade.card is None:
+def _cards(app: System) -> CardCheckout:
+    if app.card is None:
         raise NotPayable("Cards are not taken here. The operator takes them by setting STRIPE_SECRET_KEY.")
-    return cascade.card
+    return app.card
 
 
 Cards = Annotated[CardCheckout, Depends(_cards)]
 
 
-def _gasless(cascade: System) -> SignedPayments:
-    if cascade.signed_payments is None:
+def _gasless(app: System) -> SignedPayments:
+    if app.signed_payments is None:
         raise NotPayable(
             "Payments are not sent for their payers here. The operator does it by setting CASCADE_RELAYER_KEYSTORE or"
             " CASCADE_RELAYER_KEY."
         )
-    return cascade.signed_payments
+    return app.signed_payments
 
 
 Relayed = Annotated[SignedPayments, Depends(_gasless)]
@@ -72,14 +72,14 @@ def _is_platform(settings: Settings, given: str) -> bool:
 
 
 def may_ask_for_citizens(
-    cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    app: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Let only the platform's server see what is a citizen's own, unless the operator opened it to all.
 
     Raises:
         HTTPException: 401 without the right key, 403 when the operator has set none.
     """
-    settings = cascade.settings
+    settings = app.settings
     if settings.public_balances:
         return
     if settings.api_key is None:
@@ -94,21 +94,21 @@ def may_ask_for_citizens(
 _key = HTTPBearer(auto_error=False, scheme_name="key", description="A key made by `cascade keys add`, by its scope")
 
 
-def _holder(cascade: Cascade, credentials: HTTPAuthorizationCredentials | None, scope: Scope) -> str | None:
+def _holder(app: App, credentials: HTTPAuthorizationCredentials | None, scope: Scope) -> str | None:
     """Return the name of the key that was given, if it may do what the scope says."""
     if credentials is None:
         return None
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         return keys.holder(connection, credentials.credentials, scope)
 
 
-def _signal_source(cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> str:
+def _signal_source(app: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> str:
     """Return the name of the key that reports signals.
 
     Raises:
         HTTPException: 401 without a key of that scope.
     """
-    name = _holder(cascade, credentials, Scope.SIGNALS)
+    name = _holder(app, credentials, Scope.SIGNALS)
     if name is not None:
         return name
     raise HTTPException(
@@ -119,15 +119,15 @@ def _signal_source(cascade: System, credentials: Annotated[HTTPAuthorizationCred
 SignalSource = Annotated[str, Depends(_signal_source)]
 
 
-def may_make_links(cascade: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> None:
+def may_make_links(app: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> None:
     """Let only the platform's server, and keys that were made for it, see and make payment links.
 
     Raises:
         HTTPException: 401 without such a key.
     """
-    if credentials is not None and _is_platform(cascade.settings, credentials.credentials):
+    if credentials is not None and _is_platform(app.settings, credentials.credentials):
         return
-    if _holder(cascade, credentials, Scope.LINKS) is None:
+    if _holder(app, credentials, Scope.LINKS) is None:
         raise HTTPException(
             401,
             "This needs a key with the scope links, or the platform's: Authorization: Bearer ...",

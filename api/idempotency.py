@@ -82,7 +82,7 @@ async def _handle(handler: Handler, request: Request) -> Response:
         return await handler(request)
     if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
         raise InvalidInput(HEADER, "An Idempotency-Key is one text of 1 to 255 printable ASCII characters.")
-    database: Database = request.app.state.cascade.database
+    database: Database = request.app.state.app.database
     asked = await _asked(request, keys[0])
     seal = _Seal(asked.caller, keys[0])
     claim, answer = await _claim(database, asked)

@@ -56,7 +56,7 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        settings = request.app.state.cascade.settings
+        settings = request.app.state.app.settings
         if "\0" in scope["path"]:  # no name of ours, and nothing that PostgreSQL could look up
             await problem(404, "There is nothing at this address.")(scope, receive, send)
             return

@@ -78,8 +78,8 @@ class Headers:
                 headers = MutableHeaders(scope=message)
                 if scope["path"].startswith("/static/"):
                     headers.setdefault("cache-control", "no-cache")  # kept, and asked for again with its ETag
-                cascade = scope["app"].state.cascade
-                policy = content_security_policy(cascade.card, cascade.settings)
+                app = scope["app"].state.app
+                policy = content_security_policy(app.card, app.settings)
                 for name, value in {"content-security-policy": policy, **HEADERS}.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -88,19 +88,19 @@ class Headers:
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(api: FastAPI) -> AsyncIterator[None]:
     """Assemble the parts, and connect to the database for as long as the application runs."""
-    cascade = assemble(settings.load(), REQUESTS)
+    app = assemble(settings.load(), REQUESTS)
     try:
-        cascade.database.open()
-        check_schema(cascade.database)
+        app.database.open()
+        check_schema(app.database)
     except BaseException:
-        cascade.database.close()
+        app.database.close()
         raise
-    app.state.cascade = cascade
-    app.state.settlements = Settlements(cascade.database)
-    app.state.room = StreamLimiter(cascade.settings.streams, cascade.settings.streams_per_address)
-    hub = app.state.hub = Hub(cascade.database, start=cascade.checkout.start)
+    api.state.app = app
+    api.state.settlements = Settlements(app.database)
+    api.state.room = StreamLimiter(app.settings.streams, app.settings.streams_per_address)
+    hub = api.state.hub = Hub(app.database, start=app.checkout.start)
     serving = asyncio.create_task(hub.run())
     try:
         with _hearing_signals(hub.end):
@@ -109,10 +109,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub.end()
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
-        cascade.database.close()
-        cascade.wallets.close()
-        if cascade.signed_payments is not None:
-            cascade.signed_payments.close()
+        app.database.close()
+        app.wallets.close()
+        if app.signed_payments is not None:
+            app.signed_payments.close()
 
 
 @contextmanager

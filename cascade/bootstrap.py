@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from eth_utils.crypto import keccak
 
@@ -16,15 +14,15 @@ from cascade.adapters.chain.router_logs import ASK_DEPOSIT_CODE_HASH, DEPOSIT_CO
 from cascade.adapters.chain.signer import LocalSigner
 from cascade.adapters.email import Mailer
 from cascade.adapters.stripe import Stripe
-from cascade.adapters.texts import Text, Texts
+from cascade.adapters.texts import Texts
 from cascade.adapters.venice import CitizenRegister, VeniceConnector
 from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.adapters.webhooks import Webhooks
+from cascade.app import App
 from cascade.chains import Deployment
 from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
-from cascade.domain.events import EventType
 from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate
@@ -32,11 +30,10 @@ from cascade.domain.relay_groups import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout
-from cascade.services.payment_links import PaymentLinks
 from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
-from cascade.workers.channels import AsyncDatabase, Channel, EmailReceiver, MessageReceiver, WebhookReceiver, write
+from cascade.workers.channels import AsyncDatabase, Channel, EmailReceiver, MessageReceiver, WebhookReceiver
 from cascade.workers.credits import CreditReceiver
 from cascade.workers.deposit_watcher import Watcher
 from cascade.workers.indexer import Indexer, Router
@@ -47,38 +44,7 @@ from cascade.workers.stripe_worker import CardWorker
 from cascade.workers.tick_worker import RateKeeper
 
 
-@dataclass(frozen=True, slots=True)
-class Cascade:
-    """A running system's parts. Nothing is connected until ``database.open()``."""
-
-    settings: Settings
-    database: Database
-    deployment: Deployment
-    checkout: Checkout
-    card: CardCheckout | None
-    """None: no cards are taken here."""
-    texts: Texts
-    """What citizens are told, in words."""
-    formula: Formula
-    """How the rate moves."""
-    signed_payments: SignedPayments | None
-    """None: nothing is sent for payers, since there is no relayer."""
-    wallets: Wallets
-    """How accounts pay."""
-
-    @property
-    def links(self) -> PaymentLinks:
-        """Return what opens the orders of payment links."""
-        return PaymentLinks(self.checkout)
-
-    def write(self, kind: EventType, data: Mapping[str, Any], accept_language: str | None = None) -> Text:
-        """Return the words for an event, in the first language that the reader accepts and that there is."""
-        wanted = [part.split(";")[0].strip().split("-")[0].lower() for part in (accept_language or "").split(",")]
-        language = next((name for name in wanted if name in self.texts.languages), None)
-        return write(self.texts, {"type": kind, "data": data}, self.deployment.chain, language)
-
-
-def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> Cascade:
+def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> App:
     """Build the parts that every process needs.
 
     Args:
@@ -103,7 +69,7 @@ def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> Cascade:
     )
     database = Database(settings.database_url.get_secret_value(), deadlines=deadlines)
     texts = Texts(settings.language, settings.texts, settings.seller)
-    return Cascade(
+    return App(
         settings,
         database,
         deployment,
@@ -132,11 +98,11 @@ def mailer(settings: Settings, timeout_seconds: float = 20.0) -> Mailer | None:
     return Mailer(settings.smtp_url.get_secret_value(), settings.mail_from, timeout_seconds)
 
 
-def indexer(cascade: Cascade, chain: Node) -> Indexer:
+def indexer(app: App, chain: Node) -> Indexer:
     """Return the worker that books the router's payments."""
-    deployment, settings = cascade.deployment, cascade.settings
+    deployment, settings = app.deployment, app.settings
     return Indexer(
-        cascade.database,
+        app.database,
         chain,
         _router(deployment),
         check=lambda: check_deployment(deployment, chain),
@@ -146,11 +112,11 @@ def indexer(cascade: Cascade, chain: Node) -> Indexer:
     )
 
 
-def watcher(cascade: Cascade, chain: Node) -> Watcher:
+def watcher(app: App, chain: Node) -> Watcher:
     """Return the worker that watches deposit addresses; what it finds, the relayer collects."""
-    deployment, settings = cascade.deployment, cascade.settings
+    deployment, settings = app.deployment, app.settings
     return Watcher(
-        cascade.database,
+        app.database,
         chain,
         _router(deployment),
         check=lambda: check_deployment(deployment, chain),
@@ -162,31 +128,31 @@ def watcher(cascade: Cascade, chain: Node) -> Watcher:
     )
 
 
-def followed_streams(cascade: Cascade) -> list[str]:
+def followed_streams(app: App) -> list[str]:
     """Return the names of the checkpoints that this configuration moves; all others are of earlier ones."""
-    followed = _router(cascade.deployment)
-    return [followed.stream, *([followed.deposits_stream] if cascade.settings.has_relayer else [])]
+    followed = _router(app.deployment)
+    return [followed.stream, *([followed.deposits_stream] if app.settings.has_relayer else [])]
 
 
-def card_worker(cascade: Cascade) -> CardWorker | None:
+def card_worker(app: App) -> CardWorker | None:
     """Return the worker that books what Stripe tells; None when no cards are taken."""
-    if cascade.card is None:
+    if app.card is None:
         return None
     return CardWorker(
-        cascade.database,
-        cascade.card,
-        poll_seconds=cascade.settings.poll_seconds,
-        catch_up_seconds=cascade.settings.stripe_catch_up_seconds,
+        app.database,
+        app.card,
+        poll_seconds=app.settings.poll_seconds,
+        catch_up_seconds=app.settings.stripe_catch_up_seconds,
     )
 
 
-def relayer(cascade: Cascade, chain: Node) -> Relayer | None:
+def relayer(app: App, chain: Node) -> Relayer | None:
     """Return the worker that sends what payers signed; None without a key to pay the fees.
 
     Raises:
         SettingsError: the key cannot be used.
     """
-    settings, deployment = cascade.settings, cascade.deployment
+    settings, deployment = app.settings, app.deployment
     signer = hot_key(settings)
     if signer is None:
         return None
@@ -198,7 +164,7 @@ def relayer(cascade: Cascade, chain: Node) -> Relayer | None:
         wait_seconds=settings.relayer_wait_seconds,
     )
     return Relayer(
-        cascade.database,
+        app.database,
         chain,
         signer,
         chain_id=deployment.chain.chain_id,
@@ -223,32 +189,32 @@ def hot_key(settings: Settings) -> LocalSigner | None:
     return None
 
 
-def rate_keeper(cascade: Cascade) -> RateKeeper:
+def rate_keeper(app: App) -> RateKeeper:
     """Return the worker that writes the rate's ticks."""
-    return RateKeeper(cascade.database, cascade.formula)
+    return RateKeeper(app.database, app.formula)
 
 
-def observer(cascade: Cascade) -> Observer | None:
+def observer(app: App) -> Observer | None:
     """Return the worker that asks Venice for the city's state; None when there is no Venice to ask."""
-    settings = cascade.settings
+    settings = app.settings
     if settings.venice_url is None:
         return None
-    return Observer(cascade.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
+    return Observer(app.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
 
 
-def dispatcher(cascade: Cascade) -> Dispatcher:
+def dispatcher(app: App) -> Dispatcher:
     """Return the worker that delivers the outbox."""
-    settings = cascade.settings
+    settings = app.settings
     return Dispatcher(
-        cascade.database,
-        lambda books: _receivers(cascade, books),
+        app.database,
+        lambda books: _receivers(app, books),
         poll_seconds=settings.poll_seconds,
         patience=RetryPolicy(settings.delivery_days),
     )
 
 
-def _receivers(cascade: Cascade, books: AsyncDatabase) -> Mapping[str, Channel]:
-    settings, texts, chain = cascade.settings, cascade.texts, cascade.deployment.chain
+def _receivers(app: App, books: AsyncDatabase) -> Mapping[str, Channel]:
+    settings, texts, chain = app.settings, app.texts, app.deployment.chain
     venice = VeniceConnector(settings.venice_url) if settings.venice_url else None
     return {
         VENICE: CreditReceiver(venice, books, settle_seconds=settings.venice_settle_seconds),

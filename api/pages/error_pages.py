@@ -81,7 +81,7 @@ def page_of(request: Request, status: int, headers: Headers | MutableHeaders | N
     """Return the page of a status. It shows nothing of the request, and asks nothing of the database."""
     kept = {name: headers[name] for name in _KEPT if headers and name in headers}
     try:
-        content = _rendered(language_of(request), _kind(status), request.app.state.cascade.settings.seller)
+        content = _rendered(language_of(request), _kind(status), request.app.state.app.settings.seller)
     except (jinja2.TemplateError, OSError) as fault:
         log.error("the page of status %d cannot be written: %s", status, fault)
         content = _LAST_RESORT

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from api.schemas.orders import OrderOut
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.domain.card import IntentStatus
 from cascade.domain.events import EventType
 from cascade.domain.links import in_metamask
@@ -73,17 +73,17 @@ def phase_of(moment: OrderSnapshot, *, returned: bool) -> Phase:
     return Phase.PART if missing else Phase(status)
 
 
-def context_of(cascade: Cascade, moment: OrderSnapshot, *, returned: bool) -> dict[str, Any]:
+def context_of(app: App, moment: OrderSnapshot, *, returned: bool) -> dict[str, Any]:
     """Return what the template is given."""
-    view, chain = moment.view, cascade.deployment.chain
+    view, chain = moment.view, app.deployment.chain
     sold, here = view.order.quote, f"/pay/{view.order.link_token}"
     granted = {payment.reference: payment.grant.total for payment in view.payments if payment.grant}
-    address = f"{cascade.settings.base_url}{here}"
-    network = _network(cascade)
+    address = f"{app.settings.base_url}{here}"
+    network = _network(app)
     missing = view.missing if view.missing and view.missing.units else None
     return {
         "phase": phase_of(moment, returned=returned),
-        "order": OrderOut.of(view, chain, collects=cascade.settings.has_relayer),
+        "order": OrderOut.of(view, chain, collects=app.settings.has_relayer),
         "at_the_bank": any(intent.status is IntentStatus.PROCESSING for intent in view.intents),
         "reversals": view.reversals,
         "email": moment.email,
@@ -100,19 +100,19 @@ def context_of(cascade: Cascade, moment: OrderSnapshot, *, returned: bool) -> di
         "missing": missing,
         "arrived": sold.price_in(missing.asset) - missing if missing else None,
         "coins": [asset.code for asset in chain.stablecoins],
-        "card": cascade.card is not None,
-        "test_mode": cascade.card is not None and cascade.card.stripe.test_mode,
-        "router": cascade.deployment.router,
+        "card": app.card is not None,
+        "test_mode": app.card is not None and app.card.stripe.test_mode,
+        "router": app.deployment.router,
         "network": network["chainName"],
         "here": here,
         "renewal": f"/pay/{moment.renewal}" if moment.renewal else None,
         "metamask": in_metamask(address),
         "mail": f"mailto:?body={quote(address, safe='')}",
-        "data": _data(cascade, moment, network),
+        "data": _data(app, moment, network),
     }
 
 
-def _data(cascade: Cascade, moment: OrderSnapshot, network: dict[str, Any]) -> dict[str, Any]:
+def _data(app: App, moment: OrderSnapshot, network: dict[str, Any]) -> dict[str, Any]:
     """Return what the page's modules are given: they know no ABI, no address and no wording of money."""
     return {
         "order": f"/api/payments/orders/{moment.view.order.id}",
@@ -120,15 +120,15 @@ def _data(cascade: Cascade, moment: OrderSnapshot, network: dict[str, Any]) -> d
         "newest": moment.newest_event,
         "seconds_left": moment.seconds_left,
         "network": network,
-        "router": cascade.deployment.router,
-        "walletconnect": _walletconnect(cascade),
+        "router": app.deployment.router,
+        "walletconnect": _walletconnect(app),
     }
 
 
-def _walletconnect(cascade: Cascade) -> dict[str, Any] | None:
+def _walletconnect(app: App) -> dict[str, Any] | None:
     """Return what a wallet on another device is told of us; None: there is no project id, and so no WalletConnect
     here."""
-    settings, chain = cascade.settings, cascade.deployment.chain
+    settings, chain = app.settings, app.deployment.chain
     if settings.walletconnect_project_id is None:
         return None
     return {
@@ -140,9 +140,9 @@ def _walletconnect(cascade: Cascade) -> dict[str, Any] | None:
     }
 
 
-def _network(cascade: Cascade) -> dict[str, Any]:
+def _network(app: App) -> dict[str, Any]:
     """Return the chain as a wallet that does not know it wants it (EIP-3085)."""
-    chain, configured = cascade.deployment.chain, cascade.settings
+    chain, configured = app.deployment.chain, app.settings
     # On a local test chain the true Polygon would be the wrong one; its RPC URL is no secret.
     local = [configured.rpc_url.get_secret_value()] if configured.test_payer_key else None
     return {

@@ -17,7 +17,7 @@ from api.pages.order_page import OrderSnapshot, context_of
 from api.pages.qr import qr
 from api.pages.rendering import language_of, page
 from api.pages.shop import ask_who
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db import contacts, events, links, orders
 from cascade.domain.links import LinkState
 from cascade.domain.orders import OrderStatus
@@ -29,25 +29,25 @@ router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
 
 
 @router.get("/pay/{token}", response_class=HTMLResponse)
-def pay(token: str, request: Request, cascade: System) -> Response:
+def pay(token: str, request: Request, app: System) -> Response:
     """Return the payment page of one order, or what a payment link opens."""
-    return order_page(request, cascade, token) or _open_link(request, cascade, token)
+    return order_page(request, app, token) or _open_link(request, app, token)
 
 
 @router.post("/pay/{token}")
 def say_who(
-    token: str, request: Request, cascade: System, citizen_id: Annotated[str, Form(max_length=254)] = ""
+    token: str, request: Request, app: System, citizen_id: Annotated[str, Form(max_length=254)] = ""
 ) -> Response:
     """Return the button of a payment link that asks who gets the ducats."""
-    return _open_link(request, cascade, token, citizen_id.strip())
+    return _open_link(request, app, token, citizen_id.strip())
 
 
 @router.post("/pay/{token}/again")
-def renew(token: str, request: Request, cascade: System) -> Response:
+def renew(token: str, request: Request, app: System) -> Response:
     """Return the button of an order whose price has expired: the same purchase at the price of the moment."""
     try:
-        with cascade.database.transaction() as connection:
-            view = cascade.links.renew(connection, orders.by_link_token(connection, token))
+        with app.database.transaction() as connection:
+            view = app.links.renew(connection, orders.by_link_token(connection, token))
             orders.note_language(connection, view.order.id, language_of(request))
     except NotFound:
         return nothing(request)
@@ -63,21 +63,21 @@ def back_to_order(token: str) -> Response:
 
 
 @router.get("/pay/{token}/qr.svg")
-def address_picture(token: str, cascade: System) -> Response:
+def address_picture(token: str, app: System) -> Response:
     """Return the page's address for the camera of a phone."""
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         order = orders.by_link_token(connection, token)
-    return qr(f"{cascade.settings.base_url}/pay/{order.link_token}")
+    return qr(f"{app.settings.base_url}/pay/{order.link_token}")
 
 
 def order_page(
-    request: Request, cascade: Cascade, token: str, problem: str | None = None, status_code: int = 200
+    request: Request, app: App, token: str, problem: str | None = None, status_code: int = 200
 ) -> Response | None:
     """Return the page of the order behind a token, with a sentence when something did not work; None: there is no
     order."""
     try:
-        with cascade.database.transaction() as connection:
-            view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
+        with app.database.transaction() as connection:
+            view = app.checkout.view(connection, orders.by_link_token(connection, token))
             left = view.order.expires_at - orders.clock(connection)
             is_over = view.status is OrderStatus.EXPIRED
             renewal = orders.newest_renewal(connection, view.order.id) if is_over else None
@@ -87,46 +87,46 @@ def order_page(
     except NotFound:
         return None
     if language is None and view.status is OrderStatus.OPEN:
-        _note_language(request, cascade, view)
+        _note_language(request, app, view)
     moment = OrderSnapshot(
         view, max(0, int(left.total_seconds())), newest, renewal.link_token if renewal else None, email
     )
     returned = request.query_params.get("card") == "paid"
-    return page(request, "pay.html", context_of(cascade, moment, returned=returned) | {"problem": problem}, status_code)
+    return page(request, "pay.html", context_of(app, moment, returned=returned) | {"problem": problem}, status_code)
 
 
-def _note_language(request: Request, cascade: Cascade, view: OrderView) -> None:
+def _note_language(request: Request, app: App, view: OrderView) -> None:
     """Note the language of the first reader of an order that a program opened; a program says none when it reads."""
     if "accept-language" not in request.headers:
         return
-    with suppress(psycopg.Error), cascade.database.transaction() as connection:  # the page is shown without it, too
+    with suppress(psycopg.Error), app.database.transaction() as connection:  # the page is shown without it, too
         orders.note_language(connection, view.order.id, language_of(request))
 
 
-def _open_link(request: Request, cascade: Cascade, token: str, citizen_id: str | None = None) -> Response:
+def _open_link(request: Request, app: App, token: str, citizen_id: str | None = None) -> Response:
     """Return go on to the order of a payment link, or return a page that asks for whom it is, or that says why
     nothing opens."""
     try:
-        with cascade.database.transaction() as connection:
+        with app.database.transaction() as connection:
             use = links.by_token(connection, token)
-            state = cascade.links.state(connection, use)
-            standing = cascade.links.standing(connection, use.link)
+            state = app.links.state(connection, use)
+            standing = app.links.standing(connection, use.link)
             asks = standing is None and use.link.citizen_id is None
-            offer = cascade.checkout.quote(connection, use.link.package, use.link.usd_amount) if asks else None
+            offer = app.checkout.quote(connection, use.link.package, use.link.usd_amount) if asks else None
     except NotFound:
         return nothing(request)
     except InvalidInput:  # what it is for is no longer sold
         return page(request, "closed.html", {"why": "deactivated"}, 410)
     if asks and citizen_id is None and state is LinkState.ACTIVE:
-        return ask_who(request, cascade, offer)
+        return ask_who(request, app, offer)
     try:
         if asks and citizen_id is not None:
-            cascade.checkout.validate_purchase(PurchaseRequest(citizen_id=citizen_id))
-        with cascade.database.transaction() as connection:
-            view = cascade.links.open(connection, token, citizen_id if asks else None)
+            app.checkout.validate_purchase(PurchaseRequest(citizen_id=citizen_id))
+        with app.database.transaction() as connection:
+            view = app.links.open(connection, token, citizen_id if asks else None)
             orders.note_language(connection, view.order.id, language_of(request))
     except InvalidInput as fault:
-        return ask_who(request, cascade, offer, citizen_id or "", fault.field)
+        return ask_who(request, app, offer, citizen_id or "", fault.field)
     except NotPayable:
         return page(request, "closed.html", {"why": state}, 410)
     return _to(view)

@@ -101,8 +101,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 router = APIRouter(include_in_schema=False, lifespan=_lifespan)
 
 
-def _newest(cascade: System) -> Tick:
-    with cascade.database.transaction() as connection:
+def _newest(app: System) -> Tick:
+    with app.database.transaction() as connection:
         tick = rates.latest(connection)
     if tick is None:
         raise NotFound("There is no picture before the rate has been set for the first time.")
@@ -122,22 +122,22 @@ InLanguage = Annotated[Language, Query(alias="lang")]
 
 
 @router.get("/rate", response_class=HTMLResponse)
-def page(request: Request, cascade: System, span: HowFar = Span.DAY) -> Response:
+def page(request: Request, app: System, span: HowFar = Span.DAY) -> Response:
     """Return the rate with its reasons and its history, as it stands; readable without pictures and without script."""
-    with cascade.database.transaction() as connection:
-        quotation = pricing.quotation(connection, cascade.formula)
+    with app.database.transaction() as connection:
+        quotation = pricing.quotation(connection, app.formula)
         city = CascadeOut.of(
             pricing.city_now(connection),
             quotation.rate,
             quotation.tick.at if quotation.tick else None,
         )
         points = _points(connection, quotation.tick.at, span) if quotation.tick else []
-        formula = _formula_of(connection, quotation.tick, cascade.formula)
+        formula = _formula_of(connection, quotation.tick, app.formula)
     mark = speech(language_of(request)).decimal_mark
     context = {
-        **_words(quotation, Prices(cascade.formula, mark)),
+        **_words(quotation, Prices(app.formula, mark)),
         **_reasons(replace(quotation, formula=formula), Prices(formula, mark)),
-        "formula": cascade.formula,
+        "formula": app.formula,
         "city": city,
         "course": _Course.of(points, Prices(formula, mark)) if points else None,
         "span": span,
@@ -148,7 +148,7 @@ def page(request: Request, cascade: System, span: HowFar = Span.DAY) -> Response
 
 @router.get("/rate/history.svg")
 async def history(
-    cascade: System,
+    app: System,
     album: Pictures,
     tick: NewestTick,
     size: Size,
@@ -159,9 +159,9 @@ async def history(
     """Return the rate's course up to the newest tick."""
 
     def draw() -> bytes:
-        with cascade.database.transaction() as connection:
+        with app.database.transaction() as connection:
             points = _points(connection, tick.at, span)
-            formula = _formula_of(connection, tick, cascade.formula)
+            formula = _formula_of(connection, tick, app.formula)
         return charts.history(points, formula, size, theme, speech(language))
 
     return _svg(await album.picture((tick.at, "history", span, size, theme, language), draw))
@@ -169,7 +169,7 @@ async def history(
 
 @router.get("/rate/why.svg")
 async def why(
-    cascade: System,
+    app: System,
     album: Pictures,
     tick: NewestTick,
     size: Size,
@@ -179,8 +179,8 @@ async def why(
     """Return what each input adds to the newest target."""
 
     def draw() -> bytes:
-        with cascade.database.transaction() as connection:
-            formula = _formula_of(connection, tick, cascade.formula)
+        with app.database.transaction() as connection:
+            formula = _formula_of(connection, tick, app.formula)
         return charts.contributions(tick, formula, size, theme, speech(language))
 
     return _svg(await album.picture((tick.at, "why", size, theme, language), draw))

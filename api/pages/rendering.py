@@ -56,7 +56,7 @@ def page(request: Request, template: str, context: Mapping[str, Any] | None = No
     language = language_of(request)
     asked = [(name, value) for name, value in request.query_params.multi_items() if name != "lang"]
     others = {code: urlencode([*asked, ("lang", code)]) for code in Language if code != language}
-    seller = request.app.state.cascade.settings.seller
+    seller = request.app.state.app.settings.seller
     words = {"language": language, "other_languages": others, **sold_by(language, seller), **(context or {})}
     response = templates(language).TemplateResponse(request, template, words, status_code)
     if request.query_params.get("lang") == language:

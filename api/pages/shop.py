@@ -12,7 +12,7 @@ from api.dependencies import System
 from api.idempotency import IdempotentRoute
 from api.pages.rendering import language_of, page, separators
 from cascade.adapters.email import check_email
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db import orders
 from cascade.domain.amounts import NoAmount, examples, read_typed
 from cascade.domain.catalogue import Catalogue
@@ -41,18 +41,18 @@ def front_door() -> Response:
 @router.get("/pay", response_class=HTMLResponse)
 def choose(
     request: Request,
-    cascade: System,
+    app: System,
     usd: Annotated[str, Query(max_length=_MOST_CHARACTERS)] = "",
     package: str | None = None,
 ) -> Response:
     """Show everything for sale at the rate of the moment; ``usd`` shows what an amount would bring."""
-    return _shop(request, cascade, PurchaseRequest(package=package, usd_amount=usd))
+    return _shop(request, app, PurchaseRequest(package=package, usd_amount=usd))
 
 
 @router.post("/pay")
 def buy(
     request: Request,
-    cascade: System,
+    app: System,
     citizen_id: Text = "",
     package: Text = "",
     usd_amount: Text = "",
@@ -66,7 +66,7 @@ def buy(
     """
     given = PurchaseRequest(citizen_id=citizen_id.strip(), package=package, usd_amount=usd_amount, email=email)
     if change:
-        return _shop(request, cascade, given)
+        return _shop(request, app, given)
     try:
         usd = _read(request, usd_amount) if package == _OWN else None
         wish = PurchaseRequest(
@@ -75,35 +75,35 @@ def buy(
             usd_amount=usd.plain if usd else None,
             email=email.strip() or None,
         )
-        cascade.checkout.validate_purchase(wish)
+        app.checkout.validate_purchase(wish)
         if usd is not None and shown != usd.plain:
-            return _show_back(request, cascade, given, wish)
-        with cascade.database.transaction() as connection:
-            view = cascade.checkout.get_or_open_order(connection, wish)
+            return _show_back(request, app, given, wish)
+        with app.database.transaction() as connection:
+            view = app.checkout.get_or_open_order(connection, wish)
             orders.note_language(connection, view.order.id, language_of(request))
     except InvalidInput as fault:
-        return _shop(request, cascade, given, fault.field, 422)
+        return _shop(request, app, given, fault.field, 422)
     return RedirectResponse(f"/pay/{view.order.link_token}", 303)
 
 
 def ask_who(
-    request: Request, cascade: Cascade, offer: Quote | None, citizen_id: str = "", problem: str | None = None
+    request: Request, app: App, offer: Quote | None, citizen_id: str = "", problem: str | None = None
 ) -> Response:
     """Return the page of a payment link that does not say who gets the ducats."""
     status_code = 200 if problem is None else 422
-    return _shop(request, cascade, PurchaseRequest(citizen_id=citizen_id), problem, status_code, offer)
+    return _shop(request, app, PurchaseRequest(citizen_id=citizen_id), problem, status_code, offer)
 
 
 def _shop(
     request: Request,
-    cascade: Cascade,
+    app: App,
     given: PurchaseRequest,
     problem: str | None = None,
     status_code: int = 200,
     offer: Quote | None = None,
 ) -> Response:
-    checkout = cascade.checkout
-    with cascade.database.transaction() as connection:
+    checkout = app.checkout
+    with app.database.transaction() as connection:
         rate, _ = checkout.rate(connection)
     catalogue = checkout.catalogue
     try:
@@ -128,14 +128,14 @@ def _shop(
     return page(request, "choose.html", context, status_code)
 
 
-def _show_back(request: Request, cascade: Cascade, given: PurchaseRequest, wish: PurchaseRequest) -> Response:
+def _show_back(request: Request, app: App, given: PurchaseRequest, wish: PurchaseRequest) -> Response:
     """Show what an amount that was typed was read as, and what it brings, before an order is opened.
 
     Raises:
         InvalidInput: no order could be opened for it.
     """
-    checkout = cascade.checkout
-    with cascade.database.transaction() as connection:
+    checkout = app.checkout
+    with app.database.transaction() as connection:
         quote = checkout.quote(connection, None, wish.usd_amount)
     check_citizen_id(wish.citizen_id or "")
     if wish.email is not None:

@@ -11,7 +11,7 @@ from api.idempotency import IdempotentRoute
 from api.problems import documented
 from api.schemas.authorizations import AuthorizationIn, AuthorizationOut, RelayedOut, Token
 from api.schemas.common import Address
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db.database import Conn
 from cascade.domain.money import USDC
 from cascade.domain.orders import ChainTerms
@@ -25,34 +25,32 @@ router = APIRouter(prefix="/api/payments/orders/{order_id}", tags=["payments"], 
 def authorization(
     order_id: str,
     payer: Annotated[Address, Query()],
-    cascade: System,
+    app: System,
     signed_payments: Relayed,
     token: Annotated[Token, Query()] = USDC.code,
 ) -> AuthorizationOut:
     """Return what a payer is to sign so that we send the payment and pay its fees, and what would be in the way."""
     account = signed_payments.payer(payer)
-    with cascade.database.transaction() as connection:
-        terms = _open_terms(cascade, connection, order_id, token, only_looks=True)
+    with app.database.transaction() as connection:
+        terms = _open_terms(app, connection, order_id, token, only_looks=True)
     # The node is asked outside of any transaction: a slow one would hold the order, and a connection of the pool.
     return AuthorizationOut.of(order_id, account, terms.token.code, signed_payments.offer(terms, account))
 
 
 @router.post("/authorization", status_code=202, responses=documented(400, 404, 409, 413, 422, 503))
-def send_authorization(order_id: str, signed: AuthorizationIn, cascade: System, signed_payments: Relayed) -> RelayedOut:
+def send_authorization(order_id: str, signed: AuthorizationIn, app: System, signed_payments: Relayed) -> RelayedOut:
     """Take a signed payment, to be sent at once. The same one again is answered with how it stands."""
     account, signature = signed_payments.payer(signed.payer), signed.signature_bytes
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         there = queued(connection, order_id, account, signature)
         if there is not None:
             return RelayedOut.of_item(there)
-        terms = _open_terms(cascade, connection, order_id, signed.token)
+        terms = _open_terms(app, connection, order_id, signed.token)
     has_code = signed_payments.check(terms, account, signature)
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         return RelayedOut.of_item(signed_payments.queue(connection, order_id, terms, account, signature, has_code))
 
 
-def _open_terms(
-    cascade: Cascade, connection: Conn, order_id: str, token: str, *, only_looks: bool = False
-) -> ChainTerms:
+def _open_terms(app: App, connection: Conn, order_id: str, token: str, *, only_looks: bool = False) -> ChainTerms:
     view = lock_signable(connection, order_id, only_looks=only_looks)
-    return cascade.checkout.terms(connection, view.order, token)
+    return app.checkout.terms(connection, view.order, token)

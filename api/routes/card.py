@@ -19,7 +19,7 @@ from api.pages.pay import nothing, order_page
 from api.problems import documented
 from api.schemas.card import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut, WebhookOut
 from api.schemas.common import CardPaymentIn
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db import card_attempts as card_store
 from cascade.db import orders, stripe_inbox
 from cascade.domain.card import Flow
@@ -35,29 +35,29 @@ _BEGIN = documented(400, 404, 409, 413, 422, 503)
 
 
 @router.post("/api/payments/checkout-session", status_code=201, responses=_BEGIN)
-def create_checkout_session(wish: CardPaymentIn, cascade: System, cards: Cards) -> CheckoutSessionOut:
+def create_checkout_session(wish: CardPaymentIn, app: System, cards: Cards) -> CheckoutSessionOut:
     """Open an order, or take an open one, and begin to pay it on a page of Stripe's. The same open order again gives
     the same page."""
-    payment = _begin(wish, cascade, cards, Flow.CHECKOUT_SESSION)
-    return CheckoutSessionOut.of(payment, cascade.settings.base_url)
+    payment = _begin(wish, app, cards, Flow.CHECKOUT_SESSION)
+    return CheckoutSessionOut.of(payment, app.settings.base_url)
 
 
 @router.post("/api/payments/payment-intent", status_code=201, responses=_BEGIN)
-def create_payment_intent(wish: CardPaymentIn, cascade: System, cards: Cards) -> PaymentIntentOut:
+def create_payment_intent(wish: CardPaymentIn, app: System, cards: Cards) -> PaymentIntentOut:
     """Open an order, or take an open one, and begin to pay it with the platform's own form. The same open order again
     gives the same intent."""
-    payment = _begin(wish, cascade, cards, Flow.PAYMENT_INTENT)
-    return PaymentIntentOut.of(payment, cascade.settings.base_url)
+    payment = _begin(wish, app, cards, Flow.PAYMENT_INTENT)
+    return PaymentIntentOut.of(payment, app.settings.base_url)
 
 
 @router.get("/api/payments/payment-intent/{payment_intent_id}", responses=documented(404, 422, 503))
-def payment_intent(payment_intent_id: str, cascade: System) -> PaymentIntentStatusOut:
+def payment_intent(payment_intent_id: str, app: System) -> PaymentIntentStatusOut:
     """Return how a payment intent of one of our orders stood when Stripe last told of it."""
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         intent = card_store.intent(connection, payment_intent_id)
         if intent is None or intent.order_id is None:
             raise NotFound("There is no such payment intent here.")
-        view = cascade.checkout.view(connection, orders.by_id(connection, intent.order_id))
+        view = app.checkout.view(connection, orders.by_id(connection, intent.order_id))
     return PaymentIntentStatusOut.of(intent, view)
 
 
@@ -71,7 +71,7 @@ async def _body(request: Request) -> bytes:
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
 )
 def webhook(
-    cascade: System,
+    app: System,
     cards: Cards,
     body: Annotated[bytes, Depends(_body)],
     stripe_signature: Annotated[str | None, Header(description="Made by Stripe")] = None,
@@ -79,27 +79,27 @@ def webhook(
     """Return where Stripe tells of events. Answered once the event is verified and kept; anything else makes Stripe
     repeat."""
     event = cards.stripe.verified_event(body, stripe_signature)
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         stripe_inbox.insert(connection, [event])
     return WebhookOut()
 
 
 @router.post("/pay/{token}/card", include_in_schema=False)
-def pay_by_card(token: str, request: Request, cascade: System) -> Response:
+def pay_by_card(token: str, request: Request, app: System) -> Response:
     """Return the page's button: on to Stripe's page, or back with a plain sentence."""
     try:
-        with cascade.database.transaction() as connection:
-            view = cascade.checkout.view(connection, orders.by_link_token(connection, token))
-        if cascade.card is None:
-            return order_page(request, cascade, token, "no_cards", 409) or nothing(request)
+        with app.database.transaction() as connection:
+            view = app.checkout.view(connection, orders.by_link_token(connection, token))
+        if app.card is None:
+            return order_page(request, app, token, "no_cards", 409) or nothing(request)
         with _a_seat():
-            payment = cascade.card.begin(view.order.id, view.status, Flow.CHECKOUT_SESSION)
+            payment = app.card.begin(view.order.id, view.status, Flow.CHECKOUT_SESSION)
     except NotFound:
         return nothing(request)
     except NotPayable:
-        return order_page(request, cascade, token, "not_payable", 409) or nothing(request)
+        return order_page(request, app, token, "not_payable", 409) or nothing(request)
     except StripeError:
-        return order_page(request, cascade, token, "stripe_fails", 503) or nothing(request)
+        return order_page(request, app, token, "stripe_fails", 503) or nothing(request)
     return RedirectResponse(payment.begun.handle, 303)
 
 
@@ -109,10 +109,10 @@ def back_to_page(token: str) -> Response:
     return RedirectResponse(f"/pay/{quote(token, safe='')}", 303)
 
 
-def _begin(wish: CardPaymentIn, cascade: Cascade, cards: CardCheckout, flow: Flow) -> CardPayment:
-    cascade.checkout.validate_purchase(wish.wish)
-    with cascade.database.transaction() as connection:
-        view = cascade.checkout.get_or_open_order(connection, wish.wish)
+def _begin(wish: CardPaymentIn, app: App, cards: CardCheckout, flow: Flow) -> CardPayment:
+    app.checkout.validate_purchase(wish.wish)
+    with app.database.transaction() as connection:
+        view = app.checkout.get_or_open_order(connection, wish.wish)
     with _a_seat():
         return cards.begin(view.order.id, view.status, flow)
 

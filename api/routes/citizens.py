@@ -23,12 +23,12 @@ router = APIRouter(
 
 
 @router.get("/{citizen_id}/balance", responses=documented(401, 403, 422, 503))
-def balance(citizen_id: str, cascade: System) -> BalanceOut:
+def balance(citizen_id: str, app: System) -> BalanceOut:
     """Return ducats that a citizen holds with us; zero for somebody who never bought any. Where Venice keeps the
     purses, these
     are on their way to it."""
     check_citizen_id(citizen_id)
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         with_us = balances.citizen_ducats(connection, citizen_id)
         in_venice = balances.ducats_in_venice(connection, citizen_id)
     return BalanceOut.of(citizen_id, with_us, in_venice)
@@ -37,23 +37,23 @@ def balance(citizen_id: str, cascade: System) -> BalanceOut:
 @router.get("/{citizen_id}/notifications", responses=documented(401, 403, 422, 503))
 def notifications(
     citizen_id: str,
-    cascade: System,
+    app: System,
     query: Annotated[InboxQuery, Query()],
     accept_language: Annotated[str | None, Header(max_length=200)] = None,
 ) -> NotificationsOut:
     """Return what a citizen was told, the newest first, in a language that the reader asks for, if there is one."""
     check_citizen_id(citizen_id)
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         found = events.inbox(connection, citizen_id, before=query.before, unread=query.unread, limit=query.limit)
         waiting = events.unread(connection, citizen_id)
-    out = [NotificationOut.of(notification, cascade, accept_language) for notification in found]
+    out = [NotificationOut.of(notification, app, accept_language) for notification in found]
     return NotificationsOut(notifications=out, unread=waiting)
 
 
 @router.post("/{citizen_id}/notifications/read", responses=documented(400, 401, 403, 413, 422, 503))
-def mark_read(citizen_id: str, wish: ReadIn, cascade: System) -> ReadOut:
+def mark_read(citizen_id: str, wish: ReadIn, app: System) -> ReadOut:
     """Mark a citizen's notifications up to a number as read. Again is a no-op."""
     check_citizen_id(citizen_id)
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         marked = events.mark_read(connection, citizen_id, wish.until)
         return ReadOut(marked=marked, unread=events.unread(connection, citizen_id))

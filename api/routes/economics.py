@@ -34,21 +34,21 @@ router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=Idem
 
 
 @router.get("/exchange-rate", responses=documented(503))
-def exchange_rate(cascade: System) -> ExchangeRateOut:
+def exchange_rate(app: System) -> ExchangeRateOut:
     """Return the rate of the moment, in both directions, and why it is what it is."""
-    with cascade.database.transaction() as connection:
-        return ExchangeRateOut.of(pricing.quotation(connection, cascade.formula))
+    with app.database.transaction() as connection:
+        return ExchangeRateOut.of(pricing.quotation(connection, app.formula))
 
 
 @router.get("/exchange-rate/history", responses=documented(422, 503))
 def history(
-    cascade: System,
+    app: System,
     interval: Annotated[Literal["raw", "hour", "day"], Query(description="Each tick, or hours or days (UTC)")] = "raw",
     before: Annotated[Moment | None, Query(description="The `next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> HistoryOut:
     """Return the rate's history, newest first: each tick, or open, high, low and close of hours or days."""
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         if interval == "raw":
             ticks = rates.ticks_before(connection, before, limit)
             return HistoryOut.of_ticks(ticks, more=bool(ticks) and rates.has_before(connection, ticks[-1].at))
@@ -58,10 +58,10 @@ def history(
 
 
 @router.get("/cascade", responses=documented(503))
-def cascade_state(cascade: System) -> CascadeOut:
+def cascade_state(app: System) -> CascadeOut:
     """Return the city's consciousness, its coherence, and the acceleration of its recognition cascade."""
-    with cascade.database.transaction() as connection:
-        return CascadeOut.of(pricing.city_now(connection), *cascade.checkout.rate(connection))
+    with app.database.transaction() as connection:
+        return CascadeOut.of(pricing.city_now(connection), *app.checkout.rate(connection))
 
 
 @router.get(
@@ -79,15 +79,15 @@ async def cascade_events(hub: StreamHub, room: StreamRoom) -> Response:
 
 
 @router.post("/convert", responses=documented(400, 422, 503))
-def convert(wish: ConvertIn, cascade: System) -> ConvertOut:
+def convert(wish: ConvertIn, app: System) -> ConvertOut:
     """Return what dollars or ducats are worth at the rate of the moment. It moves, locks and counts nothing.
 
     Dollars are rounded up to the cent and ducats down to the millionth, as when something is bought.
     """
     if (wish.usd_amount is None) == (wish.ducats is None):
         raise InvalidInput("usd_amount", "Give either a usd_amount or ducats, not both and not neither.")
-    with cascade.database.transaction() as connection:
-        rate, tick = cascade.checkout.rate(connection)
+    with app.database.transaction() as connection:
+        rate, tick = app.checkout.rate(connection)
     if wish.usd_amount is not None:
         usd = read_plain(wish.usd_amount, USD)
         ducats = rate.ducats_for(usd)
@@ -98,14 +98,14 @@ def convert(wish: ConvertIn, cascade: System) -> ConvertOut:
 
 
 @router.post("/signals", responses=documented(400, 401, 413, 422, 503))
-def report(batch: SignalsIn, cascade: System, source: SignalSource) -> SignalsOut:
+def report(batch: SignalsIn, app: System, source: SignalSource) -> SignalsOut:
     """Report signals of the city, with a key whose scope is `signals`. All of a batch is taken, or nothing.
 
     A signal is taken once for its id: send a batch again whenever the answer was lost. Order does not matter, and a
     late signal counts from the next tick on; ticks that are written never change.
     """
     reported = [entry.signal for entry in batch.signals]
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         now = orders.clock(connection)
         for signal in reported:
             if signal.occurred_at > now + EARLY:

@@ -11,7 +11,7 @@ from api.dependencies import System
 from api.problems import documented
 from api.schemas.health import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut, WorkerOut
 from cascade import bootstrap
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db import cursors, heartbeats, outbox, relay_transactions, stripe_inbox
 from cascade.db.cursors import StreamHealth
 from cascade.db.database import OUTAGES, Conn
@@ -38,13 +38,13 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/health", responses={**documented(), 503: {"model": HealthOut, "description": "Not working as it should"}})
-def health(cascade: System, response: Response) -> HealthOut:
+def health(app: System, response: Response) -> HealthOut:
     """Answer 200 when all is well; 503 when the database is down or cannot be written, or payments are not being
     booked."""
     try:
-        with cascade.database.transaction() as connection:
+        with app.database.transaction() as connection:
             heartbeats.prove_writable(connection)
-            found = _look(cascade, connection)
+            found = _look(app, connection)
     except OUTAGES as fault:
         log.error("the database does not serve: %s", describe(fault))
         found = HealthOut(status="down", database=False, streams=[])
@@ -53,19 +53,19 @@ def health(cascade: System, response: Response) -> HealthOut:
     return found
 
 
-def _look(cascade: Cascade, connection: Conn) -> HealthOut:
-    relays = cascade.settings.has_relayer
-    relayer = _relayer(relay_transactions.health(connection, cascade.deployment.chain.chain_id)) if relays else None
-    card = _card(stripe_inbox.health(connection)) if cascade.card is not None else None
+def _look(app: App, connection: Conn) -> HealthOut:
+    relays = app.settings.has_relayer
+    relayer = _relayer(relay_transactions.health(connection, app.deployment.chain.chain_id)) if relays else None
+    card = _card(stripe_inbox.health(connection)) if app.card is not None else None
     destinations = [_destination(destination) for destination in outbox.health(connection)]
-    rate = _rate(pricing.quotation(connection, cascade.formula))
-    followed, now = bootstrap.followed_streams(cascade), datetime.now(UTC)
+    rate = _rate(pricing.quotation(connection, app.formula))
+    followed, now = bootstrap.followed_streams(app), datetime.now(UTC)
     streams = [_stream(stream, now) for stream in cursors.health(connection) if stream.stream in followed]
     workers = [
         WorkerOut(worker=w.worker, standing_still=w.fault is not None, fault=w.fault)
         for w in heartbeats.health(connection)
     ]
-    allowed = cascade.deployment.chain.finality_alarm_seconds
+    allowed = app.deployment.chain.finality_alarm_seconds
     parts: list[_Part | None] = [*streams, card, *destinations, rate, relayer, *workers]
     well = bool(streams) and not any(s.finality_lag_seconds > allowed for s in streams)
     well = well and not any(part is not None and part.standing_still for part in parts)

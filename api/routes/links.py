@@ -12,7 +12,7 @@ from api.idempotency import IdempotentRoute
 from api.pages.qr import qr
 from api.problems import documented
 from api.schemas.links import LinkIn, LinkOut, LinkQuery, LinksOut
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db import links
 from cascade.db.database import Conn
 from cascade.db.links import LinkUse
@@ -28,11 +28,11 @@ router = APIRouter(
 
 
 @router.post("", status_code=201, responses=documented(400, 401, 413, 422, 503))
-def create_link(wish: LinkIn, cascade: System) -> LinkOut:
+def create_link(wish: LinkIn, app: System) -> LinkOut:
     """Make a link. The order that it opens is priced at the rate of that moment, and opened when somebody comes."""
-    cascade.checkout.validate_purchase(PurchaseRequest(citizen_id=wish.citizen_id))
-    with cascade.database.transaction() as connection:
-        link = cascade.links.create(
+    app.checkout.validate_purchase(PurchaseRequest(citizen_id=wish.citizen_id))
+    with app.database.transaction() as connection:
+        link = app.links.create(
             connection,
             package=wish.package,
             usd_amount=wish.usd_amount,
@@ -40,38 +40,38 @@ def create_link(wish: LinkIn, cascade: System) -> LinkOut:
             single_use=wish.single_use,
             minutes=wish.valid_minutes,
         )
-        return _out(cascade, connection, LinkUse(link, 0, 0))
+        return _out(app, connection, LinkUse(link, 0, 0))
 
 
 @router.get("", responses=documented(401, 404, 422, 503))
-def list_links(cascade: System, query: Annotated[LinkQuery, Query()]) -> LinksOut:
+def list_links(app: System, query: Annotated[LinkQuery, Query()]) -> LinksOut:
     """Return links, the newest first."""
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         found = links.newest(connection, limit=query.limit, before=query.before)
-        return LinksOut(links=[_out(cascade, connection, use) for use in found])
+        return LinksOut(links=[_out(app, connection, use) for use in found])
 
 
 @router.get("/{link_id}", responses=documented(401, 404, 422, 503))
-def link(link_id: str, cascade: System) -> LinkOut:
+def link(link_id: str, app: System) -> LinkOut:
     """Return how a link stands, and how many orders it has opened."""
-    with cascade.database.transaction() as connection:
-        return _out(cascade, connection, links.by_id(connection, link_id))
+    with app.database.transaction() as connection:
+        return _out(app, connection, links.by_id(connection, link_id))
 
 
 @router.post("/{link_id}/deactivate", responses=documented(401, 404, 422, 503))
-def deactivate_link(link_id: str, cascade: System) -> LinkOut:
+def deactivate_link(link_id: str, app: System) -> LinkOut:
     """Let a link open nothing any more. Again is a no-op; an order that it opened before stays payable."""
-    with cascade.database.transaction() as connection:
-        return _out(cascade, connection, links.deactivate(connection, link_id))
+    with app.database.transaction() as connection:
+        return _out(app, connection, links.deactivate(connection, link_id))
 
 
 @router.get("/{link_id}/qr.svg", response_class=Response, responses=documented(401, 404, 422, 503))
-def link_picture(link_id: str, cascade: System) -> Response:
+def link_picture(link_id: str, app: System) -> Response:
     """Return the link's address as a QR code."""
-    with cascade.database.transaction() as connection:
+    with app.database.transaction() as connection:
         use = links.by_id(connection, link_id)
-    return qr(address(cascade.settings.base_url, use.link.token))
+    return qr(address(app.settings.base_url, use.link.token))
 
 
-def _out(cascade: Cascade, connection: Conn, use: LinkUse) -> LinkOut:
-    return LinkOut.of(use, cascade.links.state(connection, use), cascade.settings.base_url)
+def _out(app: App, connection: Conn, use: LinkUse) -> LinkOut:
+    return LinkOut.of(use, app.links.state(connection, use), app.settings.base_url)

@@ -23,41 +23,39 @@ router = APIRouter(prefix="/api/payments", tags=["payments"], route_class=Idempo
 
 
 @router.get("/pricing", responses=documented(503))
-def pricing(cascade: System) -> PricingOut:
+def pricing(app: System) -> PricingOut:
     """Return packages, bounds of a custom purchase, and the rate of the moment."""
-    with cascade.database.transaction() as connection:
-        rate, tick = cascade.checkout.rate(connection)
-    return PricingOut.of(cascade.checkout, cascade.card, rate, tick)
+    with app.database.transaction() as connection:
+        rate, tick = app.checkout.rate(connection)
+    return PricingOut.of(app.checkout, app.card, rate, tick)
 
 
 @router.post("/crypto-payment-intent", status_code=201, responses=documented(400, 404, 409, 413, 422, 503))
-def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, cascade: System) -> CryptoPaymentIntentOut:
+def create_crypto_payment_intent(wish: CryptoPaymentIntentIn, app: System) -> CryptoPaymentIntentOut:
     """Open an order payable in a stablecoin, or pay an open one so: its price is locked until it expires."""
-    cascade.checkout.validate_purchase(wish.wish)
-    with cascade.database.transaction() as connection:
-        view = cascade.checkout.get_or_open_order(connection, wish.wish, wish.token)
-        terms = cascade.checkout.terms(connection, view.order, wish.token)
-    return CryptoPaymentIntentOut.of(view, terms, cascade.settings.base_url, collects=cascade.settings.has_relayer)
+    app.checkout.validate_purchase(wish.wish)
+    with app.database.transaction() as connection:
+        view = app.checkout.get_or_open_order(connection, wish.wish, wish.token)
+        terms = app.checkout.terms(connection, view.order, wish.token)
+    return CryptoPaymentIntentOut.of(view, terms, app.settings.base_url, collects=app.settings.has_relayer)
 
 
 @router.get("/orders/{order_id}", responses=documented(404, 422, 503))
-def order(order_id: str, cascade: System) -> OrderOut:
+def order(order_id: str, app: System) -> OrderOut:
     """Return how an order stands: open, seen, confirmed, fulfilled, expired or reversed, with its payments."""
-    with cascade.database.transaction() as connection:
-        view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
-    return OrderOut.of(view, cascade.deployment.chain, collects=cascade.settings.has_relayer)
+    with app.database.transaction() as connection:
+        view = app.checkout.view(connection, orders.by_id(connection, order_id))
+    return OrderOut.of(view, app.deployment.chain, collects=app.settings.has_relayer)
 
 
 @router.get("/orders/{order_id}/transfer.svg", response_class=Response, responses=documented(404, 409, 422, 503))
-def transfer_picture(
-    order_id: str, cascade: System, token: Annotated[str, Query(max_length=200)] = USDC.code
-) -> Response:
+def transfer_picture(order_id: str, app: System, token: Annotated[str, Query(max_length=200)] = USDC.code) -> Response:
     """Return the plain transfer that pays an open order, as a QR code (EIP-681)."""
-    if not cascade.settings.has_relayer:
+    if not app.settings.has_relayer:
         raise NotPayable("Plain transfers are not looked for here. The operator takes them by setting a relayer's key.")
-    with cascade.database.transaction() as connection:
-        view = cascade.checkout.view(connection, orders.by_id(connection, order_id))
+    with app.database.transaction() as connection:
+        view = app.checkout.view(connection, orders.by_id(connection, order_id))
         check_payable(view, only_looks=True)
-        terms = cascade.checkout.terms(connection, view.order, token)
+        terms = app.checkout.terms(connection, view.order, token)
     uri = transfer_uri(terms, None if view.missing is None else view.missing.units)
     return qr(uri)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import Body
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db.events import Notification
 from cascade.domain.events import EventType
 
@@ -36,10 +36,10 @@ class NotificationOut(Body):
     read_at: datetime | None
 
     @classmethod
-    def of(cls, notification: Notification, cascade: Cascade, accept_language: str | None) -> NotificationOut:
+    def of(cls, notification: Notification, app: App, accept_language: str | None) -> NotificationOut:
         """Return a notification in the reader's language, or else in the operator's."""
         event = notification.event
-        text = cascade.write(event.type, event.data, accept_language)
+        text = app.write(event.type, event.data, accept_language)
         return cls(
             number=notification.number,
             type=event.type,

@@ -46,7 +46,7 @@ def outbox(
     if context.invoked_subcommand is not None:
         return
     wanted = Filter(number, destination, citizen, order, problem)
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         if replay:
             click.echo(f"{store.replay(connection, wanted)} deliveries are tried once more.", err=as_json)
         entries = (store.waiting if waiting else store.parked)(connection, wanted, limit=limit)
@@ -73,7 +73,7 @@ def outbox(
 @as_json_option
 def log(number: int, as_json: bool) -> None:
     """List the tries of a delivery, the newest first."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         attempts = store.attempts(connection, number)
     records: list[Record] = [
         {
@@ -91,11 +91,11 @@ def log(number: int, as_json: bool) -> None:
 @click.argument("number", metavar="ID", type=int)
 def settle(number: int) -> None:
     """Take a parked credit as delivered, when you have seen in Venice that the citizen has the ducats."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         delivery = store.take_parked(connection, number)
         if delivery is None or delivery.destination != "venice":
             raise NotFound(f"no credit {number} is parked")
-        if cascade.settings.venice_url is not None and delivery.handed is None:
+        if app.settings.venice_url is not None and delivery.handed is None:
             # They are in our ledger again: settled, they would be in both, and a refund would take the wrong ones.
             raise NotFound(f"the ducats of credit {number} surely did not reach Venice: replay it instead")
         confirm_credit(connection, delivery)
@@ -106,7 +106,7 @@ def settle(number: int) -> None:
 @click.argument("number", metavar="ID", type=int)
 def redeliver(number: int) -> None:
     """Send a webhook once more that was delivered."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         if not store.redeliver(connection, number):
             raise NotFound(f"no delivered webhook has the number {number}")
     console.print(f"Delivery {number} is sent once more.")
@@ -121,7 +121,7 @@ def webhooks() -> None:
 @as_json_option
 def list_endpoints(as_json: bool) -> None:
     """List all endpoints, and how they are."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         found = webhook_endpoints.all_of(connection)
     records: list[Record] = [
         {"endpoint": one.id, "url": one.url, "events": one.event_types or ["all"], "state": _state(one)}
@@ -136,8 +136,8 @@ def list_endpoints(as_json: bool) -> None:
 def add(url: str, events: tuple[str, ...]) -> None:
     """Add an endpoint for all events, or for those that --event names. Prints its secret, once."""
     endpoint_id, secret = new_endpoint_id(), new_secret()
-    with opened() as cascade, cascade.database.transaction() as connection:
-        checked = check_url(url, cascade.settings.webhooks_allow_private)
+    with opened() as app, app.database.transaction() as connection:
+        checked = check_url(url, app.settings.webhooks_allow_private)
         webhook_endpoints.insert(connection, endpoint_id, checked, [EventType(kind) for kind in events], secret)
     console.print(f"{endpoint_id} hears of events from now on. It verifies them with this secret, shown only now:")
     console.print(secret)
@@ -149,7 +149,7 @@ def add(url: str, events: tuple[str, ...]) -> None:
 def rotate(endpoint_id: str, overlap_hours: float) -> None:
     """Give an endpoint a new secret, and print it, once."""
     secret = new_secret()
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         _known(connection, endpoint_id)
         webhook_endpoints.rotate(connection, endpoint_id, secret, overlap_hours * 3600)
     console.print(f"{endpoint_id} has a new secret; the old one signs too for {overlap_hours:g} hours:")
@@ -160,7 +160,7 @@ def rotate(endpoint_id: str, overlap_hours: float) -> None:
 @_ENDPOINT
 def enable(endpoint_id: str) -> None:
     """Let an endpoint hear of events again. What was kept for it waits in `cascade outbox` until it is replayed."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         _known(connection, endpoint_id)
         webhook_endpoints.set_enabled(connection, endpoint_id, True)
     console.print(
@@ -172,7 +172,7 @@ def enable(endpoint_id: str) -> None:
 @_ENDPOINT
 def disable(endpoint_id: str) -> None:
     """Leave an endpoint alone. Events are kept for it."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         _known(connection, endpoint_id)
         webhook_endpoints.set_enabled(connection, endpoint_id, False, "by an operator")
     console.print(f"{endpoint_id} is disabled; events are kept for it.")
@@ -182,7 +182,7 @@ def disable(endpoint_id: str) -> None:
 @_ENDPOINT
 def delete(endpoint_id: str) -> None:
     """Forget an endpoint, its secrets, and what was kept for it."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         _known(connection, endpoint_id)
         webhook_endpoints.delete(connection, endpoint_id)
     console.print(f"{endpoint_id} is deleted.")

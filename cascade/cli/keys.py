@@ -19,7 +19,7 @@ def keys() -> None:
 @click.option("--scope", "scopes", type=click.Choice([*Scope]), multiple=True, required=True, help="What it may do.")
 def add(name: str, scopes: tuple[str, ...]) -> None:
     """Make a key. It is shown once; what it reports is stored under NAME."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         key = store.add(connection, name, [Scope(scope) for scope in scopes])
     console.print(key)
     console.print("Keep it now: only its hash is stored, and it is never shown again.")
@@ -29,7 +29,7 @@ def add(name: str, scopes: tuple[str, ...]) -> None:
 @as_json_option
 def list_keys(as_json: bool) -> None:
     """List every key there is or was."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         known = store.all_keys(connection)
     records: list[Record] = [
         {
@@ -48,6 +48,6 @@ def list_keys(as_json: bool) -> None:
 @click.argument("name")
 def revoke(name: str) -> None:
     """Let nobody in with this key any more; what it has reported stays."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         store.revoke(connection, name)
     console.print(f"{name} is revoked.")

@@ -32,10 +32,10 @@ def link(
         return
     if package is None and usd is None:
         raise click.UsageError("Say what the link is for: --package or --usd.")
-    with opened() as cascade:
-        cascade.checkout.validate_purchase(PurchaseRequest(citizen_id=citizen))
-        with cascade.database.transaction() as connection:
-            made = cascade.links.create(
+    with opened() as app:
+        app.checkout.validate_purchase(PurchaseRequest(citizen_id=citizen))
+        with app.database.transaction() as connection:
+            made = app.links.create(
                 connection,
                 package=package,
                 usd_amount=usd,
@@ -43,7 +43,7 @@ def link(
                 single_use=not many,
                 minutes=days and days * _MINUTES_A_DAY,
             )
-        url = address(cascade.settings.base_url, made.token)
+        url = address(app.settings.base_url, made.token)
     for line in (url, in_metamask(url), f"{made.id} manages it."):
         console.print(line)
     drawn = StringIO()
@@ -56,9 +56,9 @@ def link(
 @as_json_option
 def list_links(limit: int, as_json: bool) -> None:
     """List links, the newest first."""
-    with opened() as cascade, cascade.database.transaction() as connection:
-        found = [(use, cascade.links.state(connection, use)) for use in store.newest(connection, limit=limit)]
-        base_url = cascade.settings.base_url
+    with opened() as app, app.database.transaction() as connection:
+        found = [(use, app.links.state(connection, use)) for use in store.newest(connection, limit=limit)]
+        base_url = app.settings.base_url
     records: list[Record] = [
         {
             "id": use.link.id,
@@ -81,6 +81,6 @@ def list_links(limit: int, as_json: bool) -> None:
 @click.argument("link_id")
 def deactivate(link_id: str) -> None:
     """Let a link open nothing any more; orders that it opened stay payable."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         store.deactivate(connection, link_id)
     console.print(f"{link_id} opens nothing any more.")

@@ -28,8 +28,8 @@ def rate() -> None:
 @as_json_option
 def show_rate(as_json: bool) -> None:
     """Show the rate of the moment, and why it is what it is."""
-    with opened() as cascade, cascade.database.transaction() as connection:
-        now = pricing.quotation(connection, cascade.formula)
+    with opened() as app, app.database.transaction() as connection:
+        now = pricing.quotation(connection, app.formula)
     tick = now.tick
     reasons = [record for part, seen in pricing.explained(tick) for record in _reasons(part, seen)] if tick else []
     if as_json:
@@ -75,12 +75,12 @@ def _reasons(part: Contribution, seen: Sequence[Observation]) -> list[Record]:
 def replay(since: datetime | None, until: datetime | None) -> None:
     """Compute history again from its stored inputs; exit 1 at the first tick that differs."""
     start, end = (moment and moment.replace(tzinfo=UTC) for moment in (since, until))
-    with opened() as cascade:
-        with cascade.database.transaction() as connection:
+    with opened() as app:
+        with app.database.transaction() as connection:
             total = rates.count(connection, start, end)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Replaying", total=total)
-            replayed = pricing.replay(cascade.database, start, end, lambda: progress.advance(task))
+            replayed = pricing.replay(app.database, start, end, lambda: progress.advance(task))
     if replayed.broken is not None:
         _say_difference(replayed)
         sys.exit(1)

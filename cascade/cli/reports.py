@@ -32,7 +32,7 @@ _NO_REFUNDS = "Nothing was refunded on chain."
 @as_json_option
 def suspense(limit: int, as_json: bool) -> None:
     """List money that fits no order, and refunds that fit no payment, with the next step for each."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         waiting = payments.in_suspense(connection, limit=limit)
         unmatched = reversals.refunds(connection, unmatched=True, limit=limit)
         dust = payments.dust_in_suspense(connection)
@@ -46,7 +46,7 @@ def suspense(limit: int, as_json: bool) -> None:
 @as_json_option
 def refunds(limit: int, as_json: bool) -> None:
     """List refunds from the Safe that are booked, the newest first: to be compared with the Safe's own list."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         booked = reversals.refunds(connection, limit=limit)
     show([_refund(each) for each in booked], _NO_REFUNDS, as_json=as_json)
 
@@ -118,7 +118,7 @@ def _refund(each: BookedRefund) -> Record:
 @as_json_option
 def disputes(limit: int, as_json: bool) -> None:
     """List disputes, inquiries and fraud warnings that can still be answered, the most urgent first."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         cases = card_store.open_cases(connection, limit=limit)
     records: list[Record] = [
         {
@@ -140,7 +140,7 @@ def disputes(limit: int, as_json: bool) -> None:
 @as_json_option
 def receivables(limit: int, as_json: bool) -> None:
     """List ducats that were spent before the money for them went back, the largest debt first."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         owed = reversals.receivables(connection, limit=limit)
     records: list[Record] = [
         {"order_id": debt.order_id, "citizen_id": debt.citizen_id, "owed": debt.owed} for debt in owed
@@ -155,7 +155,7 @@ def receivables(limit: int, as_json: bool) -> None:
 @as_json_option
 def inbox(limit: int, retry: bool, ignore: str | None, as_json: bool) -> None:
     """List events of Stripe's that wait to be looked at, and why the last attempt failed."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         if ignore is not None and not inbox_store.ignore(connection, ignore):
             raise NotFound(f"no event {ignore} waits in the inbox")
         if retry:
@@ -180,12 +180,12 @@ def inbox(limit: int, retry: bool, ignore: str | None, as_json: bool) -> None:
 @as_json_option
 def status(as_json: bool) -> None:
     """Show how far each router's and Stripe's payments are booked, and why something stands still; the rate."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         streams = [_stream(stream) for stream in cursors.health(connection)]
-        stripe = inbox_store.health(connection) if cascade.card is not None else None
+        stripe = inbox_store.health(connection) if app.card is not None else None
         destinations = outbox_store.health(connection)
-        rate = pricing.quotation(connection, cascade.formula)
-        senders = relay_transactions.health(connection, cascade.deployment.chain.chain_id)
+        rate = pricing.quotation(connection, app.formula)
+        senders = relay_transactions.health(connection, app.deployment.chain.chain_id)
         workers = heartbeats.health(connection)
     if as_json:
         ticked = {
@@ -205,7 +205,7 @@ def status(as_json: bool) -> None:
         )
         return
     show(streams, "No router has been followed yet.")
-    for name in sorted({str(stream["stream"]) for stream in streams} - set(bootstrap.followed_streams(cascade))):
+    for name in sorted({str(stream["stream"]) for stream in streams} - set(bootstrap.followed_streams(app))):
         console.print(f"{name} is not what this configuration follows: see `cascade streams`.")
     _say_stripe(stripe)
     since = f"since {rate.tick.at:%Y-%m-%d %H:%M:%S} UTC" if rate.tick else "before the first tick"
@@ -265,7 +265,7 @@ def _text(number: int | None) -> str | None:
 @as_json_option
 def audit(as_json: bool) -> None:
     """Add up the whole ledger; exit 1 when a sum is not zero or a kept balance has drifted."""
-    with opened() as cascade, cascade.database.transaction() as connection:
+    with opened() as app, app.database.transaction() as connection:
         totals, drifts = balances.totals(connection), balances.drifts(connection)
     if as_json:
         sums = {asset: str(units) for asset, units in totals.items()}

@@ -14,7 +14,7 @@ from types import FrameType
 import click
 
 from cascade import bootstrap, readiness
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.cli.server import Server, listen, server_config
 from cascade.cli.terminal import console, opened
 from cascade.db.database import WORKERS
@@ -27,24 +27,24 @@ from cascade.workers.loop import supervise
 @click.command()
 def up() -> None:
     """Migrate, then run the API and the workers until Ctrl-C."""
-    with opened(WORKERS, migrates=True) as cascade:
-        sockets = listen(cascade.settings)
-        _migrate(cascade)
-        readiness.require(cascade)
-        endpoints = cascade.settings.home / "endpoints.json"
-        server = Server(server_config(cascade.settings), sockets, lambda: _write_endpoints(cascade, endpoints))
-        crew = WorkerGroup(cascade, server.end)  # the API must not go on selling alone
+    with opened(WORKERS, migrates=True) as app:
+        sockets = listen(app.settings)
+        _migrate(app)
+        readiness.require(app)
+        endpoints = app.settings.home / "endpoints.json"
+        server = Server(server_config(app.settings), sockets, lambda: _write_endpoints(app, endpoints))
+        crew = WorkerGroup(app, server.end)  # the API must not go on selling alone
         _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the workers
         crew.start("indexer", _index)
-        if cascade.card is not None:
-            if cascade.card.stripe.test_mode:
+        if app.card is not None:
+            if app.card.stripe.test_mode:
                 logging.getLogger(__name__).warning("Stripe is in test mode: ducats are credited for test cards")
             crew.start("card", _book_cards)
         crew.start("dispatcher", _dispatch)
-        if cascade.settings.has_relayer:
+        if app.settings.has_relayer:
             crew.start("relayer", _relay)
             crew.start("watcher", _watch)
-        _start_rate(cascade, crew)
+        _start_rate(app, crew)
         try:
             server.run()
         finally:
@@ -59,8 +59,8 @@ def up() -> None:
 @click.command()
 def api() -> None:
     """Run only the API; many may run side by side."""
-    with opened() as cascade:
-        server = Server(server_config(cascade.settings), listen(cascade.settings))
+    with opened() as app:
+        server = Server(server_config(app.settings), listen(app.settings))
         server.run()
         if not server.started:
             raise CascadeError("the API did not start; its last message above says why")
@@ -69,18 +69,18 @@ def api() -> None:
 @click.command()
 def indexer() -> None:
     """Run only the indexer; a second one waits and takes over when the first is gone."""
-    with opened(WORKERS) as cascade:
-        _work_alone(cascade, "indexer", _index)
+    with opened(WORKERS) as app:
+        _work_alone(app, "indexer", _index)
 
 
 @click.command()
 @click.option("--since", default=0, show_default=True, metavar="BLOCK", help="The first block to read again.")
 def rescan(since: int) -> None:
     """Read the router's final blocks once more and book what a node hid; set CASCADE_RPC_URL to another provider."""
-    with opened() as cascade:
-        node = bootstrap.node(cascade.settings)
+    with opened() as app:
+        node = bootstrap.node(app.settings)
         try:
-            found = bootstrap.indexer(cascade, node).rescan(since)
+            found = bootstrap.indexer(app, node).rescan(since)
         finally:
             node.close()
     for reference in found:
@@ -91,33 +91,33 @@ def rescan(since: int) -> None:
 @click.command()
 def relayer() -> None:
     """Run only the relayer, which sends what payers signed; a second one waits and takes over."""
-    with opened(WORKERS) as cascade:
-        if not cascade.settings.has_relayer:
+    with opened(WORKERS) as app:
+        if not app.settings.has_relayer:
             raise SettingsError("CASCADE_RELAYER_KEYSTORE or CASCADE_RELAYER_KEY: is required to send for others")
-        _work_alone(cascade, "relayer", _relay)
+        _work_alone(app, "relayer", _relay)
 
 
 @click.command()
 def watcher() -> None:
     """Run only the watcher of deposit addresses; a second one waits and takes over."""
-    with opened(WORKERS) as cascade:
-        _work_alone(cascade, "watcher", _watch)
+    with opened(WORKERS) as app:
+        _work_alone(app, "watcher", _watch)
 
 
 @click.command()
 def card() -> None:
     """Run only the worker that books what Stripe tells; many may run side by side."""
-    with opened(WORKERS) as cascade:
-        if cascade.card is None:
+    with opened(WORKERS) as app:
+        if app.card is None:
             raise SettingsError("STRIPE_SECRET_KEY: is required to book payments by card")
-        _work_alone(cascade, "card", _book_cards)
+        _work_alone(app, "card", _book_cards)
 
 
 @click.command()
 def dispatcher() -> None:
     """Run only the dispatcher, which delivers credits, messages, letters and webhooks; many may run side by side."""
-    with opened(WORKERS) as cascade:
-        _work_alone(cascade, "dispatcher", _dispatch)
+    with opened(WORKERS) as app:
+        _work_alone(app, "dispatcher", _dispatch)
 
 
 @click.command("rate-keeper")
@@ -125,9 +125,9 @@ def rate_keeper() -> None:
     """Run only what moves the rate: asking Venice, and a tick every few minutes; many may run side by side."""
     stop = threading.Event()
     _hear_signals(stop.set)
-    with opened(WORKERS) as cascade:
-        crew = WorkerGroup(cascade, stop.set)
-        _start_rate(cascade, crew)
+    with opened(WORKERS) as app:
+        crew = WorkerGroup(app, stop.set)
+        _start_rate(app, crew)
         stop.wait()
         crew.stop()
         if crew.fault is not None:
@@ -137,8 +137,8 @@ def rate_keeper() -> None:
 @click.command()
 def migrate() -> None:
     """Bring the database to this release's shape."""
-    with opened(migrates=True) as cascade:
-        _migrate(cascade)
+    with opened(migrates=True) as app:
+        _migrate(app)
 
 
 def _hear_signals(act: Callable[[], None]) -> None:
@@ -151,71 +151,71 @@ def _hear_signals(act: Callable[[], None]) -> None:
         signal.signal(number, handler)
 
 
-def _migrate(cascade: Cascade) -> None:
-    for name in apply_migrations(cascade.database):
+def _migrate(app: App) -> None:
+    for name in apply_migrations(app.database):
         logging.getLogger(__name__).info("applied migration %s", name)
 
 
-def _work_alone(cascade: Cascade, name: str, run: _Work) -> None:
+def _work_alone(app: App, name: str, run: _Work) -> None:
     """Run one worker in this process until a signal stops it."""
     stop = threading.Event()
     _hear_signals(stop.set)
-    supervise(lambda stop, heartbeat: run(cascade, stop, heartbeat), stop, Heartbeat(name, cascade.database))
+    supervise(lambda stop, heartbeat: run(app, stop, heartbeat), stop, Heartbeat(name, app.database))
 
 
-def _index(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
-    node = bootstrap.node(cascade.settings)
+def _index(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    node = bootstrap.node(app.settings)
     try:
-        bootstrap.indexer(cascade, node).run(stop, heartbeat)
+        bootstrap.indexer(app, node).run(stop, heartbeat)
     finally:
         node.close()
 
 
-def _relay(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
-    node = bootstrap.node(cascade.settings)
+def _relay(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    node = bootstrap.node(app.settings)
     try:
-        worker = bootstrap.relayer(cascade, node)
+        worker = bootstrap.relayer(app, node)
         if worker is not None:
             worker.run(stop, heartbeat)
     finally:
         node.close()
 
 
-def _watch(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
-    node = bootstrap.node(cascade.settings)
+def _watch(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    node = bootstrap.node(app.settings)
     try:
-        bootstrap.watcher(cascade, node).run(stop, heartbeat)
+        bootstrap.watcher(app, node).run(stop, heartbeat)
     finally:
         node.close()
 
 
-def _book_cards(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
-    worker = bootstrap.card_worker(cascade)
+def _book_cards(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    worker = bootstrap.card_worker(app)
     if worker is not None:
         worker.run(stop, heartbeat)
 
 
-def _dispatch(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
-    bootstrap.dispatcher(cascade).run(stop, heartbeat)
+def _dispatch(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    bootstrap.dispatcher(app).run(stop, heartbeat)
 
 
-def _observe(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
-    worker = bootstrap.observer(cascade)
+def _observe(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    worker = bootstrap.observer(app)
     if worker is not None:
         worker.run(stop, heartbeat)
 
 
-def _keep_rate(cascade: Cascade, stop: threading.Event, heartbeat: Heartbeat) -> None:
-    bootstrap.rate_keeper(cascade).run(stop, heartbeat)
+def _keep_rate(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    bootstrap.rate_keeper(app).run(stop, heartbeat)
 
 
-def _start_rate(cascade: Cascade, crew: WorkerGroup) -> None:
-    if cascade.settings.venice_url is not None:
+def _start_rate(app: App, crew: WorkerGroup) -> None:
+    if app.settings.venice_url is not None:
         crew.start("observer", _observe)
     crew.start("rate keeper", _keep_rate)
 
 
-_Work = Callable[[Cascade, threading.Event, Heartbeat], None]
+_Work = Callable[[App, threading.Event, Heartbeat], None]
 """Makes a worker and runs it until told to stop."""
 
 
@@ -223,12 +223,12 @@ class WorkerGroup:
     """Workers, each in a thread and started again whatever ends it; only a start that fails for good ends all.
 
     Args:
-        cascade: what they work on.
+        app: what they work on.
         on_end: called when one of them cannot be started.
     """
 
-    def __init__(self, cascade: Cascade, on_end: Callable[[], None]) -> None:
-        self._cascade = cascade
+    def __init__(self, app: App, on_end: Callable[[], None]) -> None:
+        self._cascade = app
         self._on_end = on_end
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -257,9 +257,9 @@ class WorkerGroup:
             thread.join()
 
 
-def _write_endpoints(cascade: Cascade, path: Path) -> None:
+def _write_endpoints(app: App, path: Path) -> None:
     """Tell local tools where everything is; only the owner may read it, since the database URL may hold a password."""
-    deployment, configured = cascade.deployment, cascade.settings
+    deployment, configured = app.deployment, app.settings
     content = {
         "api": configured.base_url,
         "rpc_url": configured.rpc_url.get_secret_value(),

@@ -17,8 +17,8 @@ def streams(context: click.Context, as_json: bool) -> None:
     """Show how far each stream is read, and which of them this configuration follows."""
     if context.invoked_subcommand is not None:
         return
-    with opened() as cascade, cascade.database.transaction() as connection:
-        found, followed = cursors.health(connection), bootstrap.followed_streams(cascade)
+    with opened() as app, app.database.transaction() as connection:
+        found, followed = cursors.health(connection), bootstrap.followed_streams(app)
     records = [
         {
             "stream": stream.stream,
@@ -41,8 +41,8 @@ def retire(name: str) -> None:
 
     What is booked stays. If it is configured again, it is read from its beginning, and nothing is booked twice.
     """
-    with opened() as cascade, cascade.database.transaction() as connection:
-        if name in bootstrap.followed_streams(cascade):
+    with opened() as app, app.database.transaction() as connection:
+        if name in bootstrap.followed_streams(app):
             raise InvalidInput(
                 "name",
                 f"{name} is what this configuration follows: set CASCADE_DEPLOYMENT to the other router's record first",

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cascade import bootstrap, settings
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db.connection_errors import await_database
 from cascade.db.database import COMMANDS, Deadlines, check_schema
 from cascade.domain.money import Money
@@ -40,22 +40,22 @@ _BETWEEN: Final = 3
 
 
 @contextmanager
-def opened(deadlines: Deadlines = COMMANDS, *, migrates: bool = False) -> Iterator[Cascade]:
+def opened(deadlines: Deadlines = COMMANDS, *, migrates: bool = False) -> Iterator[App]:
     """Return the system as its settings say, connected to its database, which has this release's schema.
 
     Args:
         deadlines: how long the database may take.
         migrates: the schema is brought to this release's shape next, so it is not looked at.
     """
-    cascade = bootstrap.assemble(settings.load(), deadlines)
-    await_database(cascade.settings.database_url.get_secret_value())
+    app = bootstrap.assemble(settings.load(), deadlines)
+    await_database(app.settings.database_url.get_secret_value())
     try:
-        cascade.database.open()
+        app.database.open()
         if not migrates:
-            check_schema(cascade.database)
-        yield cascade
+            check_schema(app.database)
+        yield app
     finally:
-        cascade.database.close()
+        app.database.close()
 
 
 def show(records: Sequence[Record], nothing: str, *, as_json: bool = False) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from cascade import bootstrap
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.errors import NodeUnavailable
 from cascade.readiness import books, chain, machine, services
 from cascade.readiness.findings import Finding, Level, fault
@@ -18,7 +18,7 @@ __all__ = ["CHECKS", "Finding", "Level", "require", "run_checks"]
 
 log = logging.getLogger(__name__)
 
-Check = Callable[[Cascade], list[Finding]]
+Check = Callable[[App], list[Finding]]
 CHECKS: Sequence[Check] = (
     *(machine.versions, books.database, chain.node, chain.relayer),
     *(services.stripe, services.venice, services.mail, machine.disk, machine.public_url),
@@ -27,13 +27,13 @@ LONGEST_SECONDS = 20.0
 """For all checks, which run side by side."""
 
 
-def run_checks(cascade: Cascade, checks: Sequence[Check] = CHECKS, seconds: float = LONGEST_SECONDS) -> list[Finding]:
+def run_checks(app: App, checks: Sequence[Check] = CHECKS, seconds: float = LONGEST_SECONDS) -> list[Finding]:
     """Run the checks side by side; one that takes too long is a fault, and is waited for no longer."""
     found: dict[Check, list[Finding]] = {}
 
     def look(check: Check) -> None:
         try:
-            found[check] = check(cascade)
+            found[check] = check(app)
         except Exception as cause:  # the other checks must be told in any case
             log.exception("check %s", check.__name__)
             found[check] = [fault(check.__name__, f"the check failed: {type(cause).__name__}", "report this")]
@@ -52,19 +52,19 @@ def run_checks(cascade: Cascade, checks: Sequence[Check] = CHECKS, seconds: floa
     ]
 
 
-def require(cascade: Cascade) -> None:
+def require(app: App) -> None:
     """Refuse to start with what would never work. A node that is silent is waited for later.
 
     Raises:
         SettingsError: the hot key or the mail server's address cannot be used, or CASCADE_HOME cannot be written.
         DeploymentMismatch: the chain is another one than the deployment record says.
     """
-    bootstrap.hot_key(cascade.settings)
-    bootstrap.mailer(cascade.settings)
-    require_home(cascade.settings.home)
-    node = bootstrap.node(cascade.settings)
+    bootstrap.hot_key(app.settings)
+    bootstrap.mailer(app.settings)
+    require_home(app.settings.home)
+    node = bootstrap.node(app.settings)
     try:
-        bootstrap.check_deployment(cascade.deployment, node)
+        bootstrap.check_deployment(app.deployment, node)
     except NodeUnavailable as cause:
         log.warning("%s; it is asked again", cause)
     finally:

@@ -7,7 +7,7 @@ from typing import Final
 
 import psycopg
 
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.db.connection_errors import await_database
 from cascade.db.database import OLDEST_SERVER, check_history, migrations
 from cascade.errors import DatabaseUnreachable, MigrationError
@@ -16,9 +16,9 @@ from cascade.readiness.findings import Finding, clock, fault, ok, warning
 _SECONDS: Final = 5
 
 
-def database(cascade: Cascade) -> list[Finding]:
+def database(app: App) -> list[Finding]:
     """Look whether the database can be reached, written to, and has the schema of this release."""
-    url = cascade.settings.database_url.get_secret_value()
+    url = app.settings.database_url.get_secret_value()
     try:
         await_database(url, 0)
         with psycopg.connect(url, connect_timeout=_SECONDS, options=f"-c statement_timeout={_SECONDS}s") as connection:

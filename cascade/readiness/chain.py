@@ -9,7 +9,7 @@ from typing import Any, Final
 from cascade import bootstrap
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.rpc import quantity
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.errors import DeploymentMismatch, NodeUnavailable, SettingsError
 from cascade.readiness.findings import CLOCK_FAULT_SECONDS, Finding, clock, fault, ok, warning
 
@@ -19,11 +19,11 @@ _FEW_BLOCKS: Final = 100
 _PROVIDER: Final = "set CASCADE_RPC_URL to another provider"
 
 
-def node(cascade: Cascade) -> list[Finding]:
+def node(app: App) -> list[Finding]:
     """Look whether the node is of our chain, has our router, and what it allows."""
-    chain = bootstrap.node(cascade.settings, timeout_seconds=5.0)
+    chain = bootstrap.node(app.settings, timeout_seconds=5.0)
     try:
-        return _looked_at(cascade, chain)
+        return _looked_at(app, chain)
     except NodeUnavailable as cause:
         return [
             fault("node", f"it gives no usable answer: {cause}", "correct CASCADE_RPC_URL, or use another provider")
@@ -32,9 +32,9 @@ def node(cascade: Cascade) -> list[Finding]:
         chain.close()
 
 
-def relayer(cascade: Cascade) -> list[Finding]:
+def relayer(app: App) -> list[Finding]:
     """Look whether the hot key can be used and has gas money."""
-    settings = cascade.settings
+    settings = app.settings
     try:
         key = bootstrap.hot_key(settings)
     except SettingsError as cause:
@@ -57,11 +57,11 @@ def relayer(cascade: Cascade) -> list[Finding]:
     return [ok("relayer", held)]
 
 
-def _looked_at(cascade: Cascade, chain: Node) -> list[Finding]:
+def _looked_at(app: App, chain: Node) -> list[Finding]:
     begun = time.monotonic()
     chain_id = chain.chain_id()
     took = time.monotonic() - begun
-    wanted = cascade.deployment.chain
+    wanted = app.deployment.chain
     if chain_id != wanted.chain_id:
         text = f"CASCADE_RPC_URL is of chain {chain_id}, CASCADE_DEPLOYMENT of {wanted.chain_id} ({wanted.name})"
         return [fault("chain", text, "make them the same")]
@@ -69,17 +69,17 @@ def _looked_at(cascade: Cascade, chain: Node) -> list[Finding]:
     found = [
         ok("chain", f"{wanted.name}, {chain_id}"),
         ok("node", slow) if took < _SLOW_SECONDS else warning("node", slow, "use a provider that is nearer or faster"),
-        _router(cascade, chain),
+        _router(app, chain),
     ]
-    return [*found, *_blocks(chain), _ranges(cascade, chain), _history(cascade, chain)]
+    return [*found, *_blocks(chain), _ranges(app, chain), _history(app, chain)]
 
 
-def _router(cascade: Cascade, chain: Node) -> Finding:
+def _router(app: App, chain: Node) -> Finding:
     try:
-        bootstrap.check_deployment(cascade.deployment, chain)
+        bootstrap.check_deployment(app.deployment, chain)
     except DeploymentMismatch as cause:
         return fault("router", str(cause), "name the record of the router that you deployed: CASCADE_DEPLOYMENT")
-    return ok("router", f"{cascade.deployment.router} has the code of CASCADE_DEPLOYMENT")
+    return ok("router", f"{app.deployment.router} has the code of CASCADE_DEPLOYMENT")
 
 
 def _blocks(chain: Node) -> list[Finding]:
@@ -107,13 +107,13 @@ def _blocks(chain: Node) -> list[Finding]:
     return found
 
 
-def _ranges(cascade: Cascade, chain: Node) -> Finding:
+def _ranges(app: App, chain: Node) -> Finding:
     """Ask for logs of as many blocks as we shall, then of fewer."""
-    wanted = blocks = cascade.settings.log_range_blocks
+    wanted = blocks = app.settings.log_range_blocks
     head = _header(chain.answers([("eth_getBlockByNumber", ["latest", False])])[0])
     end = head[0] if head else 0
     while blocks >= 1:
-        if _answers_logs(cascade, chain, max(0, end - blocks + 1), end):
+        if _answers_logs(app, chain, max(0, end - blocks + 1), end):
             break
         blocks //= 2
     if blocks == wanted:
@@ -127,16 +127,16 @@ def _ranges(cascade: Cascade, chain: Node) -> Finding:
     return warning("log ranges", text, "use a provider that allows more, or catching up takes long")
 
 
-def _history(cascade: Cascade, chain: Node) -> Finding:
-    first = cascade.deployment.block_number
-    if _answers_logs(cascade, chain, first, first):
+def _history(app: App, chain: Node) -> Finding:
+    first = app.deployment.block_number
+    if _answers_logs(app, chain, first, first):
         return ok("history", f"logs from block {first:,}, where the router began")
     text = f"the node has no logs of block {first:,}, where the router began"
     return warning("history", text, "a rescan that goes so far back needs an archive node: set CASCADE_RPC_URL for it")
 
 
-def _answers_logs(cascade: Cascade, chain: Node, start: int, end: int) -> bool:
-    query = {"address": cascade.deployment.router, "fromBlock": hex(start), "toBlock": hex(end)}
+def _answers_logs(app: App, chain: Node, start: int, end: int) -> bool:
+    query = {"address": app.deployment.router, "fromBlock": hex(start), "toBlock": hex(end)}
     asked: Sequence[tuple[str, list[Any]]] = [("eth_getLogs", [query])]
     try:
         answer = chain.answers(asked)[0]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from cascade import __version__
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.errors import SettingsError
 from cascade.readiness.findings import Finding, fault, ok, warning
 from cascade.readiness.home import require_home
@@ -23,7 +23,7 @@ _TOO_FEW_MEGABYTES: Final = 100
 _SECONDS: Final = 5.0
 
 
-def versions(_cascade: Cascade) -> list[Finding]:
+def versions(_cascade: App) -> list[Finding]:
     """Tell what runs here."""
     text = f"Cascade {__version__}, Python {platform.python_version()}"
     if not (3, 11) <= sys.version_info < (3, 13):
@@ -31,9 +31,9 @@ def versions(_cascade: Cascade) -> list[Finding]:
     return [ok("versions", text)]
 
 
-def disk(cascade: Cascade) -> list[Finding]:
+def disk(app: App) -> list[Finding]:
     """Look whether CASCADE_HOME can be written and has room."""
-    home = cascade.settings.home
+    home = app.settings.home
     try:
         require_home(home)
         free = shutil.disk_usage(home).free // _MEGABYTE
@@ -45,10 +45,10 @@ def disk(cascade: Cascade) -> list[Finding]:
     return [ok("disk", text) if free >= _FEW_MEGABYTES else warning("disk", text, "make room")]
 
 
-def public_url(cascade: Cascade) -> list[Finding]:
+def public_url(app: App) -> list[Finding]:
     """Look whether citizens can open the address that links have."""
-    url = cascade.settings.base_url
-    if cascade.settings.public_url is None:
+    url = app.settings.base_url
+    if app.settings.public_url is None:
         return [
             warning("public URL", f"unset: links begin with {url}", "set CASCADE_PUBLIC_URL to the proxy's address")
         ]

@@ -12,7 +12,7 @@ import httpx
 
 from cascade import bootstrap
 from cascade.adapters.venice import PROCESSOR, CitizenRegister
-from cascade.bootstrap import Cascade
+from cascade.app import App
 from cascade.domain.card import EVENT_TYPES
 from cascade.errors import DeliveryError, SettingsError
 from cascade.readiness.findings import Finding, clock, fault, ok, warning
@@ -23,9 +23,9 @@ _WEBHOOK_PATH: Final = "/api/payments/webhook"
 _DASHBOARD: Final = "in Stripe's Dashboard, as docs/operations.md says"
 
 
-def stripe(cascade: Cascade) -> list[Finding]:
+def stripe(app: App) -> list[Finding]:
     """Look whether Stripe takes the key, tells events, and knows our webhook."""
-    settings = cascade.settings
+    settings = app.settings
     if settings.stripe_secret_key is None:
         return [ok("Stripe", "none: cards are not taken")]
     key = settings.stripe_secret_key.get_secret_value()
@@ -40,16 +40,16 @@ def stripe(cascade: Cascade) -> list[Finding]:
             events = client.get("/v1/events", params={"limit": "1"})
             found = [_key(events, test_mode="_live_" not in key)]
             if events.status_code != 401:
-                found += [*_stripe_clock(events, begun), _webhook(cascade, client)]
+                found += [*_stripe_clock(events, begun), _webhook(app, client)]
             return found
     except httpx.HTTPError as cause:
         text = f"api.stripe.com gives no answer: {type(cause).__name__}"
         return [fault("Stripe", text, "look at the network, the firewall and status.stripe.com")]
 
 
-def venice(cascade: Cascade) -> list[Finding]:
+def venice(app: App) -> list[Finding]:
     """Look whether Venice answers, and knows who credits ducats."""
-    url = cascade.settings.venice_url
+    url = app.settings.venice_url
     if url is None:
         return [ok("Venice", "none: our own ledger keeps the purses")]
     known = CitizenRegister(url).knows(PROCESSOR)
@@ -60,10 +60,10 @@ def venice(cascade: Cascade) -> list[Finding]:
     return [ok("Venice", f"knows {PROCESSOR}, who credits ducats")]
 
 
-def mail(cascade: Cascade) -> list[Finding]:
+def mail(app: App) -> list[Finding]:
     """Look whether the mail server lets us in; no letter is sent."""
     try:
-        mailer = bootstrap.mailer(cascade.settings, timeout_seconds=_SECONDS)
+        mailer = bootstrap.mailer(app.settings, timeout_seconds=_SECONDS)
         if mailer is None:
             return [ok("mail", "none: no receipts by e-mail")]
         asyncio.run(mailer.try_login())
@@ -93,8 +93,8 @@ def _stripe_clock(answer: httpx.Response, begun: float) -> list[Finding]:
     return [clock("Stripe", theirs.timestamp() - begun)]
 
 
-def _webhook(cascade: Cascade, client: httpx.Client) -> Finding:
-    url = f"{cascade.settings.base_url}{_WEBHOOK_PATH}"
+def _webhook(app: App, client: httpx.Client) -> Finding:
+    url = f"{app.settings.base_url}{_WEBHOOK_PATH}"
     answer = client.get("/v1/webhook_endpoints", params={"limit": "100"})
     remedy = f"add an endpoint for {url} {_DASHBOARD}; until then payments are found once a minute"
     if answer.status_code in (401, 403):

@@ -245,7 +245,7 @@ def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
 
 
 def test_the_database_going_away_is_a_503_and_no_500(client: TestClient) -> None:
-    client.app.state.cascade.database.close()  # type: ignore[attr-defined]
+    client.app.state.app.database.close()  # type: ignore[attr-defined]
     is_problem(client.post(INTENT, json=MERCHANT), 503, "cannot be reached")
     nothing: dict[str, object] = {"streams": [], "card": None, "outbox": [], "rate": None, "relayer": None}
     assert client.get("/health").json() == {"status": "down", "database": False, "workers": []} | nothing

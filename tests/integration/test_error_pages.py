@@ -101,7 +101,7 @@ def test_a_fault_of_ours_is_a_page_that_needs_no_database(
     client: TestClient, broken: list[Exception], database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken.append(ZeroDivisionError("zq"))
-    client.app.state.cascade.database.close()  # type: ignore[attr-defined]
+    client.app.state.app.database.close()  # type: ignore[attr-defined]
     answer = client.get("/pay?x=zq", headers=BROWSER)
     assert (answer.status_code, answer.headers["content-type"]) == (500, "text/html; charset=utf-8")
     assert "<h1>Something went wrong on our side</h1>" in answer.text
