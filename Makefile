@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS := 1
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
 
-.PHONY: page pictures docs help run demo test check format lock clean setup unit contracts forge fuzz fork system browser
+.PHONY: page pictures docs wheel help run demo test check format lock clean setup unit contracts forge fuzz fork system browser
 
 run: setup       ## Start the whole system on an embedded default; Ctrl-C stops it.
 	@exec $(BIN)/python -m sandbox run
@@ -98,6 +98,9 @@ page: setup $(PAGE)/.done ## Check the page's modules, and write them and Wallet
 
 docs: setup      ## Write the tree in docs/architecture.md anew, from the first line of each module.
 	$(BIN)/python -m tests.support.tree
+
+wheel: setup     ## Build the wheel, which runs in any folder, into dist/.
+	$(BIN)/uv build --wheel --quiet --out-dir dist
 
 help:            ## List all of these.
 	@grep -hE '^[a-z0-9-]+:.*## ' Makefile | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | sort | column -t -s "$$(printf '\t')"

@@ -130,6 +130,7 @@ def starting_cascades(
 
     def start(
         python: Path = Path(sys.executable),
+        cwd: Path = ROOT,
         output: IO[bytes] | None = None,
         stripe: Mapping[str, str] | None = None,
         **variables: str,
@@ -148,7 +149,7 @@ def starting_cascades(
             **(stripe or {}),
         }
         command = [str(python), "-m", "cascade", "up"]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=output)
         started.append(process)
         endpoints = _await_endpoints(process, home / "endpoints.json")
         return RunningCascade(process, str(endpoints["api"]), endpoints, environment)

@@ -12,6 +12,7 @@ from psycopg_pool import PoolTimeout
 
 from cascade import __version__, settings
 from cascade.cli import check, deliveries, keys, links, rates, reports, running, streams
+from cascade.cli.server import Application
 from cascade.db.connection_errors import await_database
 from cascade.errors import CascadeError
 
@@ -45,10 +46,16 @@ for command in (
     cli.add_command(command)
 
 
-def main() -> None:
-    """Run the command line; what can be expected to go wrong ends with its cause as the last line, and exit code 1."""
+def main(application: Application) -> None:
+    """Run the command line.
+
+    What can be expected to go wrong ends with its cause as the last line, and exit code 1.
+
+    Args:
+        application: what `up` and `api` serve.
+    """
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, obj=application)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as fault:

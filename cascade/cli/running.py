@@ -15,7 +15,7 @@ import click
 
 from cascade import bootstrap, readiness
 from cascade.app import App
-from cascade.cli.server import Server, listen, server_config
+from cascade.cli.server import Application, Server, listen, server_config
 from cascade.cli.terminal import console, opened
 from cascade.db.database import WORKERS
 from cascade.db.database import migrate as apply_migrations
@@ -25,14 +25,15 @@ from cascade.workers.loop import supervise
 
 
 @click.command()
-def up() -> None:
+@click.pass_obj
+def up(application: Application) -> None:
     """Migrate, then run the API and the workers until Ctrl-C."""
     with opened(WORKERS, migrates=True) as app:
         sockets = listen(app.settings)
         _migrate(app)
         readiness.require(app)
         endpoints = app.settings.home / "endpoints.json"
-        server = Server(server_config(app.settings), sockets, lambda: _write_endpoints(app, endpoints))
+        server = Server(server_config(application, app.settings), sockets, lambda: _write_endpoints(app, endpoints))
         crew = WorkerGroup(app, server.end)  # the API must not go on selling alone
         _hear_signals(lambda: None)  # the server raises again what stopped it; we still have to stop the workers
         crew.start("indexer", _index)
@@ -57,10 +58,11 @@ def up() -> None:
 
 
 @click.command()
-def api() -> None:
+@click.pass_obj
+def api(application: Application) -> None:
     """Run only the API; many may run side by side."""
     with opened() as app:
-        server = Server(server_config(app.settings), listen(app.settings))
+        server = Server(server_config(application, app.settings), listen(app.settings))
         server.run()
         if not server.started:
             raise CascadeError("the API did not start; its last message above says why")

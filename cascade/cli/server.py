@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import uvicorn
 
 from cascade.cli.connections import bounded, most_connections
 from cascade.errors import SettingsError
 from cascade.settings import Settings
+
+Application: TypeAlias = Callable[[], Any]
+"""Returns the ASGI application; the library knows none."""
 
 
 class Server(uvicorn.Server):
@@ -86,17 +87,10 @@ def _bound(family: int, address: object) -> socket.socket:
     return listener
 
 
-def server_config(settings: Settings) -> uvicorn.Config:
-    """Return how the API is served.
-
-    Raises:
-        SettingsError: the API's folder is not here.
-    """
-    sys.path.insert(0, os.getcwd())  # `api` is an application beside the library, not an installed package
-    if importlib.util.find_spec("api") is None:
-        raise SettingsError(f"there is no api/ in {os.getcwd()}: start cascade in the folder of its repository")
+def server_config(application: Application, settings: Settings) -> uvicorn.Config:
+    """Return how an application is served."""
     return uvicorn.Config(
-        "api.main:app",
+        application(),
         http=bounded(most_connections(settings.streams), settings.forwarded_allow_ips),
         ws="none",  # there are none here, and an upgrade would leave the bounds
         proxy_headers=True,

@@ -31,7 +31,7 @@ from tests.support.purchases import NOWHERE
 
 POISONED = """
 import os, sys
-from cascade.cli import main
+from cascade.__main__ import run
 from cascade.workers.outbox_dispatcher import Dispatcher
 from cascade.workers.indexer import Indexer
 from cascade.workers.tick_worker import RateKeeper
@@ -50,7 +50,7 @@ spoil(RateKeeper, "keep_once", ValueError("a number that no rule likes"))
 spoil(Dispatcher, "__init__", OverflowError("int too large to convert"))
 spoil(Indexer, "step", MemoryError())
 sys.argv = ["cascade", "up"]
-main()
+run()
 """
 """`cascade up`, but three of its workers fail as long as a file is there; the second cannot even be made."""
 
