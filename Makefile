@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS := 1
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
 
-.PHONY: page pictures docs wheel help run demo test check format lock clean setup unit contracts forge fuzz fork system browser
+.PHONY: sandbox page pictures docs wheel help run demo test check format lock clean setup unit contracts forge fuzz fork system browser
 
 run: setup       ## Start the whole system on an embedded default; Ctrl-C stops it.
 	@exec $(BIN)/python -m sandbox run
@@ -28,7 +28,7 @@ run: setup       ## Start the whole system on an embedded default; Ctrl-C stops 
 demo: setup      ## Buy twice with real transactions on free ports in a temporary folder; exit 0 when all is well.
 	@exec $(BIN)/python -m sandbox demo
 
-test: setup check contracts forge analysis fork system oldest-postgres browser  ## Everything, as CI runs it.
+test: setup check contracts forge analysis fork sandbox system oldest-postgres browser  ## Everything, as CI runs it.
 
 check: setup     ## Format, lint, types, import rules, unit tests: under 30 seconds.
 	$(BIN)/ruff format --check --quiet
@@ -76,6 +76,9 @@ fork: setup      ## The router against real tokens: a local Polygon, or a true o
 
 system: setup    ## Database, chain, API and workers together, also while they are being killed.
 	$(PYTEST) tests/integration tests/property tests/faults
+
+sandbox: setup   ## The tests of the sandbox itself, when it is not what they have passed on.
+	$(BIN)/python -m sandbox.tests
 
 # Everything runs on the embedded PostgreSQL 18; on 15 only what speaks SQL that a release could lack, and needs no chain:
 # migrations, guards of the tables, orders and their pages, deposits, links, rates, streams, the outbox, the API's answers.

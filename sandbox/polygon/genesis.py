@@ -34,7 +34,7 @@ _GENESIS_TIMESTAMP = 1_700_000_000  # fixed, so that two builds agree, and past,
 _UNFINISHED = "-unfinished-"
 _INPUTS = (
     *("addresses.py", "anvil.py", "compile.py", "preinstalls.py", "proofs.py", "rpc.py", "safe.py", "tokens.py"),
-    *("world.py", "bin/anvil", "solc/*", "tokens/*.sol"),
+    *("genesis.py", "bin/anvil", "solc/*", "tokens/*.sol"),
 )
 _PACKAGES = (
     "@foundry-rs/anvil-*",

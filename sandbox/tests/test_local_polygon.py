@@ -217,15 +217,15 @@ def test_an_edit_of_a_source_that_does_not_fit_is_refused(tmp_path: Path) -> Non
 
 BUILDER = """
 import pathlib, sys, time
-from sandbox.polygon import world
+from sandbox.polygon import genesis
 
 def build(_progress):
     print("building", file=sys.stderr)
     time.sleep(1)
     return b"{}"
 
-world.BUILDS, world._build_state = pathlib.Path(sys.argv[1]), build
-print(world.world_state())
+genesis.BUILDS, genesis._build_state = pathlib.Path(sys.argv[1]), build
+print(genesis.world_state())
 """
 
 

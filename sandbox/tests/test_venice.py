@@ -19,7 +19,8 @@ import pytest
 
 from sandbox.ports import free_port
 from sandbox.venice import Chaos, VeniceDouble
-from tests.conftest import ROOT
+
+ROOT = Path(__file__).parents[2]
 
 PROCESSOR = "CASCADE_PAYMENT_PROCESSOR"
 

@@ -74,7 +74,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 def test_no_final_block_is_lost_when_everything_is_killed_at_random_moments(tmp_path: Path) -> None:
-    moments = random.Random(137)  # noqa: S311  moments, not secrets
+    moments = random.Random(137)
     final: dict[int, str] = {}
     for round_number in range(KILLS):
         with running_node(tmp_path) as (process, rpc, anvil_pid):

@@ -184,7 +184,7 @@ class TestRequests:
 
 def test_the_seed_decides_who_is_struck() -> None:
     def struck(seed: int) -> list[bool]:
-        chaos = Chaos(_random=random.Random(seed))  # noqa: S311  luck, no secret
+        chaos = Chaos(_random=random.Random(seed))
         return [chaos.draws(0.5) for _ in range(64)]
 
     assert struck(1) == struck(1)
