@@ -65,7 +65,7 @@ def cascade_state(app: System) -> CascadeOut:
 
 
 @router.get(
-    "/cascade/services/order_events",
+    "/cascade/events",
     response_class=Response,
     responses=STREAM | documented(503),
     include_in_schema=False,  # it has no end that a test of the whole document could wait for

@@ -14,7 +14,7 @@ from cascade.db.webhook_endpoints import Endpoint
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
 from cascade.errors import NotFound
-from cascade.services.booking import confirm_credit
+from cascade.services.credits import confirm_credit
 
 _ENDPOINT = click.argument("endpoint_id", metavar="ENDPOINT")
 

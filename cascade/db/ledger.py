@@ -1,4 +1,4 @@
-"""Write the ledger. Only ``services.booking`` may import this; balances are read through ``db.balances``."""
+"""Write the ledger: only ``services.booking`` and ``credits`` may. Balances are read through ``db.balances``."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ What others must hear of it is written into the outbox in that same transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,14 +15,14 @@ from cascade.db.database import Conn
 from cascade.db.payments import BookedPayment
 from cascade.domain import ledger as books
 from cascade.domain import reversals as money_back
-from cascade.domain.deliveries import VENICE, Delivery, DeliveryState, Problem
+from cascade.domain.deliveries import VENICE
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, USD, Asset, Money
 from cascade.domain.orders import Order
 from cascade.domain.partial_payments import Grant, PriorPayment, match_partial, missing_of, receipt, whole
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason, judge
 from cascade.domain.reversals import GrantState, Refund, Refundable, Reversal, ReversalKind
-from cascade.errors import DeliveryError, LedgerConflict, NotFound
+from cascade.errors import LedgerConflict, NotFound
 from cascade.services.order_events import record
 
 
@@ -35,7 +35,7 @@ class _Expected:
     until: datetime | None = None
 
 
-def fulfill(connection: Conn, payment: ConfirmedPayment) -> Outcome:
+def book_payment(connection: Conn, payment: ConfirmedPayment) -> Outcome:
     """Book a payment: ducats for its order, or suspense with a reason. The same payment again is a no-op.
 
     Args:
@@ -68,7 +68,7 @@ def fulfill(connection: Conn, payment: ConfirmedPayment) -> Outcome:
     return outcome
 
 
-def reverse(connection: Conn, reversal: Reversal) -> bool:
+def book_reversal(connection: Conn, reversal: Reversal) -> bool:
     """Book money that went back, or came again, and the ducats that go with it. The same movement again is a no-op.
 
     Ducats are taken as far as the citizen holds them; the rest becomes a receivable (docs/decisions/0008).
@@ -106,7 +106,7 @@ def reverse(connection: Conn, reversal: Reversal) -> bool:
     return True
 
 
-def gain(connection: Conn, reference: str, amount: Money) -> bool:
+def book_gain(connection: Conn, reference: str, amount: Money) -> bool:
     """Book what a bank gave back beyond what it had taken. The same gain again is a no-op.
 
     Returns:
@@ -119,7 +119,7 @@ def gain(connection: Conn, reference: str, amount: Money) -> bool:
     return ledger.post(connection, books.exchange_gain(reference, amount))
 
 
-def refund(connection: Conn, back: Refund) -> Money:
+def book_refund(connection: Conn, back: Refund) -> Money:
     """Book money that the Safe gave back for an order, as reversals of the payments that it fits (docs/decisions/0013).
 
     Whatever fits none is booked as that, and waits for an operator. The same refund again is a no-op.
@@ -156,86 +156,10 @@ def refund(connection: Conn, back: Refund) -> Money:
     ]
     parts, rest = money_back.spread(back, candidates)
     for part in parts:
-        reverse(connection, part)
+        book_reversal(connection, part)
     if rest.units:
         ledger.post(connection, money_back.unmatched(back, rest))
     return rest
-
-
-def debit_credit(connection: Conn, delivery: Delivery) -> Delivery | None:
-    """Take the ducats of a credit out of our ledger, before Venice is asked to credit them.
-
-    From then on a refund finds them gone: what Venice may hold cannot be taken back here.
-
-    Args:
-        connection: everything is written in its transaction.
-        delivery: a credit, as it was claimed.
-
-    Returns:
-        The delivery with the ducats that it carries: what the citizen still holds of what is due. None when there is
-        nothing to send: another try has overtaken this one, or all of it was taken back meanwhile.
-    """
-    ledger.lock(connection)
-    order, held = _hold(connection, delivery)
-    if held is None or held.handed is not None:
-        return held
-    ducats = min(due_of(held), balances.citizen_ducats(connection, held.citizen_id))
-    if not ducats.units:
-        _conclude(connection, order, held, None)
-        return None
-    ledger.post(connection, books.handover(held, ducats))
-    outbox.note_handed(connection, held, ducats)
-    return replace(held, handed=ducats)
-
-
-def confirm_credit(connection: Conn, delivery: Delivery) -> bool:
-    """Note that a citizen has the ducats of a credit, and only now tell of it.
-
-    Args:
-        connection: everything is written in its transaction.
-        delivery: the credit. What was handed over for it is in Venice; if nothing was, our ledger is the purse, and
-            what was booked is there, less what was taken back meanwhile.
-
-    Returns:
-        False when this try was overtaken: then nothing was changed.
-    """
-    order, held = _hold(connection, delivery)
-    if held is None:
-        return False
-    _conclude(connection, order, held, held.handed or _left_of(connection, held))
-    return True
-
-
-def fail_credit(connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None) -> bool:
-    """Note that a credit did not arrive. Ducats that Venice surely did not move are the citizen's with us again.
-
-    Args:
-        connection: everything is written in its transaction.
-        delivery: the credit, as it stands.
-        fault: why.
-        pause_seconds: when it is tried again; None when it waits for an operator.
-
-    Returns:
-        False when this try was overtaken: then nothing was changed.
-    """
-    ledger.lock(connection)
-    order, held = _hold(connection, delivery)
-    if held is None:
-        return False
-    problem = Problem(fault.problem) if fault.problem else None
-    if held.handed is not None and problem is not None and problem.is_certain:
-        ledger.post(connection, books.handback(held, held.handed))
-        outbox.note_handed(connection, held, None)
-    if pause_seconds is not None:
-        return outbox.postpone(connection, held, pause_seconds, problem, str(fault))
-    outbox.settle(connection, held, DeliveryState.PARKED, problem, str(fault))
-    record(connection, order, EventType.CREDIT_IN_REVIEW, held.reference, {"payment": held.payload.get("payment")})
-    return True
-
-
-def due_of(delivery: Delivery) -> Money:
-    """Return the ducats that a credit is to bring."""
-    return Money(DUCAT, delivery.payload["units"])
 
 
 def _lock_order(connection: Conn, payment: ConfirmedPayment) -> _Expected | None:
@@ -272,39 +196,6 @@ def _is_late(payment: ConfirmedPayment, expected: _Expected) -> bool:
     if expected.until is None or payment.paid_at is None:
         return False
     return payment.paid_at > expected.until
-
-
-def _hold(connection: Conn, delivery: Delivery) -> tuple[Order, Delivery | None]:
-    """Return a delivery's order, and the delivery as it stands, None when this try was overtaken.
-
-    The order is locked before the row, as everywhere, against deadlocks.
-    """
-    order = orders.lock(connection, delivery.order_id)
-    assert order is not None  # noqa: S101 - the outbox refers to it
-    return order, outbox.hold(connection, delivery)
-
-
-def _left_of(connection: Conn, delivery: Delivery) -> Money | None:
-    """Return what the ledger holds of a credit, after what was taken back of its payment; None when nothing is left."""
-    taken = sum(r.taken.units for r in reversals.of_payments(connection, [delivery.reference]))
-    left = due_of(delivery).units - taken
-    return Money(DUCAT, left) if left > 0 else None
-
-
-def _conclude(connection: Conn, order: Order, delivery: Delivery, ducats: Money | None) -> None:
-    """Settle a credit and tell of it; without ducats of what is left to tell."""
-    outbox.settle(connection, delivery, DeliveryState.DELIVERED if ducats else DeliveryState.VOID)
-    told = delivery.payload["told"]
-    kind, data = EventType(told["type"]), told["data"]
-    if ducats is not None:
-        record(connection, order, kind, told["key"], data | {"ducats_credited": ducats.plain})
-        return
-    payment = payments.by_reference(connection, delivery.reference)
-    if payment is None:  # the credit was of a reversal: ducats that came again
-        record(connection, order, kind, told["key"], data)
-    elif payment.outcome is not Outcome.REVERSED:
-        # Another order's refund has taken them, and of that the citizen was told.
-        record(connection, order, kind, told["key"], data | {"ducats_credited": "0"}, quietly=True)
 
 
 def _standing(connection: Conn, order: Order, payment: BookedPayment, grant: Grant) -> GrantState:

@@ -10,7 +10,7 @@ from cascade.db.database import Conn
 from cascade.domain.credits import CreditOutcome, Reconciliation, reconcile_credit
 from cascade.domain.deliveries import Delivery, Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
-from cascade.services import booking
+from cascade.services.credits import confirm_credit, debit_credit, fail_credit
 from cascade.workers.channels import AsyncDatabase, Channel
 
 _STALE_SECONDS = 5.0
@@ -39,9 +39,9 @@ class CreditReceiver(Channel):
     async def deliver(self, delivery: Delivery) -> None:
         """Bring a credit to its end, or one step nearer to it."""
         if self._venice is None:
-            await self._books(lambda connection: booking.confirm_credit(connection, delivery))
+            await self._books(lambda connection: confirm_credit(connection, delivery))
             return
-        handed = await self._books(lambda connection: booking.debit_credit(connection, delivery))
+        handed = await self._books(lambda connection: debit_credit(connection, delivery))
         if handed is None or handed.handed is None:
             return
         ducats, venice = handed.handed, self._venice
@@ -52,7 +52,7 @@ class CreditReceiver(Channel):
             _check(verdict)
         if verdict.finding is CreditOutcome.ABSENT:
             await self._send(venice, credit, handed)
-        await self._books(lambda connection: booking.confirm_credit(connection, handed))
+        await self._books(lambda connection: confirm_credit(connection, handed))
 
     async def _send(self, venice: VeniceConnector, credit: Credit, delivery: Delivery) -> None:
         """Ask Venice, and look what has become of it; its answer alone says nothing."""
@@ -83,7 +83,7 @@ class CreditReceiver(Channel):
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Give back what Venice surely did not move: it is the citizen's with us again."""
-        booking.fail_credit(connection, delivery, fault, pause_seconds)
+        fail_credit(connection, delivery, fault, pause_seconds)
 
     async def close(self) -> None:
         """Close all connections to Venice."""

@@ -7,24 +7,19 @@ open. With few addresses the node picks their transfers; with many it gives all,
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
-from threading import Event
-
-import psycopg
 
 from cascade.adapters.chain.erc20_transfers import transfers, with_times
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.router_logs import deposit_address
 from cascade.db import cursors, deposits, relay_queue
 from cascade.db.cursors import Cursor
-from cascade.db.database import Database
+from cascade.db.database import Conn, Database
 from cascade.domain.deposits import is_due, next_look
 from cascade.errors import NodeUnavailable
 from cascade.workers.chunks import FIRST_RANGE_BLOCKS, next_range
-from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.indexer import Router
-from cascade.workers.loop import poll
+from cascade.workers.leader import LeaderWorker
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +30,7 @@ _RANGE_OF_ALL = 64
 _ADDRESSES_AT_ONCE = 1000
 
 
-class Watcher:
+class Watcher(LeaderWorker):
     """Any number may run side by side; one of them leads.
 
     Args:
@@ -50,6 +45,8 @@ class Watcher:
         log_range_blocks: most blocks to ask for at once.
     """
 
+    name = "watcher"
+
     def __init__(
         self,
         database: Database,
@@ -63,31 +60,15 @@ class Watcher:
         lease_seconds: float,
         log_range_blocks: int,
     ) -> None:
-        self._database = database
+        super().__init__(database, check=check, poll_seconds=poll_seconds, lease_seconds=lease_seconds)
         self._node = node
         self._router = router
-        self._check: Callable[[], None] | None = check
         self._days = days
         self._minimum = minimum
-        self._poll_seconds = poll_seconds
-        self._lease_seconds = lease_seconds
         self._longest_range = log_range_blocks
         self._range = min(log_range_blocks, FIRST_RANGE_BLOCKS)
         self._looked = False
-        self._name = secrets.token_hex(8)
         self._stream = router.deposits_stream
-
-    def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
-        """Look, store, wait, until told to stop.
-
-        Raises:
-            DeploymentMismatch: at the first step; an operator has to give another record or node.
-        """
-        heart = heartbeat or Heartbeat("watcher")
-        try:
-            poll(self.step, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
-        finally:
-            self._resign()
 
     def step(self) -> bool:
         """Look once: at most one range of blocks, and at what lies at the addresses.
@@ -95,15 +76,13 @@ class Watcher:
         Returns:
             True when there are final blocks left that can be read right away.
         """
-        if self._check is not None:
-            self._check()
-            self._check = None
+        self.check_once()
         self._write_addresses()
         final, _ = self._node.tips()
         with self._database.transaction() as connection:
             # Who starts to watch needs no history: an address is shown to nobody before it is watched.
             cursors.start(connection, self._stream, final.number, final.hash, final.timestamp)
-            cursor = cursors.lease(connection, self._stream, self._name, self._lease_seconds)
+            cursor = cursors.lease(connection, self._stream, self._instance, self._lease_seconds)
             if cursor is None:
                 return False
             cursors.note_finalized(connection, cursor, final.number, final.timestamp)
@@ -166,9 +145,6 @@ class Watcher:
                 deposits.look_again(connection, one, next_look(one, collecting=collecting))
         self._looked = True
 
-    def _resign(self) -> None:
-        try:
-            with self._database.transaction() as connection:
-                cursors.release(connection, self._stream, self._name)
-        except psycopg.Error:  # the lease then runs out by itself
-            log.info("the lease of %s was not given up; it runs out by itself", self._stream)
+    def release_lease(self, connection: Conn) -> None:
+        """Give the lead up."""
+        cursors.release(connection, self._stream, self._instance)

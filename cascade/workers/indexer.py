@@ -7,7 +7,6 @@ is only remembered as "seen", thrown away and read again at the next look. So th
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
@@ -24,12 +23,12 @@ from cascade.domain.money import Asset, Money
 from cascade.domain.payments import ConfirmedPayment, PaidEvent, RefundedEvent, RouterEvent, below_a_cent
 from cascade.domain.reversals import Refund
 from cascade.errors import BookingTooLong, LeaseLost, NodeUnavailable
-from cascade.services.booking import fulfill, refund
+from cascade.services.booking import book_payment, book_refund
 from cascade.services.checkout import emit_pending_events
 from cascade.workers.chunks import FIRST_RANGE_BLOCKS, Pieces, checkpoint_after, next_range, piece_end
 from cascade.workers.collect_deadlines import Deadlines
 from cascade.workers.heartbeat import Heartbeat, describe
-from cascade.workers.loop import poll
+from cascade.workers.leader import LeaderWorker
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class Router:
         return f"deposits:{self.chain_id}:{self.address}"
 
 
-class Indexer:
+class Indexer(LeaderWorker):
     """Books a router's payments and refunds, from its deployment on.
 
     Args:
@@ -74,6 +73,8 @@ class Indexer:
         log_range_blocks: most blocks to ask for at once.
     """
 
+    name = "indexer"
+
     def __init__(
         self,
         database: Database,
@@ -85,17 +86,13 @@ class Indexer:
         lease_seconds: float,
         log_range_blocks: int,
     ) -> None:
-        self._database = database
+        super().__init__(database, check=check, poll_seconds=poll_seconds, lease_seconds=lease_seconds)
         self._node = node
         self._router = router
-        self._check: Callable[[], None] | None = check
-        self._poll_seconds = poll_seconds
-        self._lease_seconds = lease_seconds
         self._longest_range = log_range_blocks
         self._range = min(log_range_blocks, FIRST_RANGE_BLOCKS)
         self._pieces = Pieces()
         self._stop = Event()
-        self._name = secrets.token_hex(8)
         self._deadlines = Deadlines(
             database,
             node,
@@ -106,17 +103,9 @@ class Indexer:
         )
 
     def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
-        """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again.
-
-        Raises:
-            DeploymentMismatch: at the first step; an operator has to give another record or node.
-        """
-        heart = heartbeat or Heartbeat("indexer")
+        """Look, book, wait, until told to stop; it is noticed between two bookings of one range as well."""
         self._stop = stop
-        try:
-            poll(self._step_or_report, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
-        finally:
-            self._resign()
+        super().run(stop, heartbeat)
 
     def step(self) -> bool:
         """Look once, and book at most one range of blocks.
@@ -129,9 +118,7 @@ class Indexer:
             LeaseLost: another indexer leads; it goes on where this one stopped.
             BookingTooLong: the database is slow; nothing was booked, and the next try is a smaller one.
         """
-        if self._check is not None:
-            self._check()
-            self._check = None
+        self.check_once()
         final, latest = self._node.tips()
         cursor = self._lead(final)
         if cursor is None:
@@ -205,7 +192,7 @@ class Indexer:
             with self._database.transaction() as connection:
                 cursors.start(connection, self._router.stream, first.number, first.hash, first.timestamp)
         with self._database.transaction() as connection:
-            cursor = cursors.lease(connection, self._router.stream, self._name, self._lease_seconds)
+            cursor = cursors.lease(connection, self._router.stream, self._instance, self._lease_seconds)
             if cursor is not None:
                 cursors.note_finalized(connection, cursor, final.number, final.timestamp)
         return cursor
@@ -246,7 +233,7 @@ class Indexer:
             LeaseLost: another indexer leads.
         """
         with self._database.transaction() as connection:
-            held = cursors.lease(connection, cursor.stream, self._name, self._lease_seconds)
+            held = cursors.lease(connection, cursor.stream, self._instance, self._lease_seconds)
         if held != cursor:
             raise LeaseLost(f"{cursor.stream}: another indexer leads; it books from here on")
 
@@ -254,8 +241,8 @@ class Indexer:
         """Book one movement; returns its amount and what became of it."""
         self._pieces.check()
         if isinstance(movement, ConfirmedPayment):
-            return movement.received, fulfill(connection, movement)
-        unmatched = refund(connection, movement)
+            return movement.received, book_payment(connection, movement)
+        unmatched = book_refund(connection, movement)
         fits = f"refunded; {unmatched} of it fits no payment, see `cascade suspense`" if unmatched.units else "refunded"
         return movement.amount, fits
 
@@ -292,7 +279,8 @@ class Indexer:
         asset = self._router.stablecoins.get(payment.token_address)
         return asset is not None and below_a_cent(Money(asset, payment.units))
 
-    def _step_or_report(self) -> bool:
+    def attempt(self) -> bool:
+        """Do a step; what time alone does not mend becomes the stream's alarm."""
         try:
             return self.step()
         except (LeaseLost, BookingTooLong, NodeUnavailable, psycopg.Error):
@@ -302,16 +290,13 @@ class Indexer:
             raise
 
     def _report(self, fault: Exception) -> None:
-        """Say what went wrong. What time alone does not mend stays visible as the stream's alarm."""
+        """Store an alarm of the stream."""
         try:
             with self._database.transaction() as connection:
                 cursors.set_alarm(connection, self._router.stream, describe(fault))
         except psycopg.Error as unreachable:
             log.warning("the alarm could not be stored: %s", type(unreachable).__name__)
 
-    def _resign(self) -> None:
-        try:
-            with self._database.transaction() as connection:
-                cursors.release(connection, self._router.stream, self._name)
-        except psycopg.Error:  # the lease then runs out by itself
-            log.info("the lease of %s was not given up; it runs out by itself", self._router.stream)
+    def release_lease(self, connection: Conn) -> None:
+        """Give the lead up."""
+        cursors.release(connection, self._router.stream, self._instance)

@@ -9,32 +9,27 @@ sending: only a receipt counts.
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Event
-
-import psycopg
 
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.signer import Signed, Signer, sign_call
 from cascade.adapters.chain.transactions import Receipt, SenderSnapshot, look, send
 from cascade.db import relay_queue
 from cascade.db import relay_transactions as ledger
-from cascade.db.database import Database
+from cascade.db.database import Conn, Database
 from cascade.db.relay_transactions import Attempt, Lease, PendingTx
 from cascade.domain.fees import Fees
 from cascade.domain.relay_groups import Lane, RelayPolicy
 from cascade.errors import NodeUnavailable
-from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import poll
+from cascade.workers.leader import LeaderWorker
 from cascade.workers.relay_batches import Batch, Batches
 
 log = logging.getLogger(__name__)
 
 
-class Relayer:
+class Relayer(LeaderWorker):
     """Any number may run side by side; one of them leads a key at a time.
 
     Args:
@@ -49,6 +44,8 @@ class Relayer:
         lease_seconds: how long this relayer may be silent before another takes over.
     """
 
+    name = "relayer"
+
     def __init__(
         self,
         database: Database,
@@ -62,32 +59,16 @@ class Relayer:
         poll_seconds: float,
         lease_seconds: float,
     ) -> None:
-        self._database = database
+        super().__init__(database, check=check, poll_seconds=poll_seconds, lease_seconds=lease_seconds)
         self._node = node
         self._signer = signer
         self._chain_id = chain_id
         self._router = router
         self._policy = policy
-        self._check: Callable[[], None] | None = check
-        self._poll_seconds = poll_seconds
-        self._lease_seconds = lease_seconds
         self._batches = Batches(database, node, router=router, sender=signer.address, policy=policy)
         self._turns = deque(Lane)
-        self._name = secrets.token_hex(8)
         self._sent_at: dict[bytes, float] = {}
         self._taken_since: dict[int, float] = {}
-
-    def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
-        """Look, send, wait, until told to stop. Whatever goes wrong is said, waited out and tried again.
-
-        Raises:
-            DeploymentMismatch: at the first step; an operator has to give another record or node.
-        """
-        heart = heartbeat or Heartbeat("relayer")
-        try:
-            poll(self.step, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
-        finally:
-            self._resign()
 
     def step(self) -> bool:
         """Look once at what was sent, and send at most one transaction.
@@ -99,11 +80,9 @@ class Relayer:
             NodeUnavailable: nothing was concluded from it.
             LeaseLost: another relayer leads; nothing was written.
         """
-        if self._check is not None:
-            self._check()
-            self._check = None
+        self.check_once()
         with self._database.transaction() as connection:
-            lead = ledger.lease(connection, self._chain_id, self._signer.address, self._name, self._lease_seconds)
+            lead = ledger.lease(connection, self._chain_id, self._signer.address, self._instance, self._lease_seconds)
             if lead is None:
                 return False
             sent = ledger.unfinished(connection, lead)
@@ -240,9 +219,6 @@ class Relayer:
         with self._database.transaction() as connection:
             ledger.note(connection, lead, now.balance_wei, alarm)
 
-    def _resign(self) -> None:
-        try:
-            with self._database.transaction() as connection:
-                ledger.release(connection, self._chain_id, self._signer.address, self._name)
-        except psycopg.Error:  # the lease then runs out by itself
-            log.info("the relayer's lease was not given up; it runs out by itself")
+    def release_lease(self, connection: Conn) -> None:
+        """Give the lead up."""
+        ledger.release(connection, self._chain_id, self._signer.address, self._instance)

@@ -18,7 +18,7 @@ from cascade.db.balances import check_now
 from cascade.db.database import Conn, Database
 from cascade.domain.card import Alarm, CardAttempt, CardEvidence, StripeEvent
 from cascade.errors import CascadeError, LedgerConflict, StripeError, StripeFailed, StripeUnavailable
-from cascade.services.booking import fulfill, gain, reverse
+from cascade.services.booking import book_gain, book_payment, book_reversal
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import tell_card
 from cascade.workers.heartbeat import Heartbeat, describe
@@ -133,7 +133,7 @@ class CardWorker:
             covered = [event for event in events if evidence.covers(event)]
             with self._database.transaction() as connection:
                 if evidence.payment is not None:
-                    outcome = fulfill(connection, evidence.payment)
+                    outcome = book_payment(connection, evidence.payment)
                     news = _book_movements(connection, evidence)
                     log.info("%s: %s, %d movements new", evidence.payment.reference, outcome, news)
                 card_attempts.save_evidence(connection, number, evidence)
@@ -188,8 +188,8 @@ def _book_movements(connection: Conn, evidence: CardEvidence) -> int:
         How many were news.
     """
     intent_id, news = evidence.intent.intent_id, 0
-    books = [(r.reference, partial(reverse, connection, r)) for r in evidence.reversals]
-    books += [(g.reference, partial(gain, connection, g.reference, g.amount)) for g in evidence.gains]
+    books = [(r.reference, partial(book_reversal, connection, r)) for r in evidence.reversals]
+    books += [(g.reference, partial(book_gain, connection, g.reference, g.amount)) for g in evidence.gains]
     for reference, book in books:
         try:
             with connection.transaction():  # a savepoint

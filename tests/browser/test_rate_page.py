@@ -133,13 +133,13 @@ def test_a_rate_that_stays_is_not_announced(cascade_up: RunningCascade, page: Pa
 def test_a_lost_stream_is_said_quietly_and_gotten_over(
     cascade_up: RunningCascade, context: BrowserContext, page: Page, watch: Watch
 ) -> None:
-    context.route("**/cascade/services/order_events", lambda route: route.fulfill(status=503))
+    context.route("**/cascade/events", lambda route: route.fulfill(status=503))
     open_with_pictures(page, cascade_up)
     lost = page.get_by_text("Not live at the moment; trying again.")
     expect(lost).to_be_visible()
     expect(page.get_by_text("Live.", exact=True)).to_be_hidden()
     expect(page.get_by_role("alert")).to_have_count(0)
-    context.unroute("**/cascade/services/order_events")
+    context.unroute("**/cascade/events")
     expect(page.get_by_text("Live.", exact=True)).to_be_visible()
     expect(lost).to_be_hidden()
     watch.forget("503")

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from cascade.domain.money import USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from tests.browser.conftest import Opener, Shop, Watch
 from tests.browser.wallet import PayerWallet
 
@@ -65,7 +65,7 @@ def test_money_that_fits_no_order_is_shown(shop: Shop, page: Page) -> None:
     )
     page.goto(order["payment_link"])
     with psycopg.connect(shop.database_url, row_factory=dict_row) as connection:
-        assert fulfill(connection, short) is Outcome.SUSPENSE
+        assert book_payment(connection, short) is Outcome.SUSPENSE
     expect(page.get_by_role("main")).to_contain_text(
         "25 USDC arrived but was not credited: it is less than the price. It is not lost"
     )

@@ -9,7 +9,7 @@ import pytest
 
 from cascade.db import orders
 from cascade.db.database import Database
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from tests.faults.databases import copy_of
 from tests.faults.dying_card_worker import spawn
 from tests.support.card_shop import CardShop
@@ -29,7 +29,7 @@ def told(card_shop: CardShop) -> CardShop:
     card_shop.double.control.open_dispute(intent, amount=500)
     other = card_shop.session(citizen_id="wallet", package="starter")
     with card_shop.database.transaction() as connection:
-        fulfill(connection, confirmed(orders.chain_terms(connection, other["order_id"])[0]))
+        book_payment(connection, confirmed(orders.chain_terms(connection, other["order_id"])[0]))
     return card_shop
 
 

@@ -17,7 +17,7 @@ from cascade.db import balances, ledger, payments
 from cascade.db.cursors import Cursor
 from cascade.db.database import Conn, Database
 from cascade.domain.payments import ConfirmedPayment, Outcome, PaidEvent
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.workers import chunks
 from cascade.workers import indexer as module
 from cascade.workers.chunks import EVENTS_A_READ, checkpoint_after, next_range, piece_end
@@ -154,7 +154,7 @@ def test_another_writer_of_the_ledger_gets_in_between(
     other.start()
 
     def interrupted(connection: Conn, payment: ConfirmedPayment) -> Outcome:
-        result = fulfill(connection, payment)
+        result = book_payment(connection, payment)
         if not go.is_set():  # inside the first transaction, which has the ledger
             go.set()
             asked.wait(30)

@@ -6,7 +6,7 @@ import signal
 
 from cascade.db import balances
 from cascade.db.database import Database
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
 from tests.faults.databases import copy_of
 from tests.faults.dying_dispatcher import spawn
@@ -17,7 +17,7 @@ from tests.support.purchases import confirmed, open_order
 def test_killed_before_any_message_and_started_again_it_credits_once(database: Database, database_url: str) -> None:
     view = open_order(database, package="explorer")
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0]))
+        book_payment(connection, confirmed(view.terms[0]))
     killed, finished = 0, False
     while not finished:
         with copy_of(database_url) as url, VeniceDouble.start() as venice:

@@ -15,7 +15,7 @@ from cascade.db import cursors
 from cascade.db.database import Database
 from cascade.domain.payments import Outcome
 from cascade.errors import LeaseLost, LedgerConflict
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from sandbox.polygon import LocalPolygon
 from tests.faults.chain_rail import Paid, assert_booked_once, indexer, is_booked, pay_orders
 
@@ -59,7 +59,9 @@ def book_without_a_checkpoint(database: Database, router: Deployment, stretch: L
     """What an indexer books, but with none of the guards of its checkpoint."""
     with database.transaction() as connection:
         cursors.insert_logs(connection, 137, router.router, stretch.events)
-        return [fulfill(connection, confirmed_payment(137, router.stablecoins, event)) for event in stretch.payments]
+        return [
+            book_payment(connection, confirmed_payment(137, router.stablecoins, event)) for event in stretch.payments
+        ]
 
 
 @pytest.fixture

@@ -15,14 +15,15 @@ from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, SuspenseReason
 from cascade.domain.reversals import Reversal
 from cascade.errors import LedgerConflict, NotDelivered, NotFound
-from cascade.services.booking import debit_credit, fail_credit, fulfill, reverse
+from cascade.services.booking import book_payment, book_reversal
+from cascade.services.credits import debit_credit, fail_credit
 from tests.support.concurrency import together
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
 
 def book(database: Database, payment: ConfirmedPayment) -> Outcome:
     with database.transaction() as connection:
-        return fulfill(connection, payment)
+        return book_payment(connection, payment)
 
 
 def suspended(database: Database) -> list[SuspenseReason | None]:
@@ -97,7 +98,7 @@ def test_a_strangers_payment_is_booked_once_also_when_it_comes_many_times(databa
 
 def take_back(database: Database, reversal: Reversal) -> bool:
     with database.transaction() as connection:
-        return reverse(connection, reversal)
+        return book_reversal(connection, reversal)
 
 
 def spend(database: Database, units: int) -> None:
@@ -216,8 +217,8 @@ def test_who_books_much_at_once_waits_for_others_who_do(database: Database) -> N
             with database.transaction() as connection:
                 for i in range(len(terms)):
                     payment = confirmed(terms[(first + turn + i) % len(terms)])
-                    fulfill(connection, payment)
-                    assert reverse(connection, refund(payment))
+                    book_payment(connection, payment)
+                    assert book_reversal(connection, refund(payment))
 
     together(8, work)
     with database.transaction() as connection:
@@ -247,11 +248,11 @@ def test_who_sends_a_credit_waits_for_who_books_much(
             return step(connection, credit)
 
     with ThreadPoolExecutor(1) as pool, database.transaction() as batch:
-        assert reverse(batch, refund(second, 5))
+        assert book_reversal(batch, refund(second, 5))
         sending = pool.submit(send)
         while not somebody_waits(database):
             assert not sending.done()
-        assert reverse(batch, refund(first, 5))
+        assert book_reversal(batch, refund(first, 5))
         batch.commit()
         assert sending.result(20)
     with database.transaction() as connection:
@@ -286,7 +287,7 @@ def test_a_movement_with_other_contents_is_refused(database: Database) -> None:
 def test_a_crash_before_the_commit_leaves_nothing(database: Database) -> None:
     payment = confirmed(open_order(database).terms[0])
     with pytest.raises(ZeroDivisionError), database.transaction() as connection:
-        fulfill(connection, payment)
+        book_payment(connection, payment)
         raise ZeroDivisionError
     assert balance_of(database, "citizen:Marco_Polo") == 0
     assert book(database, payment) is Outcome.FULFILLED

@@ -23,7 +23,7 @@ from cascade.errors import (
     StripeRefused,
     StripeUnavailable,
 )
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.services.card_checkout import CardPayment
 from tests.support.card_shop import CardShop
 from tests.support.purchases import confirmed
@@ -47,7 +47,7 @@ def begin(card_shop: CardShop, order_id: str, flow: Flow = SESSION) -> CardPayme
 
 def pay_on_chain(card_shop: CardShop, order_id: str) -> None:
     with card_shop.database.transaction() as connection:
-        fulfill(connection, confirmed(orders.chain_terms(connection, order_id)[0]))
+        book_payment(connection, confirmed(orders.chain_terms(connection, order_id)[0]))
 
 
 def payable(card_shop: CardShop, order_id: str) -> list[str]:

@@ -13,7 +13,7 @@ from stripe import WebhookSignature
 from cascade.db import card_attempts, orders
 from cascade.domain.card import Flow
 from cascade.domain.orders import OrderStatus
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from tests.support.card_shop import CardShop
 from tests.support.concurrency import together
 from tests.support.purchases import confirmed
@@ -234,7 +234,7 @@ class TestOneOrderOneQuote:
     def _pay_on_chain(card_shop: CardShop, order_id: str) -> None:
         with card_shop.database.transaction() as connection:
             terms = orders.chain_terms(connection, order_id)[-1]
-            fulfill(connection, confirmed(terms))
+            book_payment(connection, confirmed(terms))
 
 
 class TestBeginning:

@@ -21,8 +21,7 @@ from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, Rail, RefundedEvent
 from cascade.domain.reversals import Refund
 from cascade.errors import LedgerConflict
-from cascade.services.booking import fulfill
-from cascade.services.booking import refund as book_refund
+from cascade.services.booking import book_payment, book_refund
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from sandbox.polygon import TOKENS, LocalPolygon
@@ -235,7 +234,7 @@ def test_a_payment_by_card_does_not_go_back_on_chain(database: Database, router:
         landed={"stripe": view.order.quote.price.units},
     )
     with database.transaction() as connection:
-        assert fulfill(connection, by_card) is Outcome.FULFILLED
+        assert book_payment(connection, by_card) is Outcome.FULFILLED
         rest = book_refund(connection, Refund("chain:137:5:5", key_of(view), Money(USDC, PRICE), "0xto", "0xhash"))
     assert rest.units == PRICE
     assert outcomes(database, view) == [Outcome.FULFILLED]
@@ -277,7 +276,7 @@ def test_in_one_block_what_came_first_is_booked_first(
 
 def booked_refund(database: Database, view: OrderView) -> Refund:
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0]))
+        book_payment(connection, confirmed(view.terms[0]))
     return Refund("chain:137:99999:7", key_of(view), Money(USDC, PRICE // 2), "0xto", "0xhash")
 
 
@@ -330,7 +329,7 @@ def test_refunds_of_one_order_at_the_same_time_add_up(database: Database) -> Non
 def test_refunds_of_a_strangers_payment_at_the_same_time_add_up(database: Database) -> None:
     stranger = replace(confirmed(open_order(database).terms[0]), order_key=b"\7" * 32)  # no order's lock to wait at
     with database.transaction() as connection:
-        assert fulfill(connection, stranger) is Outcome.SUSPENSE
+        assert book_payment(connection, stranger) is Outcome.SUSPENSE
 
     def book(i: int) -> int:
         part = Refund(f"chain:137:6:{i}", stranger.order_key, Money(USDC, PRICE // 5), "0xto", "0xhash")

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from cascade.db.database import Database
 from cascade.errors import InvalidInput, NotFound
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
 from tests.integration.test_operators import run
 from tests.support.delivery import Hearer, Wishes, deliver_all, rows, told
@@ -30,7 +30,7 @@ def venice(environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Venic
 def buy(database: Database, citizen: str) -> None:
     view = open_order(database, citizen=citizen)
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0]))
+        book_payment(connection, confirmed(view.terms[0]))
 
 
 def test_a_parked_credit_is_shown_with_its_next_step_its_tries_and_is_replayed(

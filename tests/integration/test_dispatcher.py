@@ -17,7 +17,7 @@ from cascade.db.outbox import Filter
 from cascade.domain.deliveries import DeliveryState, webhook
 from cascade.domain.events import EventType
 from cascade.errors import LedgerConflict
-from cascade.services.booking import fulfill, reverse
+from cascade.services.booking import book_payment, book_reversal
 from cascade.workers.outbox_dispatcher import RetryPolicy
 from tests.support.delivery import Hearer, Wishes, add_endpoint, deliver_all, dispatching, make_due, rows, told, until
 from tests.support.purchases import came_again, confirmed, open_order, refund
@@ -29,7 +29,7 @@ def buy(database: Database, citizen: str = "Marco_Polo") -> str:
     """An order that is paid; returns its id."""
     view = open_order(database, citizen=citizen)
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0]))
+        book_payment(connection, confirmed(view.terms[0]))
     return view.order.id
 
 
@@ -56,7 +56,7 @@ def test_a_payment_that_is_booked_again_tells_nothing_again(database: Database) 
     payment = confirmed(view.terms[0])
     for _ in range(2):
         with database.transaction() as connection:
-            fulfill(connection, payment)
+            book_payment(connection, payment)
         deliver_all(database, LEDGER_MODE)
     assert [notice["type"] for notice in told(database)] == ["order.fulfilled"]
 
@@ -65,12 +65,12 @@ def test_what_is_rolled_back_leaves_nothing_to_deliver(database: Database) -> No
     view = open_order(database)
     payment = confirmed(view.terms[0])
     with database.transaction() as connection:
-        fulfill(connection, payment)
+        book_payment(connection, payment)
     before = rows(database)
     with pytest.raises(LedgerConflict), database.transaction() as connection:
         other = open_order(database)
-        fulfill(connection, confirmed(other.terms[0]))
-        fulfill(connection, replace(payment, payer="0x" + "44" * 20))
+        book_payment(connection, confirmed(other.terms[0]))
+        book_payment(connection, replace(payment, payer="0x" + "44" * 20))
     assert rows(database) == before
 
 
@@ -79,13 +79,13 @@ def test_money_that_goes_back_is_told_and_what_comes_again_only_when_it_is_credi
     payment = confirmed(view.terms[0])
     back = refund(payment)
     with database.transaction() as connection:
-        fulfill(connection, payment)
+        book_payment(connection, payment)
     deliver_all(database, LEDGER_MODE)
     with database.transaction() as connection:
-        reverse(connection, back)
+        book_reversal(connection, back)
     assert [notice["type"] for notice in told(database)] == ["order.fulfilled", "payment.refunded"]
     with database.transaction() as connection:
-        reverse(connection, came_again(back))
+        book_reversal(connection, came_again(back))
     assert len(told(database)) == 2
     deliver_all(database, LEDGER_MODE)
     assert told(database)[-1]["type"] == "payment.refund_failed"
@@ -100,8 +100,8 @@ def test_what_was_taken_back_before_it_could_be_told_is_not_told_as_credited(
     view = open_order(database)
     payment = confirmed(view.terms[0])
     with database.transaction() as connection:
-        fulfill(connection, payment)
-        reverse(connection, refund(payment, payment.landed["treasury"] * percent // 100))
+        book_payment(connection, payment)
+        book_reversal(connection, refund(payment, payment.landed["treasury"] * percent // 100))
     deliver_all(database, LEDGER_MODE)
     assert [notice["type"] for notice in told(database)] == ["payment.refunded", "order.fulfilled"]
     assert told(database)[-1]["data"]["ducats_credited"] == credited
@@ -111,8 +111,8 @@ def test_of_ducats_that_all_went_back_nobody_is_told_that_they_came(database: Da
     view = open_order(database)
     payment = confirmed(view.terms[0])
     with database.transaction() as connection:
-        fulfill(connection, payment)
-        reverse(connection, refund(payment))
+        book_payment(connection, payment)
+        book_reversal(connection, refund(payment))
     deliver_all(database, LEDGER_MODE)
     assert [notice["type"] for notice in told(database)] == ["payment.refunded"]
     assert types(database, view.order.id)[-1] == "order.reversed"
@@ -121,7 +121,7 @@ def test_of_ducats_that_all_went_back_nobody_is_told_that_they_came(database: Da
 def test_money_in_suspense_is_told_as_waiting_for_review(database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0], amount=replace(view.terms[0].amount, units=10_000)))
+        book_payment(connection, confirmed(view.terms[0], amount=replace(view.terms[0].amount, units=10_000)))
     (notice,) = told(database)
     assert (notice["type"], notice["data"]["reason"]) == ("payment.in_review", "short")
     assert rows(database, destination="venice") == []

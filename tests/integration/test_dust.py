@@ -20,7 +20,7 @@ from cascade.domain.deliveries import EMAIL
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, SuspenseReason
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from cascade.workers.deposit_watcher import Watcher
@@ -60,7 +60,7 @@ def test_nobody_is_told_of_dust_and_the_books_are_right(database: Database, stan
     everybody_listens(database, view)
     if standing == "fulfilled":
         with database.transaction() as connection:
-            fulfill(connection, confirmed(terms))
+            book_payment(connection, confirmed(terms))
     if standing == "unknown":
         with database.transaction() as connection:
             connection.execute("DELETE FROM chain_terms WHERE order_id = %s", (view.order.id,))
@@ -68,8 +68,8 @@ def test_nobody_is_told_of_dust_and_the_books_are_right(database: Database, stan
     for units in (1, 1, 9_999):
         with database.transaction() as connection:
             payment = collected(terms, units, late=standing == "late")
-            assert fulfill(connection, payment) is Outcome.SUSPENSE
-            assert fulfill(connection, payment) is Outcome.SUSPENSE
+            assert book_payment(connection, payment) is Outcome.SUSPENSE
+            assert book_payment(connection, payment) is Outcome.SUSPENSE
     assert {table: rows(database, table) for table in TOLD} == before
     assert balance_of(database, "suspense", "USDC") == 10_001
     with database.transaction() as connection:
@@ -85,7 +85,7 @@ def test_a_cent_is_told_of_and_waits_by_itself(database: Database) -> None:
     view = open_order(database)
     everybody_listens(database, view)
     with database.transaction() as connection:
-        fulfill(connection, collected(view.terms[0], CENT, late=True))
+        book_payment(connection, collected(view.terms[0], CENT, late=True))
     (row,) = run("suspense")
     assert (row["kind"], row["reason"]) == ("payment", SuspenseReason.LATE)
     with database.transaction() as connection:
@@ -97,8 +97,8 @@ def test_dust_that_completes_a_price_is_credited(database: Database) -> None:
     view = open_order(database)
     terms = view.terms[0]
     with database.transaction() as connection:
-        assert fulfill(connection, collected(terms, terms.units - 1)) is Outcome.CREDITED
-        assert fulfill(connection, collected(terms, 1)) is Outcome.FULFILLED
+        assert book_payment(connection, collected(terms, terms.units - 1)) is Outcome.CREDITED
+        assert book_payment(connection, collected(terms, 1)) is Outcome.FULFILLED
     assert balance_of(database, "citizen:Marco_Polo") == view.order.quote.total_ducats.units
 
 

@@ -16,7 +16,7 @@ from cascade.db import orders, rates
 from cascade.db.database import Database
 from cascade.domain.rates import Tick
 from cascade.domain.signals import SignalKind
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from tests.support.purchases import confirmed, open_order
 from tests.support.rate import FORMULA, clock, reported, ticked, ticks_until
 
@@ -109,7 +109,7 @@ def test_volume_gives_confidence_and_a_conversion_does_not(client: TestClient, d
     for usd in ("1000", "500"):
         view = open_order(database, usd=usd)
         with database.transaction() as connection:
-            fulfill(connection, confirmed(view.terms[0]))
+            book_payment(connection, confirmed(view.terms[0]))
     slot = clock_slot(database) + FORMULA.tick
     with database.transaction() as connection:  # a day to compare with: the first was sold three days ago
         connection.execute("ALTER TABLE ledger.transactions DISABLE TRIGGER append_only")

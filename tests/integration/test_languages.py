@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cascade.db import orders
 from cascade.db.database import Database
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from tests.integration.test_email import serving
 from tests.support.delivery import Wishes, deliver_all
 from tests.support.purchases import confirmed, open_order
@@ -47,7 +47,7 @@ def test_who_buys_in_a_language_gets_the_receipt_in_it(
     token = client.post("/pay", data=FORM, headers=headers).headers["location"].rpartition("/")[2]
     with database.transaction() as connection:
         order = orders.by_link_token(connection, token)
-        fulfill(connection, confirmed(orders.chain_terms(connection, order.id)[0]))
+        book_payment(connection, confirmed(orders.chain_terms(connection, order.id)[0]))
     with serving() as server:
         deliver_all(database, Wishes(smtp_url=f"smtp://127.0.0.1:{server.port}"))
         (letter,) = server.taken

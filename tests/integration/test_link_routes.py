@@ -19,7 +19,7 @@ from cascade.db import keys, links
 from cascade.db.database import Database
 from cascade.db.keys import Scope
 from cascade.errors import InvalidInput, NotFound
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
 from tests.integration.test_operators import run
 from tests.integration.test_payment_links import SHOP
@@ -83,7 +83,7 @@ def test_a_link_tells_of_its_orders_and_an_order_of_its_link(client: TestClient,
     stands = client.get(f"{LINKS}/{link['id']}").json()
     assert (stands["state"], stands["orders"], stands["paid"]) == ("active", 1, 0)
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0]))
+        book_payment(connection, confirmed(view.terms[0]))
     stands = client.get(f"{LINKS}/{link['id']}").json()
     assert (stands["state"], stands["orders"], stands["paid"]) == ("used", 1, 1)
 

@@ -22,7 +22,7 @@ from cascade.db import keys
 from cascade.db.database import Database
 from cascade.db.keys import Scope
 from cascade.domain.money import DUCAT, USDC, Money
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
 from tests.integration.test_operators import run
 from tests.support.delivery import Wishes, deliver_all
@@ -71,9 +71,9 @@ def busy(environment: Path, database: Database, monkeypatch: pytest.MonkeyPatch)
         view = open_order(database, citizen="stranger")
         strange = confirmed(view.terms[0])
         with database.transaction() as connection:
-            fulfill(connection, strange)
+            book_payment(connection, strange)
             again = confirmed(view.terms[0])
-            fulfill(connection, again)
+            book_payment(connection, again)
             keys.add(connection, "observatory", [Scope.SIGNALS])
         deliver_all(database, Wishes(venice_url=venice.url), destination="venice")
         run("link", "--package", "noble")

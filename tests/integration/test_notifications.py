@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cascade.db import contacts
 from cascade.db.database import Database
-from cascade.services.booking import fulfill, reverse
+from cascade.services.booking import book_payment, book_reversal
 from tests.integration.test_email import serving
 from tests.support.delivery import Wishes, deliver_all, dispatching, rows, until
 from tests.support.purchases import confirmed, open_order, refund
@@ -34,7 +34,7 @@ def buy(database: Database, times: int = 1) -> list[str]:
     for _ in range(times):
         view = open_order(database)
         with database.transaction() as connection:
-            fulfill(connection, confirmed(view.terms[0]))
+            book_payment(connection, confirmed(view.terms[0]))
         order_ids.append(view.order.id)
     deliver_all(database, Wishes())
     return order_ids
@@ -79,10 +79,10 @@ def test_a_refund_is_told_in_words(client: TestClient, database: Database) -> No
     view = open_order(database)
     payment = confirmed(view.terms[0])
     with database.transaction() as connection:
-        fulfill(connection, payment)
+        book_payment(connection, payment)
     deliver_all(database, Wishes())
     with database.transaction() as connection:
-        reverse(connection, refund(payment, 125_000_000))
+        book_reversal(connection, refund(payment, 125_000_000))
     newest = inbox(client)["notifications"][0]
     assert newest["type"] == "payment.refunded"
     assert "125 USDC" in newest["title"]
@@ -148,7 +148,7 @@ def test_a_receipt_goes_to_the_address_that_the_order_named_and_waits_for_a_serv
         with database.transaction() as connection:
             contacts.insert(connection, named.order.id, "veronica@venice.example")
             for view in (named, unnamed):
-                fulfill(connection, confirmed(view.terms[0]))
+                book_payment(connection, confirmed(view.terms[0]))
         with dispatching(database, replace(wishes, smtp_url=None)):
             until(lambda: rows(database, "pending", "email") and rows(database, "pending", "email")[0]["error"])
         deliver_all(database, wishes)

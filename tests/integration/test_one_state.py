@@ -15,7 +15,7 @@ from cascade.domain.money import USDC
 from cascade.domain.orders import OrderStatus
 from cascade.domain.relay import RelayKind, RelayState
 from cascade.errors import AuthorizationRefused, NotPayable
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.services.order_view import OrderView, lock_payable, lock_signable, view_of
 from cascade.services.signed_payments import SignedPayments
 from tests.support.card_shop import CardShop
@@ -55,7 +55,7 @@ def lay(connection: Conn, view: OrderView, units: int) -> None:
 
 
 def book_half(connection: Conn, view: OrderView) -> None:
-    fulfill(connection, collected(view.terms[0], HALF))
+    book_payment(connection, collected(view.terms[0], HALF))
 
 
 def lay_half(connection: Conn, view: OrderView) -> None:
@@ -188,8 +188,8 @@ def test_whatever_begins_at_once_one_signature_is_queued_and_no_reason_is_wrong(
         "usdc": lambda connection: sign(signed_payments, connection, view),
         "usdt": lambda connection: sign(signed_payments, connection, view, token=1),
         "other payer": lambda connection: sign(signed_payments, connection, view, token=seed % 2, payer=1),
-        "part": lambda connection: fulfill(connection, collected(view.terms[0], 10_000_000)),
-        "price": lambda connection: fulfill(connection, confirmed(view.terms[1])),
+        "part": lambda connection: book_payment(connection, collected(view.terms[0], 10_000_000)),
+        "price": lambda connection: book_payment(connection, confirmed(view.terms[1])),
         "lock": lambda connection: lock_signable(connection, view.order.id),
     }
 

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cascade.db import contacts
 from cascade.db.database import Database
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.services.order_view import OrderView
 from tests.support.purchases import collected, confirmed, open_order
 
@@ -92,7 +92,7 @@ def test_a_reader_gets_their_language_with_its_numbers(api: TestClient, database
 def test_a_part_says_how_much_is_missing_and_where_to_send_it(api: TestClient, database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        fulfill(connection, collected(view.terms[0], 99_500_000))
+        book_payment(connection, collected(view.terms[0], 99_500_000))
     page = seen(api, view)
     assert 'data-phase="part"' in page
     assert "99.50 USDC arrived, 150.50 USDC is missing: send it to the same address before the time is over." in page
@@ -113,7 +113,7 @@ def test_a_paid_order_is_a_receipt(environment: Path, database: Database, monkey
     payment = confirmed(view.terms[0])
     with database.transaction() as connection:
         contacts.insert(connection, view.order.id, "marco@example.org")
-        fulfill(connection, payment)
+        book_payment(connection, payment)
     with TestClient(create_app()) as api:
         page = seen(api, view)
         shop = api.get("/pay").text
@@ -146,14 +146,14 @@ def test_money_that_came_twice_is_on_the_page(api: TestClient, database: Databas
     view = open_order(database)
     payment = confirmed(view.terms[0])
     with database.transaction() as connection:
-        fulfill(connection, payment)
-        fulfill(connection, confirmed(view.terms[1]))
+        book_payment(connection, payment)
+        book_payment(connection, confirmed(view.terms[1]))
     assert "250 USDT arrived but was not credited: the order was already paid. It is not lost" in seen(api, view)
 
 
 def test_money_of_another_size_is_exact(api: TestClient, database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        fulfill(connection, collected(view.terms[0], 12_345_678))
+        book_payment(connection, collected(view.terms[0], 12_345_678))
     assert "12.345678 USDC arrived, 237.654322 USDC is missing" in seen(api, view)
     assert 'data-copy="237.654322"' in seen(api, view)

@@ -9,7 +9,7 @@ from cascade.db import card_attempts, events, outbox
 from cascade.db.database import Database
 from cascade.domain.card import CardEvidence, CardIntent, IntentStatus
 from cascade.domain.events import EventType
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.services.checkout import tell_card, tell_expired
 from cascade.services.order_events import record
 from tests.support.concurrency import together
@@ -94,7 +94,7 @@ def test_two_dispatchers_never_take_the_same_delivery(database: Database) -> Non
 def test_neither_a_paid_order_nor_one_that_can_still_be_paid_expires(database: Database) -> None:
     paid, begun, over = open_order(database), open_order(database), open_order(database)
     with database.transaction() as connection:
-        fulfill(connection, confirmed(paid.terms[0]))
+        book_payment(connection, confirmed(paid.terms[0]))
         connection.execute("UPDATE orders SET expiry_due = now() - interval '1 hour' WHERE expiry_due IS NOT NULL")
         connection.execute(
             "INSERT INTO card_attempts (order_id, flow, number, payable_until)"

@@ -20,7 +20,7 @@ from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason
 from cascade.domain.reversals import Refund, Reversal, ReversalKind
 from cascade.errors import LedgerConflict
-from cascade.services.booking import fulfill, refund, reverse
+from cascade.services.booking import book_payment, book_refund, book_reversal
 from cascade.services.checkout import Checkout, tell_expired
 from cascade.services.order_view import OrderView
 from tests.support.concurrency import together
@@ -41,12 +41,12 @@ def view(database: Database) -> OrderView:
 
 def book(database: Database, payment: ConfirmedPayment) -> Outcome:
     with database.transaction() as connection:
-        return fulfill(connection, payment)
+        return book_payment(connection, payment)
 
 
 def take_back(database: Database, reversal: Reversal) -> bool:
     with database.transaction() as connection:
-        return reverse(connection, reversal)
+        return book_reversal(connection, reversal)
 
 
 def give_back(database: Database, view: OrderView, units: int, place: int = 1) -> list[tuple[str, int]]:
@@ -54,7 +54,7 @@ def give_back(database: Database, view: OrderView, units: int, place: int = 1) -
     key = view.terms[0].on_chain_order_id
     made = Refund(f"chain:137:{10**9 + place}:0", key, Money(USDC, units), "0xto", "0xhash")
     with database.transaction() as connection:
-        assert refund(connection, made) == Money(USDC, 0)
+        assert book_refund(connection, made) == Money(USDC, 0)
         booked = payments.of_order(connection, view.order.id)
         done = reversals.of_payments(connection, [payment.reference for payment in booked])
     return [(r.payment, r.amount.units) for r in done if r.reference.startswith(made.reference)]
@@ -181,7 +181,7 @@ def _book_and_be_killed(database_url: str, payment: ConfirmedPayment) -> None:
     database = Database(database_url, connections=1)
     database.open()
     with database.transaction() as connection:
-        fulfill(connection, payment)
+        book_payment(connection, payment)
         os.kill(os.getpid(), signal.SIGKILL)
 
 

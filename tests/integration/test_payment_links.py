@@ -18,7 +18,7 @@ from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
 from cascade.domain.payments import Outcome
 from cascade.errors import InvalidInput, NotFound, NotPayable
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from cascade.services.payment_links import PaymentLinks
@@ -70,7 +70,7 @@ def state(database: Database, link: PaymentLink) -> tuple[LinkState, int, int]:
 
 def book(database: Database, view: OrderView) -> None:
     with database.transaction() as connection:
-        assert fulfill(connection, confirmed(view.terms[0])) is Outcome.FULFILLED
+        assert book_payment(connection, confirmed(view.terms[0])) is Outcome.FULFILLED
 
 
 def test_a_link_and_its_address_do_not_follow_from_each_other(make: Make) -> None:
@@ -193,7 +193,7 @@ def test_an_order_with_parts_of_its_price_is_given_back(database: Database, make
     link = make(citizen_id="Marco_Polo")
     view = come(database, link)
     with database.transaction() as connection:
-        assert fulfill(connection, collected(view.terms[0], 100_000_000)) is Outcome.CREDITED
+        assert book_payment(connection, collected(view.terms[0], 100_000_000)) is Outcome.CREDITED
     expire(database, view)
     stands = come(database, link)
     assert (stands.order.id, stands.status) == (view.order.id, OrderStatus.EXPIRED)

@@ -20,7 +20,7 @@ from cascade.domain.reversals import Reversal
 from cascade.domain.signals import MICRO, OUR_LEDGER, Input, Observation, SalesVolume, Signal, SignalKind
 from cascade.errors import InvalidInput
 from cascade.services import pricing
-from cascade.services.booking import fulfill, reverse
+from cascade.services.booking import book_payment, book_reversal
 from cascade.services.pricing import ReplayResult, observe, replay
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
@@ -129,12 +129,12 @@ def sold(database: Database, at: datetime | None = None) -> SalesVolume:
 
 def book(database: Database, payment: ConfirmedPayment) -> Outcome:
     with database.transaction() as connection:
-        return fulfill(connection, payment)
+        return book_payment(connection, payment)
 
 
 def go_back(database: Database, reversal: Reversal) -> None:
     with database.transaction() as connection:
-        assert reverse(connection, reversal)
+        assert book_reversal(connection, reversal)
 
 
 def by_card(database: Database, usd: str) -> ConfirmedPayment:

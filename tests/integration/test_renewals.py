@@ -17,7 +17,7 @@ from cascade.domain.orders import Order, OrderStatus
 from cascade.domain.payments import Outcome, Rail
 from cascade.domain.rates import Rate
 from cascade.errors import NotFound, NotPayable
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from cascade.services.payment_links import PaymentLinks
@@ -90,7 +90,7 @@ def test_the_newest_of_a_line_is_renewed_and_shown(database: Database) -> None:
 def test_a_paid_order_is_given_back(database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0]))
+        book_payment(connection, confirmed(view.terms[0]))
     expire(database, view)
     stands = renew(database, view.order)
     assert (stands.order.id, stands.status) == (view.order.id, OrderStatus.FULFILLED)
@@ -101,7 +101,7 @@ def test_a_booking_that_is_under_way_is_waited_for(database: Database) -> None:
     expire(database, view)
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as connection:
-            fulfill(connection, confirmed(view.terms[0]))
+            book_payment(connection, confirmed(view.terms[0]))
             asked = pool.submit(renew, database, view.order)
             with pytest.raises(TimeoutError):
                 asked.result(0.5)
@@ -129,7 +129,7 @@ def test_an_order_whose_payment_is_being_sent_is_given_back(database: Database) 
 def test_parts_stay_with_their_order(database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        assert fulfill(connection, collected(view.terms[0], 100_000_000)) is Outcome.CREDITED
+        assert book_payment(connection, collected(view.terms[0], 100_000_000)) is Outcome.CREDITED
     expire(database, view)
     renewed = renew(database, view.order)
     assert (renewed.order.renewal_of, renewed.missing) == (view.order.id, None)
@@ -160,7 +160,7 @@ def test_who_renews_gives_the_old_price_up(database: Database) -> None:
     )
     with database.transaction() as connection:  # it slipped through before the page was closed
         late = replace(by_card, paid_at=orders.clock(connection) + timedelta(seconds=1))
-        assert fulfill(connection, late) is Outcome.SUSPENSE
+        assert book_payment(connection, late) is Outcome.SUSPENSE
 
 
 def test_what_was_paid_before_the_click_is_taken_at_the_old_price(database: Database) -> None:
@@ -181,7 +181,7 @@ def test_what_was_paid_before_the_click_is_taken_at_the_old_price(database: Data
         paid_at=paid_at,
     )
     with database.transaction() as connection:
-        assert fulfill(connection, by_card) is Outcome.FULFILLED
+        assert book_payment(connection, by_card) is Outcome.FULFILLED
 
 
 def test_receipts_go_where_they_went(database: Database) -> None:

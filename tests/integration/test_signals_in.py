@@ -21,7 +21,7 @@ from tests.support.rate import clock, reported, ticked
 from tests.support.streams import SOON_SECONDS, Api, Stream
 
 SIGNALS = "/api/economics/signals"
-EVENTS = "/api/economics/cascade/services/order_events"
+EVENTS = "/api/economics/cascade/events"
 Batch = list[dict[str, Any]]
 
 

@@ -20,7 +20,7 @@ from cascade.db import orders, relay_queue
 from cascade.db.database import Conn, Database
 from cascade.domain.relay import RejectReason
 from cascade.errors import AuthorizationRefused
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from cascade.services.signed_payments import SignedPayments
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon import addresses as at
@@ -130,7 +130,7 @@ def expire(database: Database, order_id: str) -> None:
 
 def book(database: Database, order_id: str) -> None:
     with database.transaction() as connection:
-        fulfill(connection, confirmed(orders.chain_terms(connection, order_id)[0]))
+        book_payment(connection, confirmed(orders.chain_terms(connection, order_id)[0]))
 
 
 @pytest.mark.parametrize(("reason", "deed"), [("expired", expire), ("already_paid", book)])

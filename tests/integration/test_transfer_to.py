@@ -15,7 +15,7 @@ from api.main import create_app
 from cascade.adapters.chain.router_logs import deposit_address, transfer_uri
 from cascade.db.database import Database
 from cascade.domain.money import USDC, Money
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from tests.support.purchases import NOWHERE, collected, confirmed, open_order
 
 KEY = "0x" + "01" * 32
@@ -46,7 +46,7 @@ def test_an_order_that_asks_for_one_stablecoin_only_is_shown_so(api: TestClient,
     view = open_order(database)
     with database.transaction() as connection:  # as one that was opened before every order asked for all of them
         connection.execute("DELETE FROM chain_terms WHERE token = 'USDC'")
-        fulfill(connection, collected(view.terms[1], 100_000_000))
+        book_payment(connection, collected(view.terms[1], 100_000_000))
     stands = api.get(f"/api/payments/orders/{view.order.id}").json()
     assert [way["token"] for way in stands["transfer_to"]] == ["USDT"]
     assert (stands["missing"]["token"], stands["missing"]["amount"]) == ("USDT", "150000000")
@@ -69,7 +69,7 @@ def test_after_a_part_only_the_rest_is_asked_for(api: TestClient, database: Data
     view = open_order(database)
     part = replace(confirmed(view.terms[0], amount=Money(USDC, 100_500_000)), collected=True)
     with database.transaction() as connection:
-        fulfill(connection, part)
+        book_payment(connection, part)
     for way in api.get(f"/api/payments/orders/{view.order.id}").json()["transfer_to"]:
         assert (way["amount"], way["amount_display"]) == ("149500000", "149.50")
         assert way["eip681"].endswith("&uint256=149500000")
@@ -78,7 +78,7 @@ def test_after_a_part_only_the_rest_is_asked_for(api: TestClient, database: Data
 def test_a_paid_order_asks_for_nothing(api: TestClient, database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        fulfill(connection, confirmed(view.terms[0]))
+        book_payment(connection, confirmed(view.terms[0]))
     assert api.get(f"/api/payments/orders/{view.order.id}").json()["transfer_to"] == []
     assert api.get(f"/api/payments/orders/{view.order.id}/transfer.svg").status_code == 409
 

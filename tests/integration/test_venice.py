@@ -17,7 +17,8 @@ from cascade.db import balances, outbox
 from cascade.db.database import Database
 from cascade.db.outbox import Filter
 from cascade.domain.payments import ConfirmedPayment
-from cascade.services.booking import confirm_credit, fulfill, reverse
+from cascade.services.booking import book_payment, book_reversal
+from cascade.services.credits import confirm_credit
 from sandbox.venice import Transfer, VeniceDouble
 from tests.support.delivery import Wishes, deliver_all, dispatching, make_due, rows, told, until
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
@@ -38,7 +39,7 @@ class City:
         view = open_order(self.database, citizen=citizen, package="explorer")
         payment = confirmed(view.terms[0], reference=reference)
         with self.database.transaction() as connection:
-            fulfill(connection, payment)
+            book_payment(connection, payment)
         return payment
 
     def deliver(self) -> None:
@@ -81,8 +82,8 @@ def test_a_fraction_of_a_ducat_crosses_without_a_float(city: City) -> None:
     view = open_order(city.database, usd="25.01", package=None)
     payment = confirmed(view.terms[0])
     with city.database.transaction() as connection:
-        fulfill(connection, payment)
-        reverse(connection, refund(payment, 1))
+        book_payment(connection, payment)
+        book_reversal(connection, refund(payment, 1))
     city.deliver()
     (transfer,) = city.transfers(payment)
     assert transfer.amount == Decimal("250.09999")
@@ -195,7 +196,7 @@ def test_a_processor_without_funds_is_waited_for_and_a_refund_meanwhile_is_taken
         until(lambda: city.held() == (525_000_000, 0))
     assert city.credit()["state"] == "pending"
     with city.database.transaction() as connection:
-        reverse(connection, refund(payment, payment.received.units * 2 // 5))  # of what the treasury got
+        book_reversal(connection, refund(payment, payment.received.units * 2 // 5))  # of what the treasury got
     city.venice.control.fund_processor(Decimal(10**6))
     city.deliver()
     assert [t.amount for t in city.transfers(payment)] == [Decimal(315)]
@@ -256,10 +257,10 @@ def test_a_refund_before_the_handover_voids_the_credit_and_one_after_it_is_owed(
     before, after = city.buy(), city.buy("Veronica")
     city.venice.control.add_citizen("Veronica")
     with city.database.transaction() as connection:
-        reverse(connection, refund(before))
+        book_reversal(connection, refund(before))
     city.deliver()
     with city.database.transaction() as connection:
-        reverse(connection, refund(after))
+        book_reversal(connection, refund(after))
     assert city.transfers(before) == []
     assert [t.amount for t in city.transfers(after)] == [Decimal(525)]
     states = {row["citizen_id"]: (row["state"], row["order_id"]) for row in rows(city.database, destination="venice")}
@@ -272,10 +273,10 @@ def test_money_that_comes_again_settles_the_debt_first_and_only_the_rest_goes_to
     payment = city.buy()
     back = refund(payment)
     with city.database.transaction() as connection:
-        reverse(connection, back)  # before the handover: the credit is void
+        book_reversal(connection, back)  # before the handover: the credit is void
     city.deliver()
     with city.database.transaction() as connection:
-        reverse(connection, came_again(back))
+        book_reversal(connection, came_again(back))
     assert [notice["type"] for notice in told(city.database)] == ["payment.refunded"]
     city.deliver()
     assert [t.amount for t in city.venice.control.transfers()] == [Decimal(525)]
@@ -288,8 +289,8 @@ def test_what_comes_again_before_anything_was_handed_over_is_told_although_there
     payment = city.buy()
     back = refund(payment)
     with city.database.transaction() as connection:
-        reverse(connection, back)
-        reverse(connection, came_again(back))
+        book_reversal(connection, back)
+        book_reversal(connection, came_again(back))
     city.deliver()
     assert [t.amount for t in city.venice.control.transfers()] == [Decimal(525)]
     assert [row["state"] for row in rows(city.database, destination="venice")] == ["delivered", "void"]
@@ -302,7 +303,7 @@ def test_a_refund_that_took_another_orders_ducats_leaves_that_order_told_and_its
     city.deliver()
     city.buy()  # on its way when the first one's money goes back
     with city.database.transaction() as connection:
-        reverse(connection, refund(first))
+        book_reversal(connection, refund(first))
     city.deliver()
     assert [t.amount for t in city.venice.control.transfers()] == [Decimal(525)]
     assert [notice["type"] for notice in told(city.database)] == ["order.fulfilled", "payment.refunded"]

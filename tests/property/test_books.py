@@ -25,7 +25,7 @@ from cascade.db.database import Database
 from cascade.domain.money import USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
-from cascade.services.booking import fulfill, reverse
+from cascade.services.booking import book_payment, book_reversal
 from cascade.services.order_view import OrderView
 from tests.support.purchases import came_again, confirmed, open_order, refund
 
@@ -87,7 +87,7 @@ class Books(RuleBasedStateMachine):
         gone = self.returned[payment.reference] >= payment.received.units
         expected = Outcome.REVERSED if gone else outcome
         with self.database.transaction() as connection:
-            assert fulfill(connection, payment) is expected
+            assert book_payment(connection, payment) is expected
 
     @rule(target=gone, what=booked, percent=st.integers(1, 100))
     def take_back(self, what: tuple[ConfirmedPayment, OrderView, Outcome], percent: int) -> Any:
@@ -103,12 +103,12 @@ class Books(RuleBasedStateMachine):
     def come_again(self, what: tuple[Reversal, OrderView, Outcome, ConfirmedPayment]) -> None:
         reversal, view, outcome, payment = what
         with self.database.transaction() as connection:
-            assert reverse(connection, reversal) is False  # a replay
+            assert book_reversal(connection, reversal) is False  # a replay
         self._reverse(came_again(reversal), view, outcome, payment)
 
     def _reverse(self, reversal: Reversal, view: OrderView, outcome: Outcome, payment: ConfirmedPayment) -> None:
         with self.database.transaction() as connection:
-            assert reverse(connection, reversal) is True
+            assert book_reversal(connection, reversal) is True
         sign = 1 if reversal.kind.leaves else -1
         before = self.returned[payment.reference]
         self.returned[payment.reference] += sign * reversal.amount.units
@@ -123,7 +123,7 @@ class Books(RuleBasedStateMachine):
     def die_half_way(self, what: tuple[ConfirmedPayment, OrderView, Outcome]) -> None:
         again = confirmed(what[1].terms[0])
         with pytest.raises(ZeroDivisionError), self.database.transaction() as connection:
-            fulfill(connection, again)
+            book_payment(connection, again)
             raise ZeroDivisionError
 
     @rule()
@@ -144,7 +144,7 @@ class Books(RuleBasedStateMachine):
 
     def _book(self, payment: ConfirmedPayment, expected: Outcome) -> Outcome:
         with self.database.transaction() as connection:
-            outcome = fulfill(connection, payment)
+            outcome = book_payment(connection, payment)
             query = "SELECT FROM ledger.journal WHERE reference = %s"
             assert connection.execute(query, (payment.reference,)).rowcount > 0
         assert outcome is expected

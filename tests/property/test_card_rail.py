@@ -22,7 +22,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from cascade.db import balances, ledger, orders
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, Money
-from cascade.services.booking import fulfill
+from cascade.services.booking import book_payment
 from sandbox.stripe.errors import StripeRefusal
 from tests.faults.dying_card_worker import spawn
 from tests.support.card_shop import CardShop
@@ -112,7 +112,7 @@ class CardRail(RuleBasedStateMachine):
             return
         self.by_wallet.add(sale.order_id)
         with self.shop.database.transaction() as connection:
-            fulfill(connection, confirmed(orders.chain_terms(connection, sale.order_id)[0]))
+            book_payment(connection, confirmed(orders.chain_terms(connection, sale.order_id)[0]))
 
     @rule(sale=sales, percent=st.integers(1, 100))
     def spend(self, sale: Sale, percent: int) -> None:

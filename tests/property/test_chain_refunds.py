@@ -13,7 +13,7 @@ from cascade.db import balances, payments
 from cascade.db.database import Conn, Database
 from cascade.domain.money import USDC, USDT, Money
 from cascade.domain.reversals import Refund, kept
-from cascade.services.booking import fulfill, refund
+from cascade.services.booking import book_payment, book_refund
 from tests.support.purchases import NOWHERE, collected, confirmed, open_order
 
 PRICE = 10_000_000
@@ -51,16 +51,16 @@ def test_whatever_is_paid_and_given_back_adds_up(
             if deed in ("pay", "collect"):
                 paid = confirmed(terms, amount=amount)
                 payment = paid if deed == "pay" else collected(terms, units, amount.asset)
-                fulfill(connection, payment)
+                book_payment(connection, payment)
                 for side, part in payment.landed.items():
                     expected[side, amount.asset.code] += part
                 continue
             if deed == "refund again" and made:
-                refund(connection, made[-1])
+                book_refund(connection, made[-1])
                 continue
             place = f"chain:137:{10**9 + next(_places)}:0"
             made.append(Refund(place, terms.on_chain_order_id, amount, "0xto", "0xhash"))
-            rest = refund(connection, made[-1])
+            rest = book_refund(connection, made[-1])
             expected["treasury", amount.asset.code] -= units
             expected["refunds:unmatched", amount.asset.code] += rest.units
         after = holdings(connection, *money)
@@ -94,9 +94,9 @@ def test_a_second_look_at_any_refund_is_a_no_op(database: Database) -> None:
     payment = confirmed(view.terms[0])
     back = Refund("chain:137:1:1", payment.order_key, Money(USDC, 7), "0xto", "0xhash")
     with database.transaction() as connection:
-        fulfill(connection, payment)
-        refund(connection, back)
+        book_payment(connection, payment)
+        book_refund(connection, back)
         once = holdings(connection, "treasury")
-        refund(connection, back)
-        refund(connection, replace(back))
+        book_refund(connection, back)
+        book_refund(connection, replace(back))
         assert holdings(connection, "treasury") == once

@@ -26,7 +26,8 @@ from cascade.db.outbox import Filter
 from cascade.domain.deliveries import Problem
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
-from cascade.services.booking import confirm_credit, fulfill, reverse
+from cascade.services.booking import book_payment, book_reversal
+from cascade.services.credits import confirm_credit
 from sandbox.venice import VeniceDouble
 from tests.faults.dying_dispatcher import spawn
 from tests.support.delivery import Wishes, dispatching, make_due, rows, told
@@ -84,7 +85,7 @@ class Credits(RuleBasedStateMachine):
         first = cents * 10_000
         parts = [collected(terms, units) for units in (first, terms.units - first)]
         with self.database.transaction() as connection:
-            assert [fulfill(connection, part) for part in parts] == [Outcome.CREDITED, Outcome.FULFILLED]
+            assert [book_payment(connection, part) for part in parts] == [Outcome.CREDITED, Outcome.FULFILLED]
         return multiple(*(Sale(part, []) for part in parts))
 
     def _sale(self, who: int) -> Sale:
@@ -92,7 +93,7 @@ class Credits(RuleBasedStateMachine):
         view = open_order(self.database, citizen=citizen, package="explorer")
         payment = confirmed(view.terms[0])
         with self.database.transaction() as connection:
-            fulfill(connection, payment)
+            book_payment(connection, payment)
         return Sale(payment, [])
 
     @rule(sale=sales, percent=st.sampled_from([1, 50, 100]))
@@ -102,14 +103,14 @@ class Credits(RuleBasedStateMachine):
         if units > 0:
             reversal = refund(sale.payment, units)
             with self.database.transaction() as connection:
-                reverse(connection, reversal)
+                book_reversal(connection, reversal)
             sale.back.append(reversal)
 
     @rule(sale=sales)
     def come_again(self, sale: Sale) -> None:
         if sale.again < len(sale.back):
             with self.database.transaction() as connection:
-                reverse(connection, came_again(sale.back[sale.again]))
+                book_reversal(connection, came_again(sale.back[sale.again]))
             sale.again += 1
 
     # Venice

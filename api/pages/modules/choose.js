@@ -1,7 +1,7 @@
 // The page that asks what to buy: shows what an amount brings while it is typed, and prices as the rate moves.
 import { refresh } from "./live.js";
 
-const RATE = "/api/economics/cascade/services/order_events";
+const RATE = "/api/economics/cascade/events";
 const TYPING_MS = 300;
 
 const dollars = /** @type {HTMLInputElement | null} */ (document.getElementById("usd"));

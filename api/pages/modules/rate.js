@@ -5,7 +5,7 @@
  *   acceleration: number | null, newest_report: string | null, usd_per_ducat: string, tick: string | null}} City
  */
 
-const EVENTS = "/api/economics/cascade/services/order_events";
+const EVENTS = "/api/economics/cascade/events";
 const PARTS = ["now", "course-words", "reasons"];
 const SPREAD_MS = 1500; // all who look on hear of a new rate at the same moment
 const AGAIN_MS = 5000;

@@ -1,5 +1,5 @@
 import { refresh } from "./live.js";
-const RATE = "/api/economics/cascade/services/order_events";
+const RATE = "/api/economics/cascade/events";
 const TYPING_MS = 300;
 const dollars = (document.getElementById("usd"));
 let timer = 0;

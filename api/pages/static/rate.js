@@ -1,4 +1,4 @@
-const EVENTS = "/api/economics/cascade/services/order_events";
+const EVENTS = "/api/economics/cascade/events";
 const PARTS = ["now", "course-words", "reasons"];
 const SPREAD_MS = 1500;
 const AGAIN_MS = 5000;
