@@ -24,7 +24,7 @@ from rich.table import Table
 from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
 from cascade.db.database import Database, migrate
-from cascade.workers.deposit_watcher import Watcher
+from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Router
 from sandbox.deploy import deploy_router
 from sandbox.polygon import TOKENS, LocalPolygon
@@ -100,7 +100,7 @@ def send_about(polygon: LocalPolygon, addresses: list[str], count: int) -> None:
     rpc.close()
 
 
-def look(node: CountingNode, watcher: Watcher) -> Look:
+def look(node: CountingNode, watcher: DepositWatcher) -> Look:
     """One look, counted and timed."""
     node.requests = node.calls = node.received = 0
     begun = time.perf_counter()
@@ -121,7 +121,7 @@ def measure(polygon: LocalPolygon, router: Deployment, url: str, count: int, tra
         rows = connection.execute("SELECT deposit_address FROM chain_terms LIMIT %s", (PAYERS,)).fetchall()
     addresses = [row["deposit_address"] for row in rows]
     node = CountingNode(polygon.rpc_url)
-    watcher = Watcher(
+    watcher = DepositWatcher(
         database,
         node,
         Router(router.chain.chain_id, router.router, router.block_number, router.stablecoins),

@@ -15,7 +15,7 @@ from cascade.adapters.chain.signer import LocalSigner
 from cascade.adapters.email import Mailer
 from cascade.adapters.stripe import Stripe
 from cascade.adapters.texts import Texts
-from cascade.adapters.venice import CitizenRegister, VeniceConnector
+from cascade.adapters.venice import CitizenDirectory, VeniceConnector
 from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.adapters.webhooks import Webhooks
 from cascade.app import App
@@ -33,15 +33,15 @@ from cascade.services.checkout import Checkout
 from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
-from cascade.workers.channels import AsyncDatabase, Channel, EmailReceiver, MessageReceiver, WebhookReceiver
-from cascade.workers.credits import CreditReceiver
-from cascade.workers.deposit_watcher import Watcher
+from cascade.workers.channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
+from cascade.workers.credits import CreditChannel
+from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
-from cascade.workers.metrics_poller import Observer
+from cascade.workers.metrics_poller import MetricsPoller
 from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, RetryPolicy
 from cascade.workers.relayer import Relayer
-from cascade.workers.stripe_worker import CardWorker
-from cascade.workers.tick_worker import RateKeeper
+from cascade.workers.stripe_worker import StripeWorker
+from cascade.workers.tick_worker import TickWorker
 
 
 def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> App:
@@ -60,8 +60,8 @@ def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> App:
         Catalogue.from_toml(_data(settings.catalogue, "catalogue.toml", "CASCADE_CATALOGUE")),
         deployment,
         settings.order_minutes,
-        keeps_purses=settings.venice_url is None,
-        register=CitizenRegister(settings.venice_url)
+        ledger_mode=settings.venice_url is None,
+        register=CitizenDirectory(settings.venice_url)
         if settings.venice_url and settings.venice_check_citizens
         else None,
         sends_mail=settings.smtp_url is not None,
@@ -112,10 +112,10 @@ def indexer(app: App, chain: Node) -> Indexer:
     )
 
 
-def watcher(app: App, chain: Node) -> Watcher:
+def watcher(app: App, chain: Node) -> DepositWatcher:
     """Return the worker that watches deposit addresses; what it finds, the relayer collects."""
     deployment, settings = app.deployment, app.settings
-    return Watcher(
+    return DepositWatcher(
         app.database,
         chain,
         _router(deployment),
@@ -134,11 +134,11 @@ def followed_streams(app: App) -> list[str]:
     return [followed.stream, *([followed.deposits_stream] if app.settings.has_relayer else [])]
 
 
-def card_worker(app: App) -> CardWorker | None:
+def card_worker(app: App) -> StripeWorker | None:
     """Return the worker that books what Stripe tells; None when no cards are taken."""
     if app.card is None:
         return None
-    return CardWorker(
+    return StripeWorker(
         app.database,
         app.card,
         poll_seconds=app.settings.poll_seconds,
@@ -189,17 +189,17 @@ def hot_key(settings: Settings) -> LocalSigner | None:
     return None
 
 
-def rate_keeper(app: App) -> RateKeeper:
+def rate_keeper(app: App) -> TickWorker:
     """Return the worker that writes the rate's ticks."""
-    return RateKeeper(app.database, app.formula)
+    return TickWorker(app.database, app.formula)
 
 
-def observer(app: App) -> Observer | None:
+def observer(app: App) -> MetricsPoller | None:
     """Return the worker that asks Venice for the city's state; None when there is no Venice to ask."""
     settings = app.settings
     if settings.venice_url is None:
         return None
-    return Observer(app.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
+    return MetricsPoller(app.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
 
 
 def dispatcher(app: App) -> Dispatcher:
@@ -217,10 +217,10 @@ def _receivers(app: App, books: AsyncDatabase) -> Mapping[str, Channel]:
     settings, texts, chain = app.settings, app.texts, app.deployment.chain
     venice = VeniceConnector(settings.venice_url) if settings.venice_url else None
     return {
-        VENICE: CreditReceiver(venice, books, settle_seconds=settings.venice_settle_seconds),
-        MESSAGE: MessageReceiver(venice, texts, chain),
-        EMAIL: EmailReceiver(mailer(settings), texts, chain),
-        WEBHOOKS: WebhookReceiver(
+        VENICE: CreditChannel(venice, books, settle_seconds=settings.venice_settle_seconds),
+        MESSAGE: MessageChannel(venice, texts, chain),
+        EMAIL: EmailChannel(mailer(settings), texts, chain),
+        WEBHOOKS: WebhookChannel(
             Webhooks(settings.webhooks_allow_private),
             books,
             disable_after_seconds=settings.webhook_disable_days * 86_400,

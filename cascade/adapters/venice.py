@@ -145,7 +145,7 @@ class VeniceConnector:
         return _read(path, response.status_code, text)
 
 
-class CitizenRegister:
+class CitizenDirectory:
     """Who is a citizen of Venice, for those who open orders.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from cascade import bootstrap
-from cascade.adapters.venice import PROCESSOR, CitizenRegister
+from cascade.adapters.venice import PROCESSOR, CitizenDirectory
 from cascade.app import App
 from cascade.domain.card import EVENT_TYPES
 from cascade.errors import DeliveryError, SettingsError
@@ -52,7 +52,7 @@ def venice(app: App) -> list[Finding]:
     url = app.settings.venice_url
     if url is None:
         return [ok("Venice", "none: our own ledger keeps the purses")]
-    known = CitizenRegister(url).knows(PROCESSOR)
+    known = CitizenDirectory(url).knows(PROCESSOR)
     if known is None:
         return [fault("Venice", f"{url} gives no answer that can be believed", "correct CASCADE_VENICE_URL, or wait")]
     if not known:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from cascade.adapters.chain.router_logs import deposit_address, on_chain_order_id
 from cascade.adapters.email import check_email
-from cascade.adapters.venice import CitizenRegister
+from cascade.adapters.venice import CitizenDirectory
 from cascade.chains import Deployment
 from cascade.db import card_attempts, contacts, cursors, orders, payments, rates
 from cascade.db.database import Conn
@@ -65,8 +65,8 @@ class Checkout:
     catalogue: Catalogue
     deployment: Deployment
     order_minutes: int
-    keeps_purses: bool = True
-    register: CitizenRegister | None = None
+    ledger_mode: bool = True
+    register: CitizenDirectory | None = None
     sends_mail: bool = False
     start: Rate = START
 
@@ -222,7 +222,7 @@ class Checkout:
 
     def view(self, connection: Conn, order: Order) -> OrderView:
         """Return how an order stands now."""
-        return view_of(connection, order, keeps_purses=self.keeps_purses)
+        return view_of(connection, order, ledger_mode=self.ledger_mode)
 
 
 def emit_pending_events(connection: Conn) -> None:

@@ -63,7 +63,7 @@ class OrderView:
         return self.missing is not None and is_a_cent(self.order.quote.price_in(self.missing.asset) - self.missing)
 
 
-def view_of(connection: Conn, order: Order, *, keeps_purses: bool = True) -> OrderView:
+def view_of(connection: Conn, order: Order, *, ledger_mode: bool = True) -> OrderView:
     """Return how an order stands now.
 
     Args:
@@ -82,7 +82,7 @@ def view_of(connection: Conn, order: Order, *, keeps_purses: bool = True) -> Ord
         orders.clock(connection),
         fulfilment=payments.fulfilment(booked),
         # Where our ledger is the purse, the booking itself is the credit.
-        credited=keeps_purses or credit is CreditState.CREDITED,
+        credited=ledger_mode or credit is CreditState.CREDITED,
         seen=bool(sightings) or any(intent.status is IntentStatus.PROCESSING for intent in intents),
         final=any(sighting.final for sighting in sightings),
     )
@@ -96,7 +96,7 @@ def view_of(connection: Conn, order: Order, *, keeps_purses: bool = True) -> Ord
         cases=card_attempts.cases_of_payments(connection, references) if references else [],
         sightings=sightings,
         intents=intents,
-        credit=CreditState.CREDITED if credit and keeps_purses else credit,
+        credit=CreditState.CREDITED if credit and ledger_mode else credit,
         relay=relay_queue.of_order(connection, order.id),
         deposits=deposits.of_order(connection, order.id),
         missing=_missing(connection, order, terms, status=status, booked=booked),

@@ -69,11 +69,11 @@ class Channel(ABC):
             DeliveryRefused: it waits for an operator.
         """
 
-    def delivered(self, connection: Conn, delivery: Delivery) -> None:
+    def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
         """Note that it arrived."""
         outbox.settle(connection, delivery, DeliveryState.DELIVERED)
 
-    def turned_down(
+    def on_failed(
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Note that it did not, and when it is tried again; None when it waits for an operator."""
@@ -88,7 +88,7 @@ class Channel(ABC):
         """Close all connections."""
 
 
-class MessageReceiver(Channel):
+class MessageChannel(Channel):
     """Venice's own messages to citizens; none where our ledger, and with it our inbox, stands for Venice.
 
     Args:
@@ -113,7 +113,7 @@ class MessageReceiver(Channel):
         """Do nothing: the worker of credits closes the connector."""
 
 
-class EmailReceiver(Channel):
+class EmailChannel(Channel):
     """E-mail.
 
     Args:
@@ -140,7 +140,7 @@ class EmailReceiver(Channel):
         """Do nothing: each letter has a connection of its own."""
 
 
-class WebhookReceiver(Channel):
+class WebhookChannel(Channel):
     """The platform's endpoints.
 
     Args:
@@ -167,16 +167,16 @@ class WebhookReceiver(Channel):
         secrets = await self._books(lambda connection: webhook_endpoints.secrets_of(connection, endpoint_id))
         await self._webhooks.send(endpoint.url, secrets, delivery.reference, delivery.payload)
 
-    def delivered(self, connection: Conn, delivery: Delivery) -> None:
+    def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
         """Note that the endpoint is well."""
-        super().delivered(connection, delivery)
+        super().on_delivered(connection, delivery)
         webhook_endpoints.note_success(connection, _endpoint(delivery))
 
-    def turned_down(
+    def on_failed(
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Note that the endpoint is not well; after a long time it is left alone, and the operator is told."""
-        super().turned_down(connection, delivery, fault, pause_seconds)
+        super().on_failed(connection, delivery, fault, pause_seconds)
         endpoint_id = _endpoint(delivery)
         gone = fault.problem == Problem.ENDPOINT_DISABLED
         if webhook_endpoints.note_failure(connection, endpoint_id, 0 if gone else self._disable_after_seconds):

@@ -17,7 +17,7 @@ _STALE_SECONDS = 5.0
 """A try that was stopped for longer between noting that it sends and sending must not send: another may have begun."""
 
 
-class CreditReceiver(Channel):
+class CreditChannel(Channel):
     """Ducats for citizens.
 
     In ledger mode our ledger is the purse, and the booking was the credit. Else Venice is asked: once, and after
@@ -76,10 +76,10 @@ class CreditReceiver(Channel):
             raise NotDelivered(str(answer), answer.problem)
         raise answer or NotDelivered("Venice has taken the transfer and does not show it yet")
 
-    def delivered(self, connection: Conn, delivery: Delivery) -> None:
+    def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
         """Do nothing: it was acknowledged together with what is told of it."""
 
-    def turned_down(
+    def on_failed(
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Give back what Venice surely did not move: it is the citizen's with us again."""

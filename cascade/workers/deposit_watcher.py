@@ -30,7 +30,7 @@ _RANGE_OF_ALL = 64
 _ADDRESSES_AT_ONCE = 1000
 
 
-class Watcher(LeaderWorker):
+class DepositWatcher(LeaderWorker):
     """Any number may run side by side; one of them leads.
 
     Args:

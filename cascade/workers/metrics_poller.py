@@ -17,7 +17,7 @@ from cascade.workers.loop import poll
 log = logging.getLogger(__name__)
 
 
-class Observer:
+class MetricsPoller:
     """Several may run side by side: of each look the first answer is taken.
 
     Args:

@@ -210,9 +210,9 @@ class Dispatcher:
 
         def conclude(connection: Conn) -> None:
             if fault is None:
-                receiver.delivered(connection, delivery)
+                receiver.on_delivered(connection, delivery)
             else:
-                receiver.turned_down(connection, delivery, fault, pause)
+                receiver.on_failed(connection, delivery, fault, pause)
             outbox.log_attempt(connection, delivery, seconds, str(fault) if fault else None)
 
         await self._books(conclude)

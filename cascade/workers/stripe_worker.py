@@ -40,7 +40,7 @@ AT_ONCE = 4
 """Intents that are looked at side by side: the time goes into waiting for Stripe."""
 
 
-class CardWorker:
+class StripeWorker:
     """Any number of them may run side by side; each can be killed at any moment.
 
     Args:

@@ -35,7 +35,7 @@ def _check_clock(database: datetime, machine: datetime) -> None:
         )
 
 
-class RateKeeper:
+class TickWorker:
     """Any number of them may run side by side: the database lets one of them write each tick.
 
     Args:

@@ -7,7 +7,7 @@ from multiprocessing.context import ForkServerProcess
 from cascade.adapters.stripe import Stripe
 from cascade.db.database import Database
 from cascade.services.card_checkout import CardCheckout
-from cascade.workers.stripe_worker import CardWorker
+from cascade.workers.stripe_worker import StripeWorker
 from sandbox.stripe import StripeDouble
 from tests.faults.dying import FORK, die_before
 
@@ -20,7 +20,7 @@ def work_until_killed(url: str, keys: tuple[str, str, str], messages: int | None
     if messages is not None:
         die_before(messages, wish)
     checkout = CardCheckout(database, Stripe(secret_key, webhook_secret, api_base=api_base), "http://127.0.0.1:1")
-    worker = CardWorker(database, checkout, poll_seconds=0.02, catch_up_seconds=1, claim_seconds=0.01)
+    worker = StripeWorker(database, checkout, poll_seconds=0.02, catch_up_seconds=1, claim_seconds=0.01)
     worker.catch_up()
     while worker.step():
         pass

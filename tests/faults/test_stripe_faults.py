@@ -15,7 +15,7 @@ from cascade.adapters.stripe import Stripe
 from cascade.db import stripe_inbox
 from cascade.domain.card import CardEvidence, StripeEvent
 from cascade.errors import StripeUnavailable
-from cascade.workers.stripe_worker import CardWorker
+from cascade.workers.stripe_worker import StripeWorker
 from tests.support.card_shop import CardShop
 from tests.support.concurrency import together
 
@@ -311,7 +311,7 @@ class TestRivals:
             patched.setattr(Stripe, "evidence", away)
             patched.setattr(stripe_inbox, "postpone", away)
             with pytest.raises(psycopg.OperationalError):
-                CardWorker(card_shop.database, card_shop.checkout, poll_seconds=0.02, catch_up_seconds=0.02).step()
+                StripeWorker(card_shop.database, card_shop.checkout, poll_seconds=0.02, catch_up_seconds=0.02).step()
         with card_shop.database.transaction() as connection:
             row = connection.execute(
                 "SELECT extract(epoch FROM max(due_at) - clock_timestamp()) AS seconds FROM stripe_events"

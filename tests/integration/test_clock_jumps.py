@@ -15,7 +15,7 @@ from cascade.domain.formula import Formula
 from cascade.errors import ClockFault
 from cascade.services import pricing
 from cascade.services.pricing import TICKS_AT_ONCE, observe, quotation, replay
-from cascade.workers.tick_worker import RateKeeper
+from cascade.workers.tick_worker import TickWorker
 from tests.support.purchases import open_order
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -50,7 +50,7 @@ def keep(database: Database) -> int:
 
 @pytest.mark.parametrize("ahead", [YEAR, DAY, -DAY])
 def test_no_tick_is_written_by_a_clock_that_has_jumped(database: Database, jump: Jump, ahead: timedelta) -> None:
-    keeper = RateKeeper(database, FORMULA)
+    keeper = TickWorker(database, FORMULA)
     assert keeper.keep_once() == 1
     jump(ahead)
     for _ in range(3):

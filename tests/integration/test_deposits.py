@@ -20,7 +20,7 @@ from cascade.errors import LeaseLost, NodeUnavailable
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from cascade.workers import deposit_watcher as module
-from cascade.workers.deposit_watcher import Watcher
+from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Router
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.faulty_node import FaultyNode
@@ -38,10 +38,12 @@ def router(deployment: Path) -> Deployment:
 
 
 @contextmanager
-def watching(database: Database, router: Deployment, rpc_url: str, lease_seconds: float = 0.01) -> Iterator[Watcher]:
+def watching(
+    database: Database, router: Deployment, rpc_url: str, lease_seconds: float = 0.01
+) -> Iterator[DepositWatcher]:
     node = Node(rpc_url)
     try:
-        yield Watcher(
+        yield DepositWatcher(
             database,
             node,
             Router(router.chain.chain_id, router.router, router.block_number, router.stablecoins),
@@ -57,7 +59,7 @@ def watching(database: Database, router: Deployment, rpc_url: str, lease_seconds
 
 
 @pytest.fixture
-def worker(polygon: LocalPolygon, database: Database, router: Deployment) -> Iterator[Watcher]:
+def worker(polygon: LocalPolygon, database: Database, router: Deployment) -> Iterator[DepositWatcher]:
     """A watcher that has begun."""
     with watching(database, router, polygon.rpc_url) as watcher:
         watcher.step()
@@ -70,12 +72,12 @@ def send(polygon: LocalPolygon, view: OrderView, units: int, token: str | None =
     polygon.mine(3)
 
 
-def watch(worker: Watcher) -> None:
+def watch(worker: DepositWatcher) -> None:
     while worker.step():
         pass
 
 
-def relay_all(polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher) -> None:
+def relay_all(polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher) -> None:
     with relayer(database, router, polygon.rpc_url) as sender:
         for _ in range(3):
             sender.step()
@@ -95,7 +97,7 @@ def status(database: Database, router: Deployment, view: OrderView) -> OrderStat
 
 @pytest.mark.parametrize("token", ["USDC", "USDT"])
 def test_the_price_is_collected_at_once_and_credited(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher, token: str
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher, token: str
 ) -> None:
     view = open_order(database, router, package="starter", token=token)
     price = view.terms[0].units
@@ -122,7 +124,7 @@ def test_the_price_is_collected_at_once_and_credited(
 
 
 def test_what_is_short_waits_for_the_rest(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     view = open_order(database, router, package="starter")
     price = view.terms[0].units
@@ -137,7 +139,7 @@ def test_what_is_short_waits_for_the_rest(
 
 
 def test_either_stablecoin_completes_what_the_other_left_short_and_what_lies_there_is_not_asked_for_again(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     view = open_order(database, router, package="starter")
     usdc, usdt = view.terms
@@ -156,7 +158,7 @@ def test_either_stablecoin_completes_what_the_other_left_short_and_what_lies_the
 
 
 def test_what_was_collected_counts_once(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     view = open_order(database, router, package="starter")
     send(polygon, view, 4 * 10**6)
@@ -178,7 +180,7 @@ def test_what_was_collected_counts_once(
 
 
 def test_what_stays_short_is_collected_in_time_and_credited_for_what_it_is(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     view = open_order(database, router, package="starter")
     send(polygon, view, view.terms[0].units // 2)
@@ -189,7 +191,7 @@ def test_what_stays_short_is_collected_in_time_and_credited_for_what_it_is(
 
 
 def test_a_transfer_after_a_collect_is_collected_again(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     view = open_order(database, router, package="starter")
     send(polygon, view, view.terms[0].units)
@@ -207,7 +209,7 @@ def test_a_transfer_after_a_collect_is_collected_again(
 
 
 def test_rest_of_the_price_is_collected_at_once_after_the_first_part(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     view = open_order(database, router, package="starter")
     price = view.terms[0].units
@@ -222,7 +224,7 @@ def test_rest_of_the_price_is_collected_at_once_after_the_first_part(
 
 
 def test_dust_and_strangers_transfers_are_left_alone(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     view = open_order(database, router, package="starter")
     send(polygon, view, 1)
@@ -242,7 +244,7 @@ def test_with_many_orders_the_database_picks(
     polygon: LocalPolygon,
     database: Database,
     router: Deployment,
-    worker: Watcher,
+    worker: DepositWatcher,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MOST_RECIPIENTS", 0)
@@ -256,7 +258,7 @@ def test_with_many_orders_the_database_picks(
 
 
 def test_orders_of_before_are_watched_too(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     view = open_order(database, router, package="starter")
     with database.transaction() as connection:
@@ -267,7 +269,7 @@ def test_orders_of_before_are_watched_too(
 
 
 def test_nodes_that_lag_and_lose_hide_no_transfer(
-    polygon: LocalPolygon, database: Database, router: Deployment, worker: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, worker: DepositWatcher
 ) -> None:
     views = [open_order(database, router, citizen=f"citizen{n}", package="starter") for n in range(6)]
     with (
@@ -294,7 +296,7 @@ def test_a_crash_before_the_commit_loses_nothing(
     polygon: LocalPolygon,
     database: Database,
     router: Deployment,
-    worker: Watcher,
+    worker: DepositWatcher,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     view = open_order(database, router, package="starter")

@@ -23,7 +23,7 @@ from cascade.domain.payments import Outcome, SuspenseReason
 from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
-from cascade.workers.deposit_watcher import Watcher
+from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Router
 from sandbox.polygon import TOKENS, LocalPolygon
 from tests.faults.chain_rail import collect, follow, indexer, transfer
@@ -108,9 +108,9 @@ def router(deployment: Path) -> Deployment:
 
 
 @pytest.fixture
-def watcher(polygon: LocalPolygon, database: Database, router: Deployment) -> Iterator[Watcher]:
+def watcher(polygon: LocalPolygon, database: Database, router: Deployment) -> Iterator[DepositWatcher]:
     node = Node(polygon.rpc_url)
-    worker = Watcher(
+    worker = DepositWatcher(
         database,
         node,
         Router(router.chain.chain_id, router.router, router.block_number, router.stablecoins),
@@ -127,7 +127,7 @@ def watcher(polygon: LocalPolygon, database: Database, router: Deployment) -> It
 
 
 def test_dust_that_is_seen_is_not_told_of_and_transfers_of_it_are_folded(
-    polygon: LocalPolygon, database: Database, router: Deployment, watcher: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, watcher: DepositWatcher
 ) -> None:
     view = open_order(database, router)
     key = view.terms[0].on_chain_order_id
@@ -195,7 +195,7 @@ def lay_dust(database: Database, router: Deployment, orders: int) -> None:
 
 
 def test_dust_costs_one_look_and_then_none(
-    polygon: LocalPolygon, database: Database, router: Deployment, watcher: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, watcher: DepositWatcher
 ) -> None:
     lay_dust(database, router, 2000)
     assert touched(looked_at(database)[0]["Plan"]) >= 500
@@ -209,7 +209,7 @@ def test_dust_costs_one_look_and_then_none(
 
 
 def test_what_was_dust_is_looked_at_again_when_more_comes_or_somebody_collects_it(
-    polygon: LocalPolygon, database: Database, router: Deployment, watcher: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, watcher: DepositWatcher
 ) -> None:
     view, other = (open_order(database, router, citizen=citizen) for citizen in ("first", "second"))
     for each in (view, other):
@@ -235,7 +235,7 @@ def test_what_was_dust_is_looked_at_again_when_more_comes_or_somebody_collects_i
 
 
 def test_another_minimum_holds_after_a_restart(
-    polygon: LocalPolygon, database: Database, router: Deployment, watcher: Watcher
+    polygon: LocalPolygon, database: Database, router: Deployment, watcher: DepositWatcher
 ) -> None:
     view = open_order(database, router)
     transfer(polygon, router, view.terms[0].on_chain_order_id, "USDC", 2 * CENT)

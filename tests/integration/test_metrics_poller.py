@@ -14,7 +14,7 @@ from cascade.db.database import Database
 from cascade.domain.rates import InputState, Rate, next_rate
 from cascade.domain.signals import Input
 from cascade.services.pricing import observe
-from cascade.workers.metrics_poller import Observer
+from cascade.workers.metrics_poller import MetricsPoller
 from sandbox.venice import VeniceDouble
 from tests.support.concurrency import together
 from tests.support.delivery import until
@@ -28,8 +28,8 @@ def venice() -> Iterator[VeniceDouble]:
         yield double
 
 
-def observer(database: Database, venice: VeniceDouble, poll_seconds: float = 60) -> Observer:
-    return Observer(database, VeniceMetrics(venice.url, timeout_seconds=1), poll_seconds=poll_seconds)
+def observer(database: Database, venice: VeniceDouble, poll_seconds: float = 60) -> MetricsPoller:
+    return MetricsPoller(database, VeniceMetrics(venice.url, timeout_seconds=1), poll_seconds=poll_seconds)
 
 
 def stored(database: Database) -> dict[str, list[int]]:

@@ -18,7 +18,7 @@ from cascade.db.payments import BookedPayment
 from cascade.domain.payments import Outcome, SuspenseReason
 from cascade.errors import NodeUnavailable
 from cascade.services.order_view import OrderView
-from cascade.workers.deposit_watcher import Watcher
+from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
 from sandbox.polygon import LocalPolygon
 from tests.faults.chain_rail import collect, follow, indexer, transfer
@@ -52,10 +52,10 @@ def deadline(view: OrderView) -> int:
 
 
 @pytest.fixture
-def watcher(polygon: LocalPolygon, database: Database, router: Deployment) -> Iterator[Watcher]:
+def watcher(polygon: LocalPolygon, database: Database, router: Deployment) -> Iterator[DepositWatcher]:
     """A watcher that looked once, before anything came."""
     node = Node(polygon.rpc_url)
-    worker = Watcher(
+    worker = DepositWatcher(
         database,
         node,
         Router(router.chain.chain_id, router.router, router.block_number, router.stablecoins),
@@ -71,7 +71,7 @@ def watcher(polygon: LocalPolygon, database: Database, router: Deployment) -> It
     node.close()
 
 
-def watch(worker: Watcher) -> None:
+def watch(worker: DepositWatcher) -> None:
     while worker.step():
         pass
 
@@ -132,7 +132,7 @@ def test_it_is_in_time_until_the_last_second_whenever_it_is_collected(
     view: OrderView,
     key: bytes,
     deadline: int,
-    watcher: Watcher,
+    watcher: DepositWatcher,
     seconds: int,
     watched: str,
 ) -> None:
@@ -162,7 +162,7 @@ def test_one_collect_of_transfers_in_time_and_late_is_divided_exactly(
     view: OrderView,
     key: bytes,
     deadline: int,
-    watcher: Watcher,
+    watcher: DepositWatcher,
     watched: bool,
 ) -> None:
     transfer(polygon, router, key, "USDC", PART, at=deadline - 2)
@@ -246,7 +246,7 @@ def test_the_chain_is_asked_once_for_an_order_and_never_for_what_is_stored(
     view: OrderView,
     key: bytes,
     deadline: int,
-    watcher: Watcher,
+    watcher: DepositWatcher,
 ) -> None:
     other = open_order(database, router, citizen="other")
     other_key = other.terms[0].on_chain_order_id
@@ -276,7 +276,7 @@ def test_transfers_that_were_stored_without_their_time_are_read_again(
     view: OrderView,
     key: bytes,
     deadline: int,
-    watcher: Watcher,
+    watcher: DepositWatcher,
 ) -> None:
     transfer(polygon, router, key, "USDC", PRICE, at=deadline - 1)
     polygon.mine(3)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cascade.adapters.venice import CitizenRegister
+from cascade.adapters.venice import CitizenDirectory
 from cascade.adapters.venice_metrics import MetricsReport, VeniceMetrics
 from cascade.domain.signals import SignalKind
 from sandbox.ports import free_port
@@ -391,4 +391,4 @@ def test_no_proxy_of_the_environment_is_asked(stub: Stub, monkeypatch: pytest.Mo
 )
 def test_the_register_takes_nonsense_for_no_answer(stub: Stub, canned: Canned) -> None:
     stub.answers["/api/citizens?Username=Marco_Polo"] = canned
-    assert CitizenRegister(stub.url).knows("Marco_Polo") is None
+    assert CitizenDirectory(stub.url).knows("Marco_Polo") is None

@@ -120,7 +120,7 @@ def posted(tries: int = 1, **options: Any) -> list[Request]:
 # Signatures
 
 
-@pytest.mark.parametrize("secret", [SECRET, OLDER])
+@pytest.mark.parametrize("secret", [SECRET, OLDER], ids=["newer", "older"])
 def test_the_published_verifier_accepts_a_message_with_each_secret(secret: str) -> None:
     (request,) = posted(secrets=[SECRET, OLDER])
     assert Webhook(secret).verify(request.body, request.headers) == PAYLOAD

@@ -18,7 +18,7 @@ from cascade.bootstrap import assemble
 from cascade.db import balances, orders, stripe_inbox
 from cascade.db.database import Database
 from cascade.services.card_checkout import CardCheckout
-from cascade.workers.stripe_worker import CardWorker
+from cascade.workers.stripe_worker import StripeWorker
 from sandbox.ports import free_port
 from sandbox.stripe import StripeDouble
 from tests.support.purchases import balance_of
@@ -100,9 +100,9 @@ class CardShop:
 
     # Booking
 
-    def worker(self) -> CardWorker:
+    def worker(self) -> StripeWorker:
         """A worker that has just been started."""
-        return CardWorker(self.database, self.checkout, poll_seconds=0.02, catch_up_seconds=0.02)
+        return StripeWorker(self.database, self.checkout, poll_seconds=0.02, catch_up_seconds=0.02)
 
     def work(self) -> None:
         """Deliver every webhook, and look at everything that was told of."""

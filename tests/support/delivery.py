@@ -20,8 +20,8 @@ from cascade.db import webhook_endpoints
 from cascade.db.database import Database
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.events import EventType
-from cascade.workers.channels import AsyncDatabase, Channel, EmailReceiver, MessageReceiver, WebhookReceiver
-from cascade.workers.credits import CreditReceiver
+from cascade.workers.channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
+from cascade.workers.credits import CreditChannel
 from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, RetryPolicy
 
 
@@ -48,10 +48,10 @@ class Wishes:
             mailer = Mailer(self.smtp_url, "ducats@venice.example") if self.smtp_url else None
             webhooks = Webhooks(allow_private=True, timeout_seconds=self.webhook_timeout_seconds)
             return {
-                VENICE: CreditReceiver(venice, books, settle_seconds=self.settle_seconds),
-                MESSAGE: MessageReceiver(venice, Texts(), POLYGON),
-                EMAIL: EmailReceiver(mailer, Texts(), POLYGON),
-                WEBHOOKS: WebhookReceiver(
+                VENICE: CreditChannel(venice, books, settle_seconds=self.settle_seconds),
+                MESSAGE: MessageChannel(venice, Texts(), POLYGON),
+                EMAIL: EmailChannel(mailer, Texts(), POLYGON),
+                WEBHOOKS: WebhookChannel(
                     webhooks, books, disable_after_seconds=self.disable_after_seconds, operator=self.operator
                 ),
             }
