@@ -24,14 +24,14 @@ from cascade.db import webhook_endpoints
 from cascade.db.database import Database, migrate
 from cascade.domain.events import EventType
 from sandbox.postgres import EmbeddedPostgres
-from tests.support.delivery import Hearer, Wishes, add_endpoint, dispatching, until
+from tests.support.delivery import DispatcherConfig, WebhookEndpoint, add_endpoint, dispatching, until
 from tests.support.purchases import open_order
 
 HANGING = (0, 1, 20)
 EVENTS = 50
 BULK = 500
 ROUNDS = 5
-WISHES = Wishes(webhook_timeout_seconds=10.0)
+WISHES = DispatcherConfig(webhook_timeout_seconds=10.0)
 _numbers = itertools.count(1)
 
 
@@ -48,11 +48,11 @@ def one_round(database: Database, hanging: int) -> Round:
     """Some endpoints hang, one is well; events come one by one, and then many at once."""
     heard_at: dict[str, float] = {}
     with ExitStack() as stack:
-        well = stack.enter_context(Hearer.open())
+        well = stack.enter_context(WebhookEndpoint.open())
         well.answer = lambda body: 204 if heard_at.setdefault(body.decode(), time.monotonic()) else 500
         made = [add_endpoint(database, well.url, [EventType.ORDER_OPENED])[0]]
         for _ in range(hanging):
-            dead = stack.enter_context(Hearer.open())
+            dead = stack.enter_context(WebhookEndpoint.open())
             dead.answer = lambda _, dead=dead: 200 + dead.released.wait(60)  # type: ignore[misc]
             made.append(add_endpoint(database, dead.url, [EventType.ORDER_OPENED])[0])
         with dispatching(database, WISHES):

@@ -8,10 +8,10 @@ from multiprocessing.context import ForkServerProcess
 
 from cascade.db.database import Database
 from tests.faults.dying import FORK, die_before
-from tests.support.delivery import Wishes, rows
+from tests.support.delivery import DispatcherConfig, rows
 
 
-def dispatch_until_killed(url: str, wishes: Wishes, messages: int | None, wish: int, seconds: float) -> None:
+def dispatch_until_killed(url: str, wishes: DispatcherConfig, messages: int | None, wish: int, seconds: float) -> None:
     """Delivers what is due until nothing waits, for some seconds at most; sends itself a signal instead of the message
     to the database with this number."""
     database, watch = Database(url, connections=5), Database(url, connections=1)
@@ -38,7 +38,9 @@ def dispatch_until_killed(url: str, wishes: Wishes, messages: int | None, wish: 
     watch.close()
 
 
-def spawn(url: str, wishes: Wishes, messages: int | None, wish: int, seconds: float = 10.0) -> ForkServerProcess:
+def spawn(
+    url: str, wishes: DispatcherConfig, messages: int | None, wish: int, seconds: float = 10.0
+) -> ForkServerProcess:
     process = FORK.Process(target=dispatch_until_killed, args=(url, wishes, messages, wish, seconds))
     process.start()
     return process

@@ -10,7 +10,7 @@ from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
 from tests.faults.databases import copy_of
 from tests.faults.dying_dispatcher import spawn
-from tests.support.delivery import Wishes, make_due, rows, told
+from tests.support.delivery import DispatcherConfig, make_due, rows, told
 from tests.support.purchases import confirmed, open_order
 
 
@@ -21,7 +21,7 @@ def test_killed_before_any_message_and_started_again_it_credits_once(database: D
     killed, finished = 0, False
     while not finished:
         with copy_of(database_url) as url, VeniceDouble.start() as venice:
-            wishes = Wishes(venice_url=venice.url, settle_seconds=0.1)
+            wishes = DispatcherConfig(venice_url=venice.url, settle_seconds=0.1)
             first = spawn(url, wishes, killed + 1, signal.SIGKILL, seconds=1.0)
             first.join(60)
             assert first.exitcode in (0, -signal.SIGKILL)
@@ -31,7 +31,7 @@ def test_killed_before_any_message_and_started_again_it_credits_once(database: D
     assert killed > 15  # it was killed inside its work, not only before it
 
 
-def _deliver_and_check(url: str, wishes: Wishes, venice: VeniceDouble) -> None:
+def _deliver_and_check(url: str, wishes: DispatcherConfig, venice: VeniceDouble) -> None:
     database = Database(url, connections=1)
     database.open()
     try:

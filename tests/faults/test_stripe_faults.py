@@ -17,7 +17,7 @@ from cascade.domain.card import CardEvidence, StripeEvent
 from cascade.errors import StripeUnavailable
 from cascade.workers.stripe_worker import StripeWorker
 from tests.support.card_shop import CardShop
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 
 EXPLORER = 525_000_000
 WEBHOOK = "/api/payments/webhook"
@@ -102,7 +102,7 @@ class TestWebhooks:
         card_shop.paid()
         body = event_of(card_shop)
         headers = signed(card_shop, body)
-        codes = together(8, lambda _: card_shop.client.post(WEBHOOK, content=body, headers=headers).status_code)
+        codes = run_concurrently(8, lambda _: card_shop.client.post(WEBHOOK, content=body, headers=headers).status_code)
         assert set(codes) == {200}
         assert len(card_shop.events()) == 1
 
@@ -283,7 +283,7 @@ class TestRivals:
     def test_many_workers_book_once(self, card_shop: CardShop) -> None:
         sessions = [card_shop.paid(citizen_id=f"citizen{i}", package="starter") for i in range(6)]
         card_shop.double.control.deliver_now()
-        together(4, lambda _: [card_shop.worker().step() for _ in range(5)])
+        run_concurrently(4, lambda _: [card_shop.worker().step() for _ in range(5)])
         assert {card_shop.order(session)["status"] for session in sessions} == {"fulfilled"}
         assert [card_shop.ducats(f"citizen{i}") for i in range(6)] == [100_000_000] * 6
         card_shop.assert_books_balance()

@@ -17,7 +17,7 @@ from cascade.domain.reversals import Reversal
 from cascade.errors import LedgerConflict, NotDelivered, NotFound
 from cascade.services.booking import book_payment, book_reversal
 from cascade.services.credits import debit_credit, fail_credit
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
 
@@ -49,14 +49,14 @@ def test_the_same_payment_again_changes_nothing(database: Database) -> None:
 
 def test_many_processes_with_the_same_payment_book_it_once(database: Database) -> None:
     payment = confirmed(open_order(database).terms[0])
-    outcomes = together(8, lambda _: book(database, payment))
+    outcomes = run_concurrently(8, lambda _: book(database, payment))
     assert set(outcomes) == {Outcome.FULFILLED}
     assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
 
 
 def test_many_payments_of_one_order_fulfil_it_once(database: Database) -> None:
     terms = open_order(database).terms[0]
-    outcomes = together(8, lambda _: book(database, confirmed(terms)))
+    outcomes = run_concurrently(8, lambda _: book(database, confirmed(terms)))
     assert sorted(outcomes) == [Outcome.FULFILLED] + [Outcome.SUSPENSE] * 7
     assert balance_of(database, "citizen:Marco_Polo") == 2_750_000_000
     assert suspended(database) == [SuspenseReason.DUPLICATE] * 7
@@ -91,7 +91,7 @@ def test_a_strangers_payment_is_booked_once_also_when_it_comes_many_times(databa
         "0x",
         "0x",
     )
-    assert set(together(8, lambda _: book(database, stranger))) == {Outcome.SUSPENSE}
+    assert set(run_concurrently(8, lambda _: book(database, stranger))) == {Outcome.SUSPENSE}
     assert suspended(database) == [SuspenseReason.UNKNOWN_ORDER]
     assert balance_of(database, "suspense", "USDC") == 50_001
 
@@ -140,21 +140,21 @@ def test_many_processes_with_the_same_refund_book_it_once(database: Database) ->
     payment = confirmed(open_order(database).terms[0])
     book(database, payment)
     part = refund(payment, 100_000_000)
-    assert sum(together(8, lambda _: take_back(database, part))) == 1
+    assert sum(run_concurrently(8, lambda _: take_back(database, part))) == 1
     assert balance_of(database, "citizen:Marco_Polo") == 1_650_000_000
 
 
 def test_parts_that_go_back_at_the_same_time_add_up(database: Database) -> None:
     payment = confirmed(open_order(database).terms[0])
     book(database, payment)
-    together(10, lambda _: take_back(database, refund(payment, 25_000_000)))
+    run_concurrently(10, lambda _: take_back(database, refund(payment, 25_000_000)))
     assert balance_of(database, "citizen:Marco_Polo") == 0
 
 
 def test_more_that_goes_back_at_the_same_time_than_came_takes_no_more_ducats(database: Database) -> None:
     payment = confirmed(open_order(database).terms[0])
     book(database, payment)
-    together(4, lambda _: take_back(database, refund(payment)))  # a refund, and disputes over the same money
+    run_concurrently(4, lambda _: take_back(database, refund(payment)))  # a refund, and disputes over the same money
     assert balance_of(database, "citizen:Marco_Polo") == 0
     with database.transaction() as connection:
         assert reversals.receivables(connection) == []
@@ -185,7 +185,7 @@ def test_two_orders_of_a_citizen_that_go_back_at_once_take_no_more_than_is_there
     for payment in bought:
         book(database, payment)
     spend(database, 250_000_000)
-    assert all(together(6, lambda i: take_back(database, refund(bought[i]))))
+    assert all(run_concurrently(6, lambda i: take_back(database, refund(bought[i]))))
     assert balance_of(database, "citizen:Marco_Polo") == 0
     with database.transaction() as connection:
         assert sum(debt.owed.units for debt in reversals.receivables(connection)) == 250_000_000
@@ -203,7 +203,7 @@ def test_sales_and_reversals_of_one_citizen_do_not_lock_each_other_out(database:
         for i in range(first, 80, 8):
             take_back(database, refund(old[i // 2])) if i % 2 else book(database, new[i // 2])
 
-    together(8, work)
+    run_concurrently(8, work)
     assert balance_of(database, "citizen:Marco_Polo") == 40 * 100_000_000
 
 
@@ -220,7 +220,7 @@ def test_who_books_much_at_once_waits_for_others_who_do(database: Database) -> N
                     book_payment(connection, payment)
                     assert book_reversal(connection, refund(payment))
 
-    together(8, work)
+    run_concurrently(8, work)
     with database.transaction() as connection:
         assert set(balances.totals(connection).values()) == {0}
         assert balances.drifts(connection) == []

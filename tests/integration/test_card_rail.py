@@ -15,7 +15,7 @@ from cascade.domain.card import Flow
 from cascade.domain.orders import OrderStatus
 from cascade.services.booking import book_payment
 from tests.support.card_shop import CardShop
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import confirmed
 
 EXPLORER = 525_000_000
@@ -250,8 +250,8 @@ class TestBeginning:
         with ExitStack() as connections:  # or they would wait for connections instead of for each other
             for _ in range(8):
                 connections.enter_context(card_shop.database.transaction())
-        begun = together(8, lambda _: begin(order_id, OrderStatus.OPEN, Flow.CHECKOUT_SESSION).begun.stripe_id)
-        sessions = together(8, lambda _: card_shop.session(order_id=order_id)["session_id"])
+        begun = run_concurrently(8, lambda _: begin(order_id, OrderStatus.OPEN, Flow.CHECKOUT_SESSION).begun.stripe_id)
+        sessions = run_concurrently(8, lambda _: card_shop.session(order_id=order_id)["session_id"])
         assert len({*begun, *sessions}) == 1
         assert len(card_shop.stripe.v1.checkout.sessions.list().data) == 1
 

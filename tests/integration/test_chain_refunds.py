@@ -28,7 +28,7 @@ from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import Rpc, calldata
 from sandbox.wallet import Wallet
 from tests.faults.chain_rail import collect, follow, indexer, refund
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import CATALOGUE, balance_of, confirmed, open_order, pay
 
 PRICE = 250_000_000
@@ -288,7 +288,7 @@ def test_the_same_refund_again_changes_nothing(database: Database) -> None:
         with database.transaction() as connection:
             return book_refund(connection, back).units
 
-    assert together(6, book) == [0] * 6
+    assert run_concurrently(6, book) == [0] * 6
     assert balance_of(database, "citizen:Marco_Polo") == DUCATS // 2
     too_much = replace(back, reference="chain:137:99999:8", amount=Money(USDC, PRICE))
     for _ in range(2):
@@ -322,7 +322,7 @@ def test_refunds_of_one_order_at_the_same_time_add_up(database: Database) -> Non
         with database.transaction() as connection:
             return book_refund(connection, part).units
 
-    assert sum(together(10, book)) == PRICE
+    assert sum(run_concurrently(10, book)) == PRICE
     assert balance_of(database, "citizen:Marco_Polo") == 0
 
 
@@ -336,7 +336,7 @@ def test_refunds_of_a_strangers_payment_at_the_same_time_add_up(database: Databa
         with database.transaction() as connection:
             return book_refund(connection, part).units
 
-    assert sum(together(10, book)) == PRICE
+    assert sum(run_concurrently(10, book)) == PRICE
     assert balance_of(database, "suspense", "USDC") == 0
 
 

@@ -15,7 +15,7 @@ from cascade.errors import InvalidInput, NotFound
 from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
 from tests.integration.test_operators import run
-from tests.support.delivery import Hearer, Wishes, deliver_all, rows, told
+from tests.support.delivery import DispatcherConfig, WebhookEndpoint, deliver_all, rows, told
 from tests.support.purchases import confirmed, open_order
 
 
@@ -37,7 +37,7 @@ def test_a_parked_credit_is_shown_with_its_next_step_its_tries_and_is_replayed(
     venice: VeniceDouble, database: Database
 ) -> None:
     assert "Nothing is parked." in run("outbox")
-    wishes = Wishes(venice_url=venice.url)
+    wishes = DispatcherConfig(venice_url=venice.url)
     buy(database, "stranger")
     assert "venice" in run("outbox", "--waiting")
     deliver_all(database, wishes, destination="venice")
@@ -63,7 +63,7 @@ def test_an_unclear_credit_is_settled_by_an_operators_word_and_only_then_told(
 ) -> None:
     venice.control.set_chaos(half_done_rate=1.0)
     buy(database, "Marco_Polo")
-    deliver_all(database, Wishes(venice_url=venice.url), destination="venice")
+    deliver_all(database, DispatcherConfig(venice_url=venice.url), destination="venice")
     (parked,) = rows(database, "parked")
     assert [notice["type"] for notice in told(database)] == ["credit.in_review"]
     assert "is settled" in run("outbox", "settle", str(parked["id"]))
@@ -75,31 +75,31 @@ def test_an_unclear_credit_is_settled_by_an_operators_word_and_only_then_told(
 
 def test_an_endpoint_is_added_rotated_disabled_enabled_and_deleted(venice: VeniceDouble, database: Database) -> None:
     assert "There are no endpoints." in run("webhooks", "list")
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         added = run("webhooks", "add", hearer.url, "--event", "order.opened")
         endpoint, secret = re.findall(r"(ep_\w+|whsec_\S+)", added)
         assert secret not in run("webhooks", "list")
         open_order(database)
-        deliver_all(database, Wishes())
+        deliver_all(database, DispatcherConfig())
         Webhook(secret).verify(hearer.heard[0][1], hearer.heard[0][0])
         (_, newer) = re.findall(r"(ep_\w+|whsec_\S+)", run("webhooks", "rotate", endpoint, "--overlap-hours", "1"))
         run("webhooks", "disable", endpoint)
         assert "disabled: by an operator" in run("webhooks", "list")
         open_order(database)
-        deliver_all(database, Wishes())
+        deliver_all(database, DispatcherConfig())
         assert len(hearer.heard) == 1
         run("webhooks", "enable", endpoint)
         run("outbox", "--destination", f"webhook:{endpoint}", "--replay")
-        deliver_all(database, Wishes())
+        deliver_all(database, DispatcherConfig())
         for one in (secret, newer):
             Webhook(one).verify(hearer.heard[1][1], hearer.heard[1][0])
         delivered = rows(database, "delivered", f"webhook:{endpoint}")[0]
         run("outbox", "redeliver", str(delivered["id"]))
-        deliver_all(database, Wishes())
+        deliver_all(database, DispatcherConfig())
         assert hearer.heard[2][0]["webhook-id"] == hearer.heard[0][0]["webhook-id"]
         run("webhooks", "delete", endpoint)
         open_order(database)
-        deliver_all(database, Wishes())
+        deliver_all(database, DispatcherConfig())
         assert len(hearer.heard) == 3
     with pytest.raises(NotFound, match="there is no endpoint"):
         run("webhooks", "rotate", endpoint)
@@ -107,7 +107,7 @@ def test_an_endpoint_is_added_rotated_disabled_enabled_and_deleted(venice: Venic
 
 def test_what_was_never_delivered_cannot_be_delivered_again(venice: VeniceDouble, database: Database) -> None:
     buy(database, "Marco_Polo")
-    deliver_all(database, replace(Wishes(), venice_url=venice.url))
+    deliver_all(database, replace(DispatcherConfig(), venice_url=venice.url))
     (credit,) = rows(database, destination="venice")
     with pytest.raises(NotFound, match="no delivered webhook"):
         run("outbox", "redeliver", str(credit["id"]))  # a credit is never sent again this way

@@ -19,10 +19,20 @@ from cascade.domain.events import EventType
 from cascade.errors import LedgerConflict
 from cascade.services.booking import book_payment, book_reversal
 from cascade.workers.outbox_dispatcher import RetryPolicy
-from tests.support.delivery import Hearer, Wishes, add_endpoint, deliver_all, dispatching, make_due, rows, told, until
+from tests.support.delivery import (
+    DispatcherConfig,
+    WebhookEndpoint,
+    add_endpoint,
+    deliver_all,
+    dispatching,
+    make_due,
+    rows,
+    told,
+    until,
+)
 from tests.support.purchases import came_again, confirmed, open_order, refund
 
-LEDGER_MODE = Wishes()
+LEDGER_MODE = DispatcherConfig()
 
 
 def buy(database: Database, citizen: str = "Marco_Polo") -> str:
@@ -128,7 +138,7 @@ def test_money_in_suspense_is_told_as_waiting_for_review(database: Database) -> 
 
 
 def test_every_event_reaches_every_endpoint_signed_and_in_order(database: Database) -> None:
-    with Hearer.open() as all_of_it, Hearer.open() as credits_only:
+    with WebhookEndpoint.open() as all_of_it, WebhookEndpoint.open() as credits_only:
         _, secret = add_endpoint(database, all_of_it.url)
         add_endpoint(database, credits_only.url, [EventType.ORDER_FULFILLED])
         order_ids = [buy(database) for _ in range(5)]
@@ -147,7 +157,7 @@ def test_every_event_reaches_every_endpoint_signed_and_in_order(database: Databa
 def test_a_failed_delivery_is_repeated_with_the_same_id_and_body_and_the_citizens_next_one_waits(
     database: Database,
 ) -> None:
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         answers = iter([500, 503, 204])
         hearer.answer = lambda _: next(answers, 204)
@@ -165,7 +175,7 @@ def test_a_failed_delivery_is_repeated_with_the_same_id_and_body_and_the_citizen
 
 
 def test_another_citizens_deliveries_do_not_wait_for_one_that_fails(database: Database) -> None:
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         hearer.answer = lambda body: 500 if b"blocked" in body else 204
         open_order(database, citizen="blocked")
@@ -178,7 +188,7 @@ def test_another_citizens_deliveries_do_not_wait_for_one_that_fails(database: Da
 
 
 def test_a_receiver_that_hangs_for_ever_does_not_delay_another(database: Database) -> None:
-    with Hearer.open() as dead, Hearer.open() as well:
+    with WebhookEndpoint.open() as dead, WebhookEndpoint.open() as well:
         add_endpoint(database, dead.url, [EventType.ORDER_OPENED])
         add_endpoint(database, well.url, [EventType.ORDER_OPENED])
         dead.answer = lambda _: 200 + dead.released.wait(60)
@@ -194,7 +204,7 @@ def test_a_receiver_that_hangs_for_ever_does_not_delay_another(database: Databas
 
 def test_what_was_tried_for_too_long_is_parked_and_can_be_replayed(database: Database) -> None:
     impatient = replace(LEDGER_MODE, patience=RetryPolicy(days=0.3 / 86_400, first_pause_seconds=0.02))
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         endpoint_id, _ = add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         hearer.answer = lambda _: 500
         view = open_order(database)
@@ -215,7 +225,7 @@ def test_an_endpoint_that_fails_for_long_is_disabled_keeps_its_events_and_the_op
     database: Database,
 ) -> None:
     wishes = replace(LEDGER_MODE, disable_after_seconds=0.2, operator="operator@venice.example")
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         endpoint_id, _ = add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         hearer.answer = lambda _: 500
         open_order(database)
@@ -241,7 +251,7 @@ def test_an_endpoint_that_fails_for_long_is_disabled_keeps_its_events_and_the_op
 
 
 def test_after_a_rotation_both_secrets_verify_and_after_the_overlap_only_the_new_one(database: Database) -> None:
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         endpoint_id, old = add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         new = "whsec_" + "bmV3IHNlY3JldCBvZiAyNCBieXRlcyE="
         with database.transaction() as connection:
@@ -262,7 +272,7 @@ def test_after_a_rotation_both_secrets_verify_and_after_the_overlap_only_the_new
 
 
 def test_a_deleted_endpoint_hears_nothing_more_and_holds_up_nothing(database: Database) -> None:
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         endpoint_id, _ = add_endpoint(database, hearer.url)
         open_order(database)
         with database.transaction() as connection:
@@ -275,7 +285,7 @@ def test_a_deleted_endpoint_hears_nothing_more_and_holds_up_nothing(database: Da
 
 
 def test_two_dispatchers_share_the_work_and_nothing_is_delivered_twice(database: Database) -> None:
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         for number in range(60):
             open_order(database, citizen=f"citizen{number % 20}")
@@ -309,7 +319,7 @@ def test_it_wakes_up_at_once_when_something_is_enqueued(database: Database) -> N
             query = "SELECT FROM pg_stat_activity WHERE application_name = 'cascade_outbox' AND state = 'idle'"
             return connection.execute(query).fetchone() is not None
 
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         thread.start()
         try:
@@ -340,7 +350,7 @@ def test_an_order_that_nobody_paid_expires_once_and_only_who_began_to_pay_is_tol
 
 
 def test_what_was_delivered_long_ago_is_forgotten_but_never_what_waits_or_a_credit(database: Database) -> None:
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         add_endpoint(database, hearer.url)
         buy(database)
         deliver_all(database, LEDGER_MODE)

@@ -14,13 +14,13 @@ from cascade.domain.deliveries import Delivery, DeliveryState
 from cascade.domain.events import EventType
 from cascade.workers import outbox_dispatcher
 from tests.integration.test_dispatcher import LEDGER_MODE, buy
-from tests.support.delivery import Hearer, add_endpoint, dispatching, make_due, rows, until
+from tests.support.delivery import WebhookEndpoint, add_endpoint, dispatching, make_due, rows, until
 from tests.support.purchases import open_order
 
 
 def test_long_try_keeps_its_lease(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox_dispatcher, "LEASE_SECONDS", 0.6)
-    with Hearer.open() as hearer:
+    with WebhookEndpoint.open() as hearer:
         hearer.answer = lambda _: 204 if hearer.released.wait(2.5) else 200
         add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         open_order(database)

@@ -18,7 +18,7 @@ from cascade.domain.rates import Tick
 from cascade.domain.signals import SignalKind
 from cascade.services.booking import book_payment
 from tests.support.purchases import confirmed, open_order
-from tests.support.rate import FORMULA, clock, reported, ticked, ticks_until
+from tests.support.rate import FORMULA, clock, insert_signal, ticks_until, write_tick
 
 RATE = "/api/economics/exchange-rate"
 HISTORY = "/api/economics/exchange-rate/history"
@@ -95,8 +95,8 @@ def test_a_rate_that_moves_is_rising_or_falling(client: TestClient, database: Da
         assert last is not None
         for number in range(1, 25):
             at = last.at + number * FORMULA.tick
-            reported(connection, SignalKind.CONSCIOUSNESS, 9, at)
-            ticked(connection, at)
+            insert_signal(connection, SignalKind.CONSCIOUSNESS, 9, at)
+            write_tick(connection, at)
     trend = get(client, RATE)["trend"]
     assert trend["direction"] == "rising"
     assert Decimal(trend["hour_percent"]) > 5
@@ -117,7 +117,7 @@ def test_volume_gives_confidence_and_a_conversion_does_not(client: TestClient, d
             "UPDATE ledger.transactions SET posted_at = %s WHERE id = (SELECT min(id) FROM ledger.transactions)",
             (slot - timedelta(days=3),),
         )
-        ticked(connection, slot)
+        write_tick(connection, slot)
     rate = get(client, RATE)
     assert rate["volume_24h_usd"] == "500"
     assert rate["confidence"] == "0.333333"
@@ -181,10 +181,10 @@ def test_the_cascade_is_derived_from_what_was_recognised(client: TestClient, dat
     now = clock(database)
     with database.transaction() as connection:
         for minutes, events in ((150, 5), (110, 20), (70, 10), (50, 40), (10, 25)):
-            reported(connection, SignalKind.RECOGNITION, events, now - timedelta(minutes=minutes))
-        reported(connection, SignalKind.REPORTED_ACCELERATION, -2.5, now - timedelta(minutes=1))
-        reported(connection, SignalKind.CONSCIOUSNESS, 6.25, now - timedelta(minutes=1))
-        reported(connection, SignalKind.COHERENCE, 87.3, now - timedelta(hours=7))  # too old to be shown
+            insert_signal(connection, SignalKind.RECOGNITION, events, now - timedelta(minutes=minutes))
+        insert_signal(connection, SignalKind.REPORTED_ACCELERATION, -2.5, now - timedelta(minutes=1))
+        insert_signal(connection, SignalKind.CONSCIOUSNESS, 6.25, now - timedelta(minutes=1))
+        insert_signal(connection, SignalKind.COHERENCE, 87.3, now - timedelta(hours=7))  # too old to be shown
     city = get(client, CITY)
     assert (city["recognition_per_hour"], city["acceleration"]) == (65, 35)  # 40 + 25, less 20 + 10
     assert city["reported_acceleration"] == "-2.5"
@@ -195,9 +195,9 @@ def test_of_several_sources_the_middle_one_is_shown(client: TestClient, database
     now = clock(database)
     with database.transaction() as connection:
         for source, level, events in (("venice", 6, 10), ("liar", 10, 100_000), ("doge", 5, 12)):
-            reported(connection, SignalKind.CONSCIOUSNESS, level, now - timedelta(minutes=1), source)
+            insert_signal(connection, SignalKind.CONSCIOUSNESS, level, now - timedelta(minutes=1), source)
             for hours in (3, 1.5, 0.5):
-                reported(connection, SignalKind.RECOGNITION, events, now - timedelta(hours=hours), source)
+                insert_signal(connection, SignalKind.RECOGNITION, events, now - timedelta(hours=hours), source)
     city = get(client, CITY)
     assert (city["consciousness_level"], city["recognition_per_hour"], city["acceleration"]) == ("6", 12, 0)
 
@@ -255,8 +255,8 @@ def test_a_tick_never_changes_an_open_order(client: TestClient, database: Databa
     with database.transaction() as connection:
         for number in range(1, 10):  # an hour ahead at most: later ones are not followed
             at = ticks[-1].at + number * FORMULA.tick
-            reported(connection, SignalKind.COHERENCE, 0, at)
-            ticked(connection, at)
+            insert_signal(connection, SignalKind.COHERENCE, 0, at)
+            write_tick(connection, at)
     again = client.post("/api/payments/crypto-payment-intent", json={"order_id": begun["order_id"], "token": "USDT"})
     assert again.json()["amount"] == begun["amount"]
     assert get(client, f"/api/payments/orders/{begun['order_id']}") == before

@@ -26,7 +26,7 @@ from cascade.db.feeds import MOST, ORDER, Feeds, News, Topic
 from cascade.domain.events import EventType
 from cascade.domain.orders import Order
 from sandbox.ports import free_port
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import open_order
 from tests.support.streams import SOON_SECONDS, Api
 
@@ -171,7 +171,7 @@ def test_rivals_are_all_seen_in_order(api: Api, database: Database, order: Order
                 with database.transaction() as connection:
                     notify(connection, orders[1 + i % 3], f"{i} {turn}")
 
-        together(4, act)
+        run_concurrently(4, act)
         assert life.numbers(20) == list(range(before + 1, before + 21))
         assert box.numbers(20) == list(range(1, 21))
 

@@ -17,7 +17,7 @@ from api.main import create_app
 from cascade.db import idempotency, keys
 from cascade.db.database import Database
 from tests.support.card_shop import CardShop
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.delivery import until
 
 API_KEY = "k" * 32
@@ -74,7 +74,7 @@ def test_eight_at_once_with_one_key_make_one(
     shop: CardShop, database: Database, path: str, wish: dict[str, Any], table: str
 ) -> None:
     headers = AUTHORIZED | SAME
-    answers = together(8, lambda _: shop.client.post(path, json=wish, headers=headers))
+    answers = run_concurrently(8, lambda _: shop.client.post(path, json=wish, headers=headers))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.text for answer in answers}) == 1
     assert len({answer.headers["content-type"] for answer in answers}) == 1

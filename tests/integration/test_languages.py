@@ -14,7 +14,7 @@ from cascade.db import orders
 from cascade.db.database import Database
 from cascade.services.booking import book_payment
 from tests.integration.test_email import serving
-from tests.support.delivery import Wishes, deliver_all
+from tests.support.delivery import DispatcherConfig, deliver_all
 from tests.support.purchases import confirmed, open_order
 
 FORM = {"citizen_id": "Marco_Polo", "package": "merchant", "email": "marco@example.org"}
@@ -49,7 +49,7 @@ def test_who_buys_in_a_language_gets_the_receipt_in_it(
         order = orders.by_link_token(connection, token)
         book_payment(connection, confirmed(orders.chain_terms(connection, order.id)[0]))
     with serving() as server:
-        deliver_all(database, Wishes(smtp_url=f"smtp://127.0.0.1:{server.port}"))
+        deliver_all(database, DispatcherConfig(smtp_url=f"smtp://127.0.0.1:{server.port}"))
         (letter,) = server.taken
     assert letter["subject"] == title
     assert "marco@example.org" in letter.get_content()

@@ -12,7 +12,7 @@ from cascade.db.database import Database
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.errors import LedgerConflict
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import open_order
 
 Execute = Callable[..., None]
@@ -235,7 +235,7 @@ def test_two_reversals_at_once_take_no_more_than_was_given(books: Database) -> N
             return False
         return True
 
-    assert sum(together(4, attempt_to_take)) == 1
+    assert sum(run_concurrently(4, attempt_to_take)) == 1
 
 
 def test_a_reversal_is_not_reversed(books: Database) -> None:

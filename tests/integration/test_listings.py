@@ -25,7 +25,7 @@ from cascade.domain.money import DUCAT, USDC, Money
 from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
 from tests.integration.test_operators import run
-from tests.support.delivery import Wishes, deliver_all
+from tests.support.delivery import DispatcherConfig, deliver_all
 from tests.support.purchases import confirmed, open_order
 
 COLUMNS = 80
@@ -75,7 +75,7 @@ def busy(environment: Path, database: Database, monkeypatch: pytest.MonkeyPatch)
             again = confirmed(view.terms[0])
             book_payment(connection, again)
             keys.add(connection, "observatory", [Scope.SIGNALS])
-        deliver_all(database, Wishes(venice_url=venice.url), destination="venice")
+        deliver_all(database, DispatcherConfig(venice_url=venice.url), destination="venice")
         run("link", "--package", "noble")
         yield [again.reference, again.transaction, "0x" + view.terms[0].on_chain_order_id.hex(), view.order.id]
 

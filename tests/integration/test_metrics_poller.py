@@ -16,7 +16,7 @@ from cascade.domain.signals import Input
 from cascade.services.pricing import observe
 from cascade.workers.metrics_poller import MetricsPoller
 from sandbox.venice import VeniceDouble
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.delivery import until
 from tests.support.rate import FORMULA, clock
 
@@ -52,7 +52,7 @@ def test_what_venice_says_is_stored(database: Database, venice: VeniceDouble) ->
 
 def test_of_one_look_by_many_the_first_answer_is_taken(database: Database, venice: VeniceDouble) -> None:
     watchers = [observer(database, venice, 86_400) for _ in range(6)]
-    assert sum(together(5, lambda number: watchers[number].look())) == 3
+    assert sum(run_concurrently(5, lambda number: watchers[number].look())) == 3
     venice.control.set_mood(level=1)
     assert watchers[5].look() == 0
     assert stored(database)["consciousness"] == [7_250_000]

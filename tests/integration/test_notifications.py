@@ -16,7 +16,7 @@ from cascade.db import contacts
 from cascade.db.database import Database
 from cascade.services.booking import book_payment, book_reversal
 from tests.integration.test_email import serving
-from tests.support.delivery import Wishes, deliver_all, dispatching, rows, until
+from tests.support.delivery import DispatcherConfig, deliver_all, dispatching, rows, until
 from tests.support.purchases import confirmed, open_order, refund
 
 KEY = "k" * 32
@@ -36,7 +36,7 @@ def buy(database: Database, times: int = 1) -> list[str]:
         with database.transaction() as connection:
             book_payment(connection, confirmed(view.terms[0]))
         order_ids.append(view.order.id)
-    deliver_all(database, Wishes())
+    deliver_all(database, DispatcherConfig())
     return order_ids
 
 
@@ -80,7 +80,7 @@ def test_a_refund_is_told_in_words(client: TestClient, database: Database) -> No
     payment = confirmed(view.terms[0])
     with database.transaction() as connection:
         book_payment(connection, payment)
-    deliver_all(database, Wishes())
+    deliver_all(database, DispatcherConfig())
     with database.transaction() as connection:
         book_reversal(connection, refund(payment, 125_000_000))
     newest = inbox(client)["notifications"][0]
@@ -143,7 +143,7 @@ def test_a_receipt_goes_to_the_address_that_the_order_named_and_waits_for_a_serv
     database: Database,
 ) -> None:
     with serving() as post:
-        wishes = Wishes(smtp_url=f"smtp://127.0.0.1:{post.port}")
+        wishes = DispatcherConfig(smtp_url=f"smtp://127.0.0.1:{post.port}")
         named, unnamed = open_order(database, citizen="Veronica"), open_order(database)
         with database.transaction() as connection:
             contacts.insert(connection, named.order.id, "veronica@venice.example")

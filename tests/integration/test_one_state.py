@@ -19,7 +19,7 @@ from cascade.services.booking import book_payment
 from cascade.services.order_view import OrderView, lock_payable, lock_signable, view_of
 from cascade.services.signed_payments import SignedPayments
 from tests.support.card_shop import CardShop
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import NOWHERE, collected, confirmed, open_order
 
 PAYERS = ("0x" + "22" * 20, "0x" + "33" * 20)
@@ -203,7 +203,7 @@ def test_whatever_begins_at_once_one_signature_is_queued_and_no_reason_is_wrong(
             return str(fault)
         return "done"
 
-    results = together(len(chosen), act)
+    results = run_concurrently(len(chosen), act)
     told = set(results)
     with database.transaction() as connection:
         items = relay_queue.of_order(connection, view.order.id)

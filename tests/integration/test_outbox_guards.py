@@ -12,7 +12,7 @@ from cascade.domain.events import EventType
 from cascade.services.booking import book_payment
 from cascade.services.checkout import tell_card, tell_expired
 from cascade.services.order_events import record
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.delivery import rows
 from tests.support.purchases import confirmed, open_order
 
@@ -45,7 +45,7 @@ def test_rivals_number_an_orders_events_without_a_gap(database: Database) -> Non
         with database.transaction() as connection:
             events.append(connection, order.id, EventType.PAYMENT_FAILED, f"evt_{number}", {})
 
-    together(8, tell)
+    run_concurrently(8, tell)
     assert numbers(database, order.id) == list(range(1, 10))
 
 

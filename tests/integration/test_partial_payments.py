@@ -23,15 +23,15 @@ from cascade.errors import LedgerConflict
 from cascade.services.booking import book_payment, book_refund, book_reversal
 from cascade.services.checkout import Checkout, tell_expired
 from cascade.services.order_view import OrderView
-from tests.support.concurrency import together
-from tests.support.delivery import Wishes, deliver_all, rows, told
+from tests.support.concurrency import run_concurrently
+from tests.support.delivery import DispatcherConfig, deliver_all, rows, told
 from tests.support.purchases import CATALOGUE, NOWHERE, balance_of, collected, confirmed, open_order
 from tests.support.purchases import refund as back
 
 PRICE = 250_000_000
 QUOTE = 2_750_000_000
 DOLLAR = 1_000_000
-LEDGER_MODE = Wishes()
+LEDGER_MODE = DispatcherConfig()
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_the_same_part_again_changes_nothing(database: Database, view: OrderView
 
 @pytest.mark.parametrize("count", [2, 10])
 def test_parts_that_are_booked_at_once_bring_exactly_the_quote(database: Database, view: OrderView, count: int) -> None:
-    outcomes = together(count, lambda _: book(database, collected(view.terms[0], PRICE // count)))
+    outcomes = run_concurrently(count, lambda _: book(database, collected(view.terms[0], PRICE // count)))
     assert sorted(outcomes) == [Outcome.CREDITED] * (count - 1) + [Outcome.FULFILLED]
     assert ducats(database) == QUOTE
     assert_sound(database)
@@ -172,7 +172,7 @@ def test_parts_that_are_booked_at_once_bring_exactly_the_quote(database: Databas
 
 def test_two_that_complete_at_once_complete_once(database: Database, view: OrderView) -> None:
     book(database, collected(view.terms[0], 100 * DOLLAR))
-    outcomes = together(4, lambda _: book(database, collected(view.terms[0], 150 * DOLLAR)))
+    outcomes = run_concurrently(4, lambda _: book(database, collected(view.terms[0], 150 * DOLLAR)))
     assert sorted(outcomes) == [Outcome.FULFILLED] + [Outcome.SUSPENSE] * 3
     assert ducats(database) == QUOTE
 

@@ -22,7 +22,7 @@ from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from cascade.services.payment_links import PaymentLinks
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import CATALOGUE, NOWHERE, collected, confirmed
 
 SHOP = PaymentLinks(Checkout(CATALOGUE, NOWHERE, order_minutes=15))
@@ -130,7 +130,7 @@ def test_whom_it_is_for_must_be_said_once(database: Database, make: Make) -> Non
 @pytest.mark.parametrize("how", [{"single_use": True}, {"single_use": False}])
 def test_many_tabs_at_once_get_one_order(database: Database, make: Make, how: dict[str, bool]) -> None:
     link = make(citizen_id="Marco_Polo", **how)
-    opened = together(8, lambda _: come(database, link).order.id)
+    opened = run_concurrently(8, lambda _: come(database, link).order.id)
     assert len(set(opened)) == 1
     assert count(database) == 1
 
@@ -237,7 +237,7 @@ def test_an_order_that_nobody_paid_is_followed_by_another(database: Database, ma
     second = come(database, link)
     assert second.order.renewal_of == first.order.id
     expire(database, second)
-    followers = together(6, lambda _: come(database, link).order)
+    followers = run_concurrently(6, lambda _: come(database, link).order)
     assert {order.renewal_of for order in followers} == {second.order.id}
     assert state(database, link) == (LinkState.ACTIVE, 3, 0)
 

@@ -17,7 +17,7 @@ from cascade.domain.rates import Tick
 from cascade.domain.signals import SignalKind
 from cascade.errors import InvalidInput, NotFound, SettingsError
 from tests.integration.test_operators import run
-from tests.support.rate import FORMULA, ticked, ticks_until
+from tests.support.rate import FORMULA, ticks_until, write_tick
 
 HIGH = {SignalKind.CONSCIOUSNESS: 7.5, SignalKind.COHERENCE: 80.0}
 
@@ -51,7 +51,7 @@ def test_before_the_first_tick_it_asks_for_a_keeper(environment: Path, database:
 
 def test_a_keeper_that_is_gone_is_noticed(environment: Path, database: Database) -> None:
     with database.transaction() as connection:
-        ticked(connection, orders.clock(connection).replace(second=0, microsecond=0) - timedelta(hours=1))
+        write_tick(connection, orders.clock(connection).replace(second=0, microsecond=0) - timedelta(hours=1))
     assert "s late: does a rate keeper run?" in run("rate", "show")
 
 

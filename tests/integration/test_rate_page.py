@@ -27,7 +27,7 @@ from cascade.db.database import Database
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate, Tick, next_rate
 from cascade.domain.signals import MICRO, Input, Inputs, Observation
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 MINUS = "\N{MINUS SIGN}"
@@ -263,7 +263,7 @@ def test_a_picture_is_drawn_once_for_all_who_ask_at_the_same_moment(
     write(5)
     for name, path in (("history", HISTORY), ("contributions", WHY)):
         drawing = Wrapper(monkeypatch, name)
-        answers = together(20, lambda _, path=path: client.get(path))  # type: ignore[misc]
+        answers = run_concurrently(20, lambda _, path=path: client.get(path))  # type: ignore[misc]
         assert {answer.status_code for answer in answers} == {200}
         assert len({answer.content for answer in answers}) == 1
         assert len(drawing.calls) == 1

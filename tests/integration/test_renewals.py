@@ -22,7 +22,7 @@ from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from cascade.services.payment_links import PaymentLinks
 from tests.integration.test_payment_links import SHOP, come, count, expire
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import CATALOGUE, NOWHERE, balance_of, collected, confirmed, open_order
 
 
@@ -54,7 +54,7 @@ def test_an_open_order_is_given_back(database: Database) -> None:
 def test_many_clicks_at_once_get_one_new_order(database: Database) -> None:
     view = open_order(database)
     expire(database, view)
-    renewed = {order.id for order in together(8, lambda _: renew(database, view.order).order)}
+    renewed = {order.id for order in run_concurrently(8, lambda _: renew(database, view.order).order)}
     assert len(renewed) == 1
     assert renewed != {view.order.id}
     assert count(database) == 2
@@ -199,7 +199,7 @@ def test_an_order_of_a_link_is_renewed_within_it(database: Database) -> None:
         link = SHOP.create(connection, package="merchant", usd_amount=None, citizen_id="Marco_Polo")
     view = come(database, link)
     expire(database, view)
-    both = together(6, lambda i: (renew(database, view.order) if i % 2 else come(database, link)).order)
+    both = run_concurrently(6, lambda i: (renew(database, view.order) if i % 2 else come(database, link)).order)
     assert len({order.id for order in both}) == 1
     assert both[0].link_id == link.id
     expire(database, renew(database, view.order))

@@ -16,8 +16,8 @@ from cascade.db.database import Database
 from cascade.db.keys import Scope
 from cascade.domain.signals import SignalKind
 from cascade.services.pricing import observe
-from tests.support.concurrency import together
-from tests.support.rate import clock, reported, ticked
+from tests.support.concurrency import run_concurrently
+from tests.support.rate import clock, insert_signal, write_tick
 from tests.support.streams import SOON_SECONDS, Api, Stream
 
 SIGNALS = "/api/economics/signals"
@@ -62,7 +62,7 @@ def test_a_batch_is_taken_in_the_name_of_its_key(client: TestClient, database: D
 def test_what_is_sent_again_is_taken_once(client: TestClient, database: Database) -> None:
     now = clock(database)
     batch = {"signals": [signal("a", now), signal("b", now), signal("a", now)]}
-    answers = together(6, lambda _: client.post(SIGNALS, json=batch).json())
+    answers = run_concurrently(6, lambda _: client.post(SIGNALS, json=batch).json())
     assert sum(answer["accepted"] for answer in answers) == 2
     assert sum(answer["duplicates"] for answer in answers) == 16
     assert len(stored(database)) == 2
@@ -223,7 +223,7 @@ def test_the_city_is_told_live(environment: Path, database: Database, key: str) 
         second = next(told)
         assert second["consciousness_level"] == "9"
         with database.transaction() as connection:
-            tick = ticked(connection, orders.clock(connection).replace(second=0, microsecond=0))
+            tick = write_tick(connection, orders.clock(connection).replace(second=0, microsecond=0))
         third = next(told)
         assert third["tick"] == f"{tick.at:%Y-%m-%dT%H:%M:%SZ}"
         assert first["id"] < second["id"] < third["id"]
@@ -232,7 +232,7 @@ def test_the_city_is_told_live(environment: Path, database: Database, key: str) 
 
 def test_who_comes_back_hears_of_now_and_not_of_what_was(environment: Path, database: Database) -> None:
     with database.transaction() as connection:
-        reported(connection, SignalKind.COHERENCE, 40, orders.clock(connection) - timedelta(seconds=1))
+        insert_signal(connection, SignalKind.COHERENCE, 40, orders.clock(connection) - timedelta(seconds=1))
     with Api.served() as api, api.stream(EVENTS, after=2**31 - 1) as stream:
         assert next(cities(stream))["tessere_coherence"] == "40"
     assert SOON_SECONDS > 0

@@ -24,7 +24,7 @@ from cascade.services.booking import book_payment
 from cascade.services.signed_payments import SignedPayments
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon import addresses as at
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 from tests.support.purchases import NOWHERE, confirmed, open_order
 from tests.support.signing_shop import MERCHANT, PAYER, SigningShop, refused
 
@@ -77,7 +77,7 @@ def test_requests_at_the_same_moment_share_one_limit(database: Database) -> None
             return fault.reason
         return None
 
-    assert sorted(together(8, queue), key=str) == [None] * 3 + [RejectReason.LIMIT] * 5
+    assert sorted(run_concurrently(8, queue), key=str) == [None] * 3 + [RejectReason.LIMIT] * 5
     signed_payments.close()
 
 

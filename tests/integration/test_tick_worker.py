@@ -21,7 +21,7 @@ from cascade.domain.signals import HOUR, MICRO, OUR_LEDGER, Input, Observation, 
 from cascade.errors import SettingsError
 from cascade.services import pricing
 from cascade.services.pricing import TICKS_AT_ONCE, ReplayResult, observe, replay
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 BASE = Rate(SHIPPED.base_nano_usd)
@@ -133,7 +133,7 @@ def test_rival_keepers_write_each_tick_once(database: Database) -> None:
     begin(database, EVERY_SECOND, timedelta(seconds=40))
     written = 1
     for _ in range(4):
-        written += sum(len(ticks) for ticks in together(8, lambda _: keep(database, EVERY_SECOND)))
+        written += sum(len(ticks) for ticks in run_concurrently(8, lambda _: keep(database, EVERY_SECOND)))
         time.sleep(1.1)
     ticks = stored(database)
     assert written == len(ticks) >= 44
@@ -142,7 +142,7 @@ def test_rival_keepers_write_each_tick_once(database: Database) -> None:
 
 
 def test_rival_keepers_write_one_first_tick(database: Database) -> None:
-    written = [tick for ticks in together(8, lambda _: keep(database, HOURLY)) for tick in ticks]
+    written = [tick for ticks in run_concurrently(8, lambda _: keep(database, HOURLY)) for tick in ticks]
     assert len(written) == len(stored(database)) == 1
 
 
@@ -151,7 +151,7 @@ def test_keepers_of_two_formulas_make_one_chain(database: Database) -> None:
     rivals = [formula(f"every-{seconds}", tick_seconds=seconds) for seconds in (2, 3)]
     begin(database, rivals[0], timedelta(seconds=60))
     for _ in range(3):
-        together(8, lambda i: keep(database, rivals[i % 2]))
+        run_concurrently(8, lambda i: keep(database, rivals[i % 2]))
         time.sleep(2.1)
     ticks = stored(database)
     assert_unbroken(ticks, 1, 2, 3, 4)

@@ -20,7 +20,7 @@ from cascade.domain.payments import ConfirmedPayment
 from cascade.services.booking import book_payment, book_reversal
 from cascade.services.credits import confirm_credit
 from sandbox.venice import Transfer, VeniceDouble
-from tests.support.delivery import Wishes, deliver_all, dispatching, make_due, rows, told, until
+from tests.support.delivery import DispatcherConfig, deliver_all, dispatching, make_due, rows, told, until
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
 MARCO = "Marco_Polo"
@@ -32,7 +32,7 @@ class City:
 
     database: Database
     venice: VeniceDouble
-    wishes: Wishes
+    wishes: DispatcherConfig
 
     def buy(self, citizen: str = MARCO, reference: str | None = None) -> ConfirmedPayment:
         """An Explorer package that is paid: 500 ducats and 25 bonus; nothing is delivered yet."""
@@ -63,7 +63,7 @@ class City:
 @pytest.fixture
 def city(database: Database) -> Iterator[City]:
     with VeniceDouble.start() as venice:
-        yield City(database, venice, Wishes(venice_url=venice.url))
+        yield City(database, venice, DispatcherConfig(venice_url=venice.url))
 
 
 def test_a_credit_arrives_with_its_exact_amount_and_then_the_citizen_is_told(city: City) -> None:

@@ -30,7 +30,7 @@ from cascade.services.booking import book_payment, book_reversal
 from cascade.services.credits import confirm_credit
 from sandbox.venice import VeniceDouble
 from tests.faults.dying_dispatcher import spawn
-from tests.support.delivery import Wishes, dispatching, make_due, rows, told
+from tests.support.delivery import DispatcherConfig, dispatching, make_due, rows, told
 from tests.support.purchases import came_again, collected, confirmed, open_order, refund
 
 _examples = itertools.count(1)
@@ -71,7 +71,7 @@ class Credits(RuleBasedStateMachine):
         self._let_all_be_well()
         self.parked: dict[str, set[str]] = {}
         # Much longer than Venice can take, also on a machine that is busy with other things.
-        self.wishes = Wishes(venice_url=self.venice.url, settle_seconds=1.5, venice_timeout_seconds=0.25)
+        self.wishes = DispatcherConfig(venice_url=self.venice.url, settle_seconds=1.5, venice_timeout_seconds=0.25)
 
     # Money
 

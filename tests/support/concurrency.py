@@ -10,7 +10,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-def together(count: int, act: Callable[[int], Result]) -> list[Result]:
+def run_concurrently(count: int, act: Callable[[int], Result]) -> list[Result]:
     """What ``act(0)`` to ``act(count - 1)`` return, each in a thread of its own; raises what one of them raises."""
     start = Barrier(count)
 

@@ -26,7 +26,7 @@ from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, RetryPolicy
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DispatcherConfig:
     """How the dispatchers of a test are set: everything as in production, only faster."""
 
     venice_url: str | None = None
@@ -60,7 +60,7 @@ class Wishes:
 
 
 @contextmanager
-def dispatching(database: Database, wishes: Wishes, *, count: int = 1) -> Iterator[None]:
+def dispatching(database: Database, wishes: DispatcherConfig, *, count: int = 1) -> Iterator[None]:
     """Some dispatchers, side by side, for the time of the block."""
     stop = threading.Event()
     threads = [threading.Thread(target=wishes.dispatcher(database).run, args=(stop,)) for _ in range(count)]
@@ -75,7 +75,9 @@ def dispatching(database: Database, wishes: Wishes, *, count: int = 1) -> Iterat
         assert not any(thread.is_alive() for thread in threads)
 
 
-def deliver_all(database: Database, wishes: Wishes, *, seconds: float = 20.0, destination: str | None = None) -> None:
+def deliver_all(
+    database: Database, wishes: DispatcherConfig, *, seconds: float = 20.0, destination: str | None = None
+) -> None:
     """Dispatch until nothing waits any more."""
     make_due(database)
     with dispatching(database, wishes):
@@ -118,7 +120,7 @@ def told(database: Database, citizen: str = "Marco_Polo") -> list[dict[str, Any]
 
 
 @dataclass
-class Hearer:
+class WebhookEndpoint:
     """A platform's endpoint: a real server that keeps what it hears, and answers as a test wants."""
 
     server: ThreadingHTTPServer

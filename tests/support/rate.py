@@ -22,7 +22,7 @@ def clock(database: Database) -> datetime:
         return orders.clock(connection)
 
 
-def reported(
+def insert_signal(
     connection: Conn,
     kind: SignalKind,
     value: float,
@@ -39,7 +39,7 @@ def reported(
     )
 
 
-def ticked(connection: Conn, at: datetime, formula: Formula = FORMULA) -> Tick:
+def write_tick(connection: Conn, at: datetime, formula: Formula = FORMULA) -> Tick:
     """Write the tick of a moment, as a keeper would have done then."""
     rates.remember(connection, formula)
     last = rates.latest(connection)
@@ -60,6 +60,6 @@ def ticks_until(
     for number in range(count):
         at = first + number * formula.tick
         for kind, value in levels.items():
-            reported(connection, kind, value, at - timedelta(seconds=1))
-        ticks.append(ticked(connection, at, formula))
+            insert_signal(connection, kind, value, at - timedelta(seconds=1))
+        ticks.append(write_tick(connection, at, formula))
     return ticks

@@ -11,7 +11,7 @@ from cascade.charts import Run, Size, Theme, contributions, history, input_curve
 from cascade.domain.formula import Formula
 from cascade.domain.rates import Rate, Tick, next_rate
 from cascade.domain.signals import MICRO, Input, Inputs, Observation
-from tests.support.concurrency import together
+from tests.support.concurrency import run_concurrently
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 AT = datetime(2026, 3, 5, 13, 40, tzinfo=UTC)
@@ -191,4 +191,4 @@ def test_names_are_shown_as_they_are() -> None:
 def test_many_threads_may_draw_at_once() -> None:
     draws = [PICTURES[f"{name}-narrow-{theme}"] for name in ("history", "contributions") for theme in Theme]
     alone = [draw() for draw in draws]
-    assert together(8, lambda n: draws[n % 4]()) == alone * 2
+    assert run_concurrently(8, lambda n: draws[n % 4]()) == alone * 2
