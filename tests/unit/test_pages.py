@@ -92,12 +92,12 @@ def test_times_say_their_zone() -> None:
     ],
 )
 def test_a_length_of_time_is_told_in_one_unit(seconds: int, exactly: bool, english: str, italian: str) -> None:
-    told = [filters_of_the_rate(Locale(language))["duration"](seconds, exact=exactly) for language in Language]
+    told = [filters_of_the_rate(Locale(code))["duration"](seconds, exact=exactly) for code in ("en", "it")]
     assert told == [english, italian]
 
 
 def test_what_is_known_of_the_city_is_written_as_the_reader_writes_it() -> None:
-    english, italian = (filters_of_the_rate(Locale(language)) for language in Language)
+    english, italian = (filters_of_the_rate(Locale(code)) for code in ("en", "it"))
     assert [english["number"](value) for value in ("1234.5", "-0.254", 7)] == ["1,234.5", "\N{MINUS SIGN}0.25", "7"]
     assert [italian["number"](value) for value in ("1234.5", "-0.254", 7)] == ["1.234,5", "\N{MINUS SIGN}0,25", "7"]
     assert (english["exact"]("0.1000"), italian["exact"]("0.1000")) == ("0.1000", "0,1000")

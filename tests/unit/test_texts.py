@@ -51,10 +51,10 @@ def write(kind: EventType, data: Mapping[str, Any]) -> str:
 
 
 def test_every_event_that_citizens_are_told_of_has_a_text_and_no_other_has() -> None:
-    for language in ("en", "it"):
+    for language in TEXTS.languages:
         folder = files("cascade.adapters") / "texts" / language
         assert sorted(file.name for file in folder.iterdir()) == sorted(f"{kind}.txt" for kind in TOLD)
-    assert TEXTS.languages == ("en", "it")
+    assert {"en", "it"} <= set(TEXTS.languages)
 
 
 @pytest.mark.parametrize("kind", TOLD)
@@ -258,5 +258,5 @@ def test_an_unknown_language_falls_back_and_cannot_leave_the_folder() -> None:
     usual = TEXTS.write(EventType.ORDER_EXPIRED, ORDER)
     for language in ("en", "en-GB", "vi", "../en", "/etc", "\x00", ""):
         assert TEXTS.write(EventType.ORDER_EXPIRED, ORDER, language) == usual
-    with pytest.raises(SettingsError, match="no texts in 'vi', only in en, it"):
+    with pytest.raises(SettingsError, match=r"no texts in 'vi', only in en, .*it"):
         Texts("vi")
