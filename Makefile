@@ -83,7 +83,7 @@ sandbox: setup   ## The tests of the sandbox itself, when it is not what they ha
 # Everything runs on the embedded PostgreSQL 18; on 15 only what speaks SQL that a release could lack, and needs no chain:
 # migrations, guards of the tables, orders and their pages, deposits, links, rates, streams, the outbox, the API's answers.
 ON_OLDEST := $(addprefix tests/integration/test_,migrations.py ledger_guards.py outbox_guards.py rate_guards.py order_page.py \
-	api.py booking.py partial_payments.py payment_links.py renewals.py notifications.py feeds.py tick_worker.py signals_in.py \
+	api.py booking.py partial_payments.py payment_links.py expired_orders.py notifications.py feeds.py tick_worker.py signals_in.py \
 	delivery_commands.py rate_commands.py) tests/faults/test_supervised_workers.py
 OLDEST ?= /usr/lib/postgresql/15/bin
 
@@ -96,7 +96,7 @@ browser: setup $(WALLETS)/.done $(PHONE)/.done $(PAGE)/.done ## The payment page
 	$(PYTEST) tests/browser
 
 page: setup $(PAGE)/.done ## Check the page's modules, and write them and WalletConnect's bundle to api/pages/static.
-	$(PAGE)/.bin/tsc -p api/pages/modules
+	$(PAGE)/.bin/tsc -p api/pages/scripts
 	node $(dir $(PAGE))build.js
 
 docs: setup      ## Write the tree in docs/architecture.md anew, from the first line of each module.

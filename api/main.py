@@ -22,9 +22,9 @@ from api.idempotency import Settlements
 from api.limits import RequestLimits, StreamLimiter
 from api.pages import pay, rate, shop
 from api.pages.error_pages import ErrorPages
-from api.routes import authorizations, card, citizens, economics, feeds, health, links, payments, wallet
-from api.slashes import Slashes
+from api.routes import authorizations, card, citizens, economics, event_streams, health, links, payments, wallet
 from api.streams.hub import Hub
+from api.trailing_slashes import Slashes
 from cascade import __version__, settings
 from cascade.bootstrap import assemble
 from cascade.db.database import REQUESTS, check_schema
@@ -159,7 +159,7 @@ def create_app() -> FastAPI:
     problems.install(app)
     for money in (payments, authorizations, wallet, card, links):
         app.include_router(money.router)
-    for other in (citizens, economics, feeds, health, shop, pay, rate):
+    for other in (citizens, economics, event_streams, health, shop, pay, rate):
         app.include_router(other.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

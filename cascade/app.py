@@ -10,14 +10,14 @@ from cascade.adapters.texts import Text, Texts
 from cascade.chains import Deployment
 from cascade.db.database import Database
 from cascade.domain.events import EventType
-from cascade.domain.formula import Formula
+from cascade.domain.rate_formula import Formula
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout
 from cascade.services.payment_links import PaymentLinks
 from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
-from cascade.workers.channels import write
+from cascade.workers.delivery_channels import write
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,17 @@ from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.fees import GWEI, FeePolicy
-from cascade.domain.formula import Formula
-from cascade.domain.rates import Rate
-from cascade.domain.relay_groups import RelayPolicy
+from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_rule import Rate
+from cascade.domain.relay_policy import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout
 from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
-from cascade.workers.channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
-from cascade.workers.credits import CreditChannel
+from cascade.workers.credit_sender import CreditChannel
+from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
 from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
 from cascade.workers.metrics_poller import MetricsPoller

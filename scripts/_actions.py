@@ -14,7 +14,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from cascade.domain.amounts import NoAmount, read_plain
+from cascade.domain.amount_parser import NoAmount, read_plain
 from cascade.domain.money import USDC
 from scripts import _chain, _safe
 

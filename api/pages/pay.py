@@ -19,8 +19,8 @@ from api.pages.rendering import language_of, page
 from api.pages.shop import ask_who
 from cascade.app import App
 from cascade.db import contacts, events, links, orders
-from cascade.domain.links import LinkState
 from cascade.domain.orders import OrderStatus
+from cascade.domain.payment_links import LinkState
 from cascade.errors import InvalidInput, NotFound, NotPayable
 from cascade.services.checkout import PurchaseRequest
 from cascade.services.order_view import OrderView

@@ -22,10 +22,10 @@ from api.pages.rendering import page as rendered
 from api.schemas.economics import CascadeOut, ExchangeRateOut
 from cascade import charts
 from cascade.charts import Prices, Size, Theme
-from cascade.db import rates
+from cascade.db import rate_ticks
 from cascade.db.database import Conn
-from cascade.domain.formula import Formula
-from cascade.domain.rates import InputState, Rate, Tick
+from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_rule import InputState, Rate, Tick
 from cascade.errors import NotFound
 from cascade.services import pricing
 from cascade.services.pricing import Quotation
@@ -103,7 +103,7 @@ router = APIRouter(include_in_schema=False, lifespan=_lifespan)
 
 def _newest(app: System) -> Tick:
     with app.database.transaction() as connection:
-        tick = rates.latest(connection)
+        tick = rate_ticks.latest(connection)
     if tick is None:
         raise NotFound("There is no picture before the rate has been set for the first time.")
     return tick
@@ -191,7 +191,7 @@ def _svg(drawn: bytes) -> Response:
 
 
 def _points(connection: Conn, until: datetime, span: Span) -> list[Point]:
-    return rates.course(connection, until, span.length, MOST_POINTS)
+    return rate_ticks.course(connection, until, span.length, MOST_POINTS)
 
 
 def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formula:
@@ -199,7 +199,7 @@ def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formul
     target."""
     if tick is None or tick.formula == current.version:
         return current
-    return rates.formulas(connection)[tick.formula]
+    return rate_ticks.formulas(connection)[tick.formula]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from fastapi.templating import Jinja2Templates
 from starlette.responses import Response
 
 from cascade.charts import ChartLocale
-from cascade.domain.amounts import Separators
+from cascade.domain.amount_parser import Separators
 from cascade.domain.money import ASSETS, USD, Money
 from cascade.domain.seller import Seller
 

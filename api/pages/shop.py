@@ -14,7 +14,7 @@ from api.pages.rendering import language_of, page, separators
 from cascade.adapters.email import check_email
 from cascade.app import App
 from cascade.db import orders
-from cascade.domain.amounts import NoAmount, examples, read_typed
+from cascade.domain.amount_parser import NoAmount, examples, read_typed
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import check_citizen_id

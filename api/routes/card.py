@@ -22,7 +22,7 @@ from api.schemas.common import CardPaymentIn
 from cascade.app import App
 from cascade.db import card_attempts as card_store
 from cascade.db import orders, stripe_inbox
-from cascade.domain.card import Flow
+from cascade.domain.card_evidence import Flow
 from cascade.errors import NotFound, NotPayable, StripeError, StripeUnavailable
 from cascade.services.card_checkout import CardCheckout, CardPayment
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from api.dependencies import SignalSource, StreamHub, StreamRoom, System
 from api.idempotency import IdempotentRoute
 from api.problems import documented
-from api.routes.feeds import STREAM, EventStream
+from api.routes.event_streams import STREAM, EventStream
 from api.schemas.economics import (
     CascadeOut,
     ConvertIn,
@@ -21,12 +21,12 @@ from api.schemas.economics import (
     SignalsIn,
     SignalsOut,
 )
-from cascade.db import orders, rates, signals
-from cascade.db.feeds import CITY, Topic
-from cascade.db.rates import Interval
-from cascade.domain.amounts import read_plain
+from cascade.db import orders, rate_signals, rate_ticks
+from cascade.db.event_streams import CITY, Topic
+from cascade.db.rate_ticks import Interval
+from cascade.domain.amount_parser import read_plain
 from cascade.domain.money import DUCAT, USD
-from cascade.domain.signals import BASELINE, EARLY
+from cascade.domain.rate_signals import BASELINE, EARLY
 from cascade.errors import InvalidInput
 from cascade.services import pricing
 
@@ -50,10 +50,10 @@ def history(
     """Return the rate's history, newest first: each tick, or open, high, low and close of hours or days."""
     with app.database.transaction() as connection:
         if interval == "raw":
-            ticks = rates.ticks_before(connection, before, limit)
-            return HistoryOut.of_ticks(ticks, more=bool(ticks) and rates.has_before(connection, ticks[-1].at))
-        candles = rates.candles_before(connection, Interval(interval), before, limit)
-        more = bool(candles) and rates.has_before(connection, candles[-1].start)
+            ticks = rate_ticks.ticks_before(connection, before, limit)
+            return HistoryOut.of_ticks(ticks, more=bool(ticks) and rate_ticks.has_before(connection, ticks[-1].at))
+        candles = rate_ticks.candles_before(connection, Interval(interval), before, limit)
+        more = bool(candles) and rate_ticks.has_before(connection, candles[-1].start)
         return HistoryOut.of_candles(Interval(interval), candles, more=more)
 
 
@@ -111,5 +111,5 @@ def report(batch: SignalsIn, app: System, source: SignalSource) -> SignalsOut:
             if signal.occurred_at > now + EARLY:
                 ahead = f"{signal.occurred_at.isoformat()} has not come yet: it is {now.isoformat()} here."
                 raise InvalidInput("occurred_at", f"{signal.id}: {ahead}")
-        taken = signals.insert(connection, source, reported)
+        taken = rate_signals.insert(connection, source, reported)
     return SignalsOut.of(taken, sum(signal.occurred_at <= now - BASELINE for signal in reported))

@@ -12,8 +12,8 @@ from api.problems import documented
 from api.schemas.health import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut, WorkerOut
 from cascade import bootstrap
 from cascade.app import App
-from cascade.db import cursors, heartbeats, outbox, relay_transactions, stripe_inbox
-from cascade.db.cursors import StreamHealth
+from cascade.db import checkpoints, heartbeats, outbox, relay_transactions, stripe_inbox
+from cascade.db.checkpoints import StreamHealth
 from cascade.db.database import OUTAGES, Conn
 from cascade.db.outbox import DestinationHealth
 from cascade.db.relay_transactions import SenderHealth
@@ -60,7 +60,7 @@ def _look(app: App, connection: Conn) -> HealthOut:
     destinations = [_destination(destination) for destination in outbox.health(connection)]
     rate = _rate(pricing.quotation(connection, app.formula))
     followed, now = bootstrap.followed_streams(app), datetime.now(UTC)
-    streams = [_stream(stream, now) for stream in cursors.health(connection) if stream.stream in followed]
+    streams = [_stream(stream, now) for stream in checkpoints.health(connection) if stream.stream in followed]
     workers = [
         WorkerOut(worker=w.worker, standing_still=w.fault is not None, fault=w.fault)
         for w in heartbeats.health(connection)

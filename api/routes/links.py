@@ -16,7 +16,7 @@ from cascade.app import App
 from cascade.db import links
 from cascade.db.database import Conn
 from cascade.db.links import LinkUse
-from cascade.domain.links import address
+from cascade.domain.payment_links import address
 from cascade.services.checkout import PurchaseRequest
 
 router = APIRouter(

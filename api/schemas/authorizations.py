@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.schemas.common import Address, Body, OrderId
 from api.schemas.orders import RelayOut
 from cascade.adapters.chain.account_state import Account
-from cascade.domain.relay import RejectReason, RelayItem, RelayKind
+from cascade.domain.relay_items import RejectReason, RelayItem, RelayKind
 from cascade.services.signed_payments import MAX_WRAPPED_BYTES, SigningRequest
 
 Token = Annotated[str, Field(max_length=200, description="A stablecoin that the router takes", examples=["USDC"])]

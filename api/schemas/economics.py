@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.schemas.common import Body, DucatAmount, Plain, Signed, UsdAmount
-from cascade.db.rates import Candle, Interval
-from cascade.db.signals import Taken
-from cascade.domain.formula import NANO_USD, PPM
+from cascade.db.rate_signals import Taken
+from cascade.db.rate_ticks import Candle, Interval
 from cascade.domain.money import USD, Money
-from cascade.domain.rates import Contribution, InputState, Rate, Tick, counting
-from cascade.domain.signals import MICRO, Input, Observation, Signal, SignalKind, micro_of
+from cascade.domain.rate_formula import NANO_USD, PPM
+from cascade.domain.rate_rule import Contribution, InputState, Rate, Tick, counting
+from cascade.domain.rate_signals import MICRO, Input, Observation, Signal, SignalKind, micro_of
 from cascade.services import pricing
 from cascade.services.pricing import CityState, Quotation
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from api.schemas.common import Body, Plain, UsdAmount
 from cascade.db.links import LinkUse
-from cascade.domain.links import MOST_MINUTES, LinkState, address, in_metamask, mailto
+from cascade.domain.payment_links import MOST_MINUTES, LinkState, address, in_metamask, mailto
 
 LinkId = Annotated[str, Field(pattern=r"^lnk_[a-z2-7]{26}$", examples=["lnk_mfrggzdfmztwq2lknnwg23tpoa"])]
 

@@ -13,12 +13,12 @@ from cascade.adapters.texts import amount as exact
 from cascade.chains import Chain
 from cascade.db.deposits import Arrival
 from cascade.db.reversals import BookedReversal
-from cascade.domain.card import CaseKind, IntentStatus
+from cascade.domain.card_evidence import CaseKind, IntentStatus
 from cascade.domain.deliveries import CreditState
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason
-from cascade.domain.relay import RejectReason, RelayItem, RelayKind, RelayState
+from cascade.domain.relay_items import RejectReason, RelayItem, RelayKind, RelayState
 from cascade.domain.reversals import ReversalKind
 from cascade.services.order_view import OrderView
 

@@ -11,7 +11,7 @@ from api.schemas.common import Address, Body, CallOut, OrderId, Units
 from cascade.adapters.chain.account_state import Account
 from cascade.adapters.chain.router_logs import Call
 from cascade.adapters.texts import amount as exact
-from cascade.domain.relay import RejectReason
+from cascade.domain.relay_items import RejectReason
 from cascade.services.signed_payments import MAX_WRAPPED_BYTES
 from cascade.services.wallet_plan import Holding, Method, Plan
 

@@ -11,10 +11,10 @@ import psycopg
 from starlette.exceptions import HTTPException
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from api.schemas.feeds import message
+from api.schemas.event_streams import message
 from cascade.db.database import Database
-from cascade.db.feeds import Feeds, News, Topic
-from cascade.domain.rates import START, Rate
+from cascade.db.event_streams import Feeds, News, Topic
+from cascade.domain.rate_rule import START, Rate
 from cascade.errors import NotFound
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
-from cascade.domain.card import (
+from cascade.domain.card_evidence import (
     Alarm,
     CardCase,
     CardEvidence,

@@ -3,8 +3,8 @@
 from cascade.charts.canvas import Theme
 from cascade.charts.documentation import Run, input_curves, year
 from cascade.charts.locale import ENGLISH, ChartLocale
-from cascade.charts.page import Size, contributions, history
 from cascade.charts.prices import Prices
+from cascade.charts.rate_page import Size, contributions, history
 
 __all__ = [
     "ENGLISH",

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 
 from cascade.charts.canvas import DASHED, Canvas, Theme, draw_course, marks, picture
 from cascade.charts.locale import ENGLISH
-from cascade.charts.page import name_of
-from cascade.domain.formula import NANO_USD, Formula
-from cascade.domain.rates import Rate, next_rate
-from cascade.domain.signals import MICRO, Input, Observation, SignalKind
+from cascade.charts.rate_page import name_of
+from cascade.domain.rate_formula import NANO_USD, Formula
+from cascade.domain.rate_rule import Rate, next_rate
+from cascade.domain.rate_signals import MICRO, Input, Observation, SignalKind
 
 _POINTS = 750
 """Of each of the two lines of a year."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cascade.domain.formula import NANO_USD, Formula
-from cascade.domain.rates import Rate
+from cascade.domain.rate_formula import NANO_USD, Formula
+from cascade.domain.rate_rule import Rate
 
 _MINUS = "\N{MINUS SIGN}"
 

@@ -11,8 +11,8 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from cascade import __version__, settings
-from cascade.cli import check, deliveries, keys, links, rates, reports, running, streams
-from cascade.cli.server import Application
+from cascade.cli import chain_streams, check, keys, outbox, payment_links, processes, rates, reports
+from cascade.cli.http_server import Application
 from cascade.db.connection_errors import await_database
 from cascade.errors import CascadeError
 
@@ -28,12 +28,12 @@ def cli() -> None:
 
 for command in (
     check.check,
-    *(running.up, running.api, running.indexer, running.card, running.dispatcher, running.rate_keeper),
+    *(processes.up, processes.api, processes.indexer, processes.card, processes.dispatcher, processes.rate_keeper),
     *(
-        running.migrate,
-        running.relayer,
-        running.watcher,
-        running.rescan,
+        processes.migrate,
+        processes.relayer,
+        processes.watcher,
+        processes.rescan,
         reports.suspense,
         reports.refunds,
         reports.disputes,
@@ -41,7 +41,7 @@ for command in (
         reports.inbox,
         reports.status,
     ),
-    *(reports.audit, deliveries.outbox, deliveries.webhooks, rates.rate, keys.keys, links.link, streams.streams),
+    *(reports.audit, outbox.outbox, outbox.webhooks, rates.rate, keys.keys, payment_links.link, chain_streams.streams),
 ):
     cli.add_command(command)
 

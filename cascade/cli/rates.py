@@ -10,9 +10,9 @@ import click
 from rich.progress import Progress
 
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
-from cascade.db import rates
-from cascade.domain.rates import Contribution
-from cascade.domain.signals import MICRO, Observation
+from cascade.db import rate_ticks
+from cascade.domain.rate_rule import Contribution
+from cascade.domain.rate_signals import MICRO, Observation
 from cascade.services import pricing
 from cascade.services.pricing import ReplayResult
 
@@ -77,7 +77,7 @@ def replay(since: datetime | None, until: datetime | None) -> None:
     start, end = (moment and moment.replace(tzinfo=UTC) for moment in (since, until))
     with opened() as app:
         with app.database.transaction() as connection:
-            total = rates.count(connection, start, end)
+            total = rate_ticks.count(connection, start, end)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Replaying", total=total)
             replayed = pricing.replay(app.database, start, end, lambda: progress.advance(task))

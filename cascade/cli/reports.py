@@ -9,11 +9,11 @@ import click
 
 from cascade import bootstrap
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
-from cascade.db import balances, cursors, heartbeats, payments, relay_transactions, reversals
+from cascade.db import balances, checkpoints, heartbeats, payments, relay_transactions, reversals
 from cascade.db import card_attempts as card_store
 from cascade.db import outbox as outbox_store
 from cascade.db import stripe_inbox as inbox_store
-from cascade.db.cursors import StreamHealth
+from cascade.db.checkpoints import StreamHealth
 from cascade.db.heartbeats import WorkerHealth
 from cascade.db.payments import BookedPayment, Dust
 from cascade.db.relay_transactions import SenderHealth
@@ -181,7 +181,7 @@ def inbox(limit: int, retry: bool, ignore: str | None, as_json: bool) -> None:
 def status(as_json: bool) -> None:
     """Show how far each router's and Stripe's payments are booked, and why something stands still; the rate."""
     with opened() as app, app.database.transaction() as connection:
-        streams = [_stream(stream) for stream in cursors.health(connection)]
+        streams = [_stream(stream) for stream in checkpoints.health(connection)]
         stripe = inbox_store.health(connection) if app.card is not None else None
         destinations = outbox_store.health(connection)
         rate = pricing.quotation(connection, app.formula)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from cascade.db.database import Conn
 from cascade.domain.ledger import SALES, citizen, venice
 from cascade.domain.money import ASSETS, DUCAT, Money
-from cascade.domain.signals import BASELINE, SalesVolume
+from cascade.domain.rate_signals import BASELINE, SalesVolume
 
 
 @dataclass(frozen=True, slots=True)

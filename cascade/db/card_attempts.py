@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cascade.db.database import Conn, Row
-from cascade.domain.card import PAYABLE, CardAttempt, CardCase, CardEvidence, CardIntent, CaseKind, Flow, IntentStatus
+from cascade.domain.card_evidence import (
+    PAYABLE,
+    CardAttempt,
+    CardCase,
+    CardEvidence,
+    CardIntent,
+    CaseKind,
+    Flow,
+    IntentStatus,
+)
 from cascade.domain.money import USD, Money
 
 _ATTEMPT = "order_id, flow, number, payable_until, stripe_id, begun_at, stripe_ahead_seconds, key_spent"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cascade.db.database import Conn, Row
-from cascade.domain.links import PaymentLink
 from cascade.domain.money import USD, Money
+from cascade.domain.payment_links import PaymentLink
 from cascade.errors import NotFound
 
 _UNKNOWN = "There is no such payment link."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cascade.db.database import Conn
 from cascade.domain.fees import Fees
-from cascade.domain.relay_groups import Lane, Spent
+from cascade.domain.relay_policy import Lane, Spent
 from cascade.errors import LeaseLost
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from cascade import bootstrap
 from cascade.app import App
 from cascade.errors import NodeUnavailable
-from cascade.readiness import books, chain, machine, services
+from cascade.readiness import chain, database, machine, services
 from cascade.readiness.findings import Finding, Level, fault
-from cascade.readiness.home import require_home
+from cascade.readiness.home_folder import require_home
 
 __all__ = ["CHECKS", "Finding", "Level", "require", "run_checks"]
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[App], list[Finding]]
 CHECKS: Sequence[Check] = (
-    *(machine.versions, books.database, chain.node, chain.relayer),
+    *(machine.versions, database.database, chain.node, chain.relayer),
     *(services.stripe, services.venice, services.mail, machine.disk, machine.public_url),
 )
 LONGEST_SECONDS = 20.0

@@ -15,7 +15,7 @@ from cascade import __version__
 from cascade.app import App
 from cascade.errors import SettingsError
 from cascade.readiness.findings import Finding, fault, ok, warning
-from cascade.readiness.home import require_home
+from cascade.readiness.home_folder import require_home
 
 _MEGABYTE: Final = 1024 * 1024
 _FEW_MEGABYTES: Final = 1024

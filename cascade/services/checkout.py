@@ -12,10 +12,10 @@ from cascade.adapters.chain.router_logs import deposit_address, on_chain_order_i
 from cascade.adapters.email import check_email
 from cascade.adapters.venice import CitizenDirectory
 from cascade.chains import Deployment
-from cascade.db import card_attempts, contacts, cursors, orders, payments, rates
+from cascade.db import card_attempts, checkpoints, contacts, orders, payments, rate_ticks
 from cascade.db.database import Conn
-from cascade.domain.amounts import NoAmount, read_plain
-from cascade.domain.card import CardIntent, IntentStatus
+from cascade.domain.amount_parser import NoAmount, read_plain
+from cascade.domain.card_evidence import CardIntent, IntentStatus
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.events import EventType
 from cascade.domain.money import USD, USDC, Asset
@@ -23,7 +23,7 @@ from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_
 from cascade.domain.partial_payments import missing_of
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
-from cascade.domain.rates import START, Rate
+from cascade.domain.rate_rule import START, Rate
 from cascade.errors import InvalidInput
 from cascade.services.order_events import record
 from cascade.services.order_view import OrderView, lock_payable, view_of
@@ -72,7 +72,7 @@ class Checkout:
 
     def rate(self, connection: Conn) -> tuple[Rate, datetime | None]:
         """Return the rate of the moment, and its tick, UTC; None before the first one."""
-        current = rates.current(connection)
+        current = rate_ticks.current(connection)
         return (current[1], current[0]) if current else (self.start, None)
 
     def stablecoin(self, code: str) -> tuple[Asset, str]:
@@ -227,7 +227,7 @@ class Checkout:
 
 def emit_pending_events(connection: Conn) -> None:
     """Record that payments are in blocks which may still be replaced."""
-    for order_id, transaction in cursors.unannounced_sightings(connection):
+    for order_id, transaction in checkpoints.unannounced_sightings(connection):
         name = "0x" + transaction.hex()
         seen = {"payment": {"rail": Rail.CHAIN, "transaction": name}}
         record(connection, orders.by_id(connection, order_id), EventType.ORDER_SEEN, name, seen)

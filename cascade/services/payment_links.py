@@ -15,9 +15,9 @@ from typing import Final
 from cascade.db import card_attempts, contacts, links, orders
 from cascade.db.database import Conn
 from cascade.db.links import LinkUse
-from cascade.domain.links import MOST_MINUTES, LinkState, PaymentLink, check_opens, state_of
 from cascade.domain.orders import Order, OrderStatus, check_citizen_id
-from cascade.domain.relay import RelayState
+from cascade.domain.payment_links import MOST_MINUTES, LinkState, PaymentLink, check_opens, state_of
+from cascade.domain.relay_items import RelayState
 from cascade.errors import InvalidInput
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from statistics import median_low
 
-from cascade.db import balances, orders, rates, signals
+from cascade.db import balances, orders, rate_signals, rate_ticks
 from cascade.db.database import Conn, Database
-from cascade.db.signals import SignalSnapshot
-from cascade.domain import signals as city
-from cascade.domain.formula import Formula
-from cascade.domain.rates import Contribution, Rate, RateStep, Tick, next_rate
-from cascade.domain.signals import MICRO, Input, Inputs, Observation, RecognitionStats, SignalKind
+from cascade.db.rate_signals import SignalSnapshot
+from cascade.domain import rate_signals as city
+from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_rule import Contribution, Rate, RateStep, Tick, next_rate
+from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation, RecognitionStats, SignalKind
 from cascade.errors import CascadeError, ClockFault
 
 TICKS_AT_ONCE = 300
@@ -97,7 +97,7 @@ class Quotation:
 
 def observe(connection: Conn, at: datetime) -> Inputs:
     """Return what the rule sees at a moment, UTC: only what had happened and was known by then."""
-    pulse = signals.pulse(connection, at)
+    pulse = rate_signals.pulse(connection, at)
     seen: dict[Input, list[Observation]] = {name: [] for name in Input}
     for reading in pulse.readings:
         if reading.kind is not SignalKind.REPORTED_ACCELERATION:
@@ -120,8 +120,8 @@ def keep(connection: Conn, formula: Formula) -> list[Tick]:
         SettingsError: the formula's version was used with other constants.
         ClockFault: a tick of the future is there.
     """
-    last, now = rates.latest(connection), orders.clock(connection)
-    ahead = rates.future(connection)
+    last, now = rate_ticks.latest(connection), orders.clock(connection)
+    ahead = rate_ticks.future(connection)
     if ahead is not None:
         raise ClockFault(
             f"a tick of the rate is of {ahead:%Y-%m-%d %H:%M} UTC, but the database's clock says {now:%Y-%m-%d %H:%M}:"
@@ -130,14 +130,14 @@ def keep(connection: Conn, formula: Formula) -> list[Tick]:
         )
     due = _due(formula, last, now)
     if due:
-        rates.remember(connection, formula)
+        rate_ticks.remember(connection, formula)
     written: list[Tick] = []
     for moment in due:
         inputs = observe(connection, moment)
         previous = (last.at, last.rate) if last else None
         move = next_rate(formula, last.rate if last else None, inputs)
         tick = Tick(moment, previous, formula.version, inputs, move)
-        if not rates.insert(connection, tick):
+        if not rate_ticks.insert(connection, tick):
             break  # another keeper is at it
         written.append(tick)
         last = tick
@@ -146,16 +146,16 @@ def keep(connection: Conn, formula: Formula) -> list[Tick]:
 
 def quotation(connection: Conn, formula: Formula) -> Quotation:
     """Return the rate of the moment with its reasons."""
-    tick, now = rates.latest(connection), orders.clock(connection)
+    tick, now = rate_ticks.latest(connection), orders.clock(connection)
     if tick is None:
         return Quotation(Rate(formula.base_nano_usd), None, formula, None, None, now)
-    hour_ago, day_ago = (rates.at(connection, tick.at - timedelta(hours=hours)) for hours in (1, 24))
+    hour_ago, day_ago = (rate_ticks.at(connection, tick.at - timedelta(hours=hours)) for hours in (1, 24))
     return Quotation(tick.rate, tick, formula, hour_ago, day_ago, now)
 
 
 def city_now(connection: Conn) -> CityState:
     """Return the city's state at this moment."""
-    return city_state(signals.pulse(connection, orders.clock(connection), signals.RECENT))
+    return city_state(rate_signals.pulse(connection, orders.clock(connection), rate_signals.RECENT))
 
 
 def city_state(pulse: SignalSnapshot) -> CityState:
@@ -210,9 +210,9 @@ def replay(
     """
     number = 0
     with database.transaction() as connection:
-        known = rates.formulas(connection)
+        known = rate_ticks.formulas(connection)
         before: Tick | None = None
-        for tick in rates.stretch(connection, since, until):
+        for tick in rate_ticks.stretch(connection, since, until):
             number += 1
             formula = known.get(tick.formula)
             if formula is None:

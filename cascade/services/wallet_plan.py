@@ -19,7 +19,7 @@ from cascade.chains import Deployment
 from cascade.domain.fees import least_wei
 from cascade.domain.money import Asset, Money
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import RejectReason, RelayKind
+from cascade.domain.relay_items import RejectReason, RelayKind
 from cascade.services.order_view import refused
 from cascade.services.signed_payments import payer_of
 

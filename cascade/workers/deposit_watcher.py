@@ -12,12 +12,12 @@ from collections.abc import Callable
 from cascade.adapters.chain.erc20_transfers import transfers, with_times
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.router_logs import deposit_address
-from cascade.db import cursors, deposits, relay_queue
-from cascade.db.cursors import Cursor
+from cascade.db import checkpoints, deposits, relay_queue
+from cascade.db.checkpoints import Cursor
 from cascade.db.database import Conn, Database
-from cascade.domain.deposits import is_due, next_look
+from cascade.domain.deposit_collection import is_due, next_look
 from cascade.errors import NodeUnavailable
-from cascade.workers.chunks import FIRST_RANGE_BLOCKS, next_range
+from cascade.workers.booking_chunks import FIRST_RANGE_BLOCKS, next_range
 from cascade.workers.indexer import Router
 from cascade.workers.leader import LeaderWorker
 
@@ -81,11 +81,11 @@ class DepositWatcher(LeaderWorker):
         final, _ = self._node.tips()
         with self._database.transaction() as connection:
             # Who starts to watch needs no history: an address is shown to nobody before it is watched.
-            cursors.start(connection, self._stream, final.number, final.hash, final.timestamp)
-            cursor = cursors.lease(connection, self._stream, self._instance, self._lease_seconds)
+            checkpoints.start(connection, self._stream, final.number, final.hash, final.timestamp)
+            cursor = checkpoints.lease(connection, self._stream, self._instance, self._lease_seconds)
             if cursor is None:
                 return False
-            cursors.note_finalized(connection, cursor, final.number, final.timestamp)
+            checkpoints.note_finalized(connection, cursor, final.number, final.timestamp)
         if final.number > cursor.height:
             cursor = self._read(cursor, final.number)
         self._collect()
@@ -119,7 +119,7 @@ class DepositWatcher(LeaderWorker):
             raise
         self._range = next_range(self._range, self._longest_range, blocks=to - cursor.height, events=told)
         with self._database.transaction() as connection:
-            cursors.advance(connection, cursor, end.number, end.hash, 0)
+            checkpoints.advance(connection, cursor, end.number, end.hash, 0)
             new = deposits.insert(connection, self._router.chain_id, found, ours)
         for transfer in new:
             log.info("%d units of %s came to a deposit address", transfer.units, transfer.token_address)
@@ -147,4 +147,4 @@ class DepositWatcher(LeaderWorker):
 
     def release_lease(self, connection: Conn) -> None:
         """Give the lead up."""
-        cursors.release(connection, self._stream, self._instance)
+        checkpoints.release(connection, self._stream, self._instance)

@@ -16,8 +16,8 @@ import psycopg
 from cascade.adapters.chain import router_logs
 from cascade.adapters.chain.log_reader import Block, LogRange, Node
 from cascade.adapters.chain.router_logs import check_sequence
-from cascade.db import cursors, deposits
-from cascade.db.cursors import Cursor
+from cascade.db import checkpoints, deposits
+from cascade.db.checkpoints import Cursor
 from cascade.db.database import Conn, Database
 from cascade.domain.money import Asset, Money
 from cascade.domain.payments import ConfirmedPayment, PaidEvent, RefundedEvent, RouterEvent, below_a_cent
@@ -25,9 +25,9 @@ from cascade.domain.reversals import Refund
 from cascade.errors import BookingTooLong, LeaseLost, NodeUnavailable
 from cascade.services.booking import book_payment, book_refund
 from cascade.services.checkout import emit_pending_events
-from cascade.workers.chunks import FIRST_RANGE_BLOCKS, Pieces, checkpoint_after, next_range, piece_end
-from cascade.workers.collect_deadlines import Deadlines
+from cascade.workers.booking_chunks import FIRST_RANGE_BLOCKS, Pieces, checkpoint_after, next_range, piece_end
 from cascade.workers.heartbeat import Heartbeat, describe
+from cascade.workers.late_transfers import Deadlines
 from cascade.workers.leader import LeaderWorker
 
 log = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class Indexer(LeaderWorker):
         if self._check is not None:
             self._check()
         with self._database.transaction() as connection:
-            booked = cursors.height(connection, self._router.stream)
+            booked = checkpoints.height(connection, self._router.stream)
         block, found = self._node.block(max(first, self._router.deployed_at_block) - 1), list[str]()
         while block.number < booked:
             cursor = Cursor(self._router.stream, block.number, block.hash, last_seq=0, epoch=0)
@@ -173,7 +173,7 @@ class Indexer(LeaderWorker):
     def _book_again(self, events: Sequence[RouterEvent]) -> list[str]:
         """Book what of some events was not booked, in one transaction. Returns the references of what was not."""
         with self._pieces.measured(len(events)), self._database.transaction() as connection:
-            new = cursors.insert_logs(connection, self._router.chain_id, self._router.address, events)
+            new = checkpoints.insert_logs(connection, self._router.chain_id, self._router.address, events)
             deposits.look_now(connection, new)
             movements = [movement for event in new for movement in self._movements(connection, event)]
             for movement in movements:
@@ -184,17 +184,17 @@ class Indexer(LeaderWorker):
         """Take or keep the lead; None while somebody else has it, or the router's own block is not final yet."""
         before = self._router.deployed_at_block - 1
         with self._database.transaction() as connection:
-            started = cursors.exists(connection, self._router.stream)
+            started = checkpoints.exists(connection, self._router.stream)
         if not started:
             if final.number < before:
                 return None
             first = self._node.block(before)
             with self._database.transaction() as connection:
-                cursors.start(connection, self._router.stream, first.number, first.hash, first.timestamp)
+                checkpoints.start(connection, self._router.stream, first.number, first.hash, first.timestamp)
         with self._database.transaction() as connection:
-            cursor = cursors.lease(connection, self._router.stream, self._instance, self._lease_seconds)
+            cursor = checkpoints.lease(connection, self._router.stream, self._instance, self._lease_seconds)
             if cursor is not None:
-                cursors.note_finalized(connection, cursor, final.number, final.timestamp)
+                checkpoints.note_finalized(connection, cursor, final.number, final.timestamp)
         return cursor
 
     def _book(self, cursor: Cursor, final: Block) -> Cursor:
@@ -217,8 +217,8 @@ class Indexer(LeaderWorker):
         events = stretch.events[done:upto]
         with self._pieces.measured(len(events)), self._database.transaction() as connection:
             # First, so that an indexer which was replaced stops here and not after it took locks.
-            cursors.advance(connection, cursor, to.height, to.hash, to.last_seq)
-            cursors.insert_logs(connection, self._router.chain_id, self._router.address, events)
+            checkpoints.advance(connection, cursor, to.height, to.hash, to.last_seq)
+            checkpoints.insert_logs(connection, self._router.chain_id, self._router.address, events)
             deposits.look_now(connection, events)
             movements = [movement for event in events for movement in self._movements(connection, event)]
             outcomes = [self._settle(connection, movement) for movement in movements]
@@ -233,7 +233,7 @@ class Indexer(LeaderWorker):
             LeaseLost: another indexer leads.
         """
         with self._database.transaction() as connection:
-            held = cursors.lease(connection, cursor.stream, self._instance, self._lease_seconds)
+            held = checkpoints.lease(connection, cursor.stream, self._instance, self._lease_seconds)
         if held != cursor:
             raise LeaseLost(f"{cursor.stream}: another indexer leads; it books from here on")
 
@@ -271,8 +271,8 @@ class Indexer(LeaderWorker):
         # No order asks for less than a cent, so such a one is somebody's dust: it is not told of.
         payments = tuple(one for one in payments if not self._is_dust(one))
         with self._database.transaction() as connection:
-            if payments or cursors.has_sightings(connection, cursor.stream):
-                cursors.replace_sightings(connection, cursor.stream, payments)
+            if payments or checkpoints.has_sightings(connection, cursor.stream):
+                checkpoints.replace_sightings(connection, cursor.stream, payments)
                 emit_pending_events(connection)
 
     def _is_dust(self, payment: PaidEvent) -> bool:
@@ -293,10 +293,10 @@ class Indexer(LeaderWorker):
         """Store an alarm of the stream."""
         try:
             with self._database.transaction() as connection:
-                cursors.set_alarm(connection, self._router.stream, describe(fault))
+                checkpoints.set_alarm(connection, self._router.stream, describe(fault))
         except psycopg.Error as unreachable:
             log.warning("the alarm could not be stored: %s", type(unreachable).__name__)
 
     def release_lease(self, connection: Conn) -> None:
         """Give the lead up."""
-        cursors.release(connection, self._router.stream, self._instance)
+        checkpoints.release(connection, self._router.stream, self._instance)

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Mapping
 
 from cascade.adapters.venice_metrics import VeniceMetrics
-from cascade.db import orders, signals
+from cascade.db import orders, rate_signals
 from cascade.db.database import Database
-from cascade.domain.signals import VENICE, Signal, SignalKind
+from cascade.domain.rate_signals import VENICE, Signal, SignalKind
 from cascade.errors import InvalidInput
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.loop import poll
@@ -55,7 +55,7 @@ class MetricsPoller:
             now = orders.clock(connection)
             number = int(now.timestamp() // self._poll_seconds)
             try:
-                return signals.insert(connection, VENICE, [Signal(f"{kind}:{number}", kind, micro, now)]).accepted
+                return rate_signals.insert(connection, VENICE, [Signal(f"{kind}:{number}", kind, micro, now)]).accepted
             except InvalidInput:  # another observer was quicker, and was told something else a moment before
                 return 0
 

@@ -21,7 +21,7 @@ from cascade.db.database import OUTAGES, Conn, Database
 from cascade.domain.deliveries import Delivery, Problem, endpoint_of
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.services.checkout import tell_expired
-from cascade.workers.channels import AsyncDatabase, Channel
+from cascade.workers.delivery_channels import AsyncDatabase, Channel
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.loop import pause_after
 

@@ -21,10 +21,10 @@ from cascade.db import relay_transactions as ledger
 from cascade.db.database import Conn, Database
 from cascade.db.relay_transactions import Attempt, Lease, PendingTx
 from cascade.domain.fees import Fees
-from cascade.domain.relay_groups import Lane, RelayPolicy
+from cascade.domain.relay_policy import Lane, RelayPolicy
 from cascade.errors import NodeUnavailable
 from cascade.workers.leader import LeaderWorker
-from cascade.workers.relay_batches import Batch, Batches
+from cascade.workers.relay_batching import Batch, Batches
 
 log = logging.getLogger(__name__)
 

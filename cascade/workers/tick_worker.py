@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.formula import Formula
+from cascade.domain.rate_formula import Formula
 from cascade.errors import ClockFault
 from cascade.services.pricing import TICKS_AT_ONCE, keep
 from cascade.workers.heartbeat import Heartbeat

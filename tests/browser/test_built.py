@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "api" / "pages" / "static"
-MODULES = ROOT / "api" / "pages" / "modules"
+MODULES = ROOT / "api" / "pages" / "scripts"
 BUNDLER = ROOT / "api" / "pages" / "walletconnect"
 
 

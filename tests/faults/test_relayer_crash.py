@@ -9,7 +9,7 @@ import pytest
 
 from cascade.chains import Deployment
 from cascade.db.database import Database
-from cascade.domain.relay import RelayState
+from cascade.domain.relay_items import RelayState
 from sandbox.polygon import TOKENS, LocalPolygon
 from tests.faults.databases import copy_of
 from tests.faults.dying_relayer import spawn

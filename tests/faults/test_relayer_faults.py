@@ -11,7 +11,7 @@ import pytest
 
 from cascade.chains import Deployment
 from cascade.db.database import Database
-from cascade.domain.relay import RejectReason, RelayState
+from cascade.domain.relay_items import RejectReason, RelayState
 from cascade.errors import LeaseLost, NodeUnavailable
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon.faults import Sending

@@ -11,7 +11,7 @@ import pytest
 from cascade.adapters.chain.log_reader import LogRange, Node
 from cascade.adapters.chain.router_logs import confirmed_payment
 from cascade.chains import Deployment
-from cascade.db import cursors
+from cascade.db import checkpoints
 from cascade.db.database import Database
 from cascade.domain.payments import Outcome
 from cascade.errors import LeaseLost, LedgerConflict
@@ -58,7 +58,7 @@ def read(polygon: LocalPolygon, router: Deployment, start: int, end: int) -> Log
 def book_without_a_checkpoint(database: Database, router: Deployment, stretch: LogRange) -> Sequence[Outcome]:
     """What an indexer books, but with none of the guards of its checkpoint."""
     with database.transaction() as connection:
-        cursors.insert_logs(connection, 137, router.router, stretch.events)
+        checkpoints.insert_logs(connection, 137, router.router, stretch.events)
         return [
             book_payment(connection, confirmed_payment(137, router.stablecoins, event)) for event in stretch.payments
         ]
@@ -100,16 +100,16 @@ def test_the_same_place_with_other_contents_is_refused(
 def test_a_leader_that_was_replaced_writes_nothing(database: Database) -> None:
     stream = "chain:137:x"
     with database.transaction() as connection:
-        cursors.start(connection, stream, 5, b"\5" * 32, 0)
-        old = cursors.lease(connection, stream, "old", 0)
-        new = cursors.lease(connection, stream, "new", 60)
+        checkpoints.start(connection, stream, 5, b"\5" * 32, 0)
+        old = checkpoints.lease(connection, stream, "old", 0)
+        new = checkpoints.lease(connection, stream, "new", 60)
     assert old is not None
     assert new is not None
     with database.transaction() as connection:
-        assert cursors.lease(connection, stream, "old", 60) is None
+        assert checkpoints.lease(connection, stream, "old", 60) is None
     with pytest.raises(LeaseLost, match="another indexer leads"), database.transaction() as connection:
-        cursors.advance(connection, old, 6, b"\6" * 32, 0)
+        checkpoints.advance(connection, old, 6, b"\6" * 32, 0)
     with database.transaction() as connection:
-        cursors.advance(connection, new, 6, b"\6" * 32, 0)
+        checkpoints.advance(connection, new, 6, b"\6" * 32, 0)
     with pytest.raises(LeaseLost), database.transaction() as connection:  # the same step twice
-        cursors.advance(connection, new, 6, b"\6" * 32, 0)
+        checkpoints.advance(connection, new, 6, b"\6" * 32, 0)

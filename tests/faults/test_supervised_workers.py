@@ -16,9 +16,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.db import cursors, heartbeats
+from cascade.db import checkpoints, heartbeats
 from cascade.db.database import Database
-from cascade.domain.card import CardAttempt, CardEvidence
+from cascade.domain.card_evidence import CardAttempt, CardEvidence
 from cascade.errors import DeploymentMismatch, NodeUnavailable
 from cascade.services.card_checkout import CardCheckout
 from cascade.workers.heartbeat import Heartbeat
@@ -107,8 +107,8 @@ def test_health_is_503_while_a_worker_fails_and_says_no_detail(environment: Path
         now = connection.execute("SELECT extract(epoch FROM now())::bigint AS now").fetchone()
         assert now is not None
         stream = f"chain:{NOWHERE.chain.chain_id}:{NOWHERE.router}"
-        cursors.start(connection, stream, 5, b"\1" * 32, now["now"])
-        cursors.lease(connection, stream, "me", 60)
+        checkpoints.start(connection, stream, 5, b"\1" * 32, now["now"])
+        checkpoints.lease(connection, stream, "me", 60)
         for instance, fault in (("here", None), ("there", "ValueError")):  # one of two is enough
             heartbeats.save(connection, "relayer", instance, fault, fault and "secret details")
     with TestClient(create_app()) as client:

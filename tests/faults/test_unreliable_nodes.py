@@ -11,7 +11,7 @@ import pytest
 
 from cascade.adapters.chain.router_logs import PAID_TOPIC, REFUNDED_TOPIC
 from cascade.chains import Deployment
-from cascade.db import cursors
+from cascade.db import checkpoints
 from cascade.db.database import Database
 from cascade.domain.orders import OrderStatus
 from cascade.errors import NodeUnavailable, ReorgBelowFinality, SequenceGap
@@ -145,7 +145,7 @@ def test_an_order_is_confirmed_while_only_its_booking_is_to_come(
         assert worker.step()  # there is more to book before the head is looked at again
     assert status(database, view) is OrderStatus.FULFILLED
     with database.transaction() as connection:  # booked, so no longer only seen
-        assert cursors.sightings_of_order(connection, view.order.id) == []
+        assert checkpoints.sightings_of_order(connection, view.order.id) == []
 
 
 def test_a_hidden_payment_is_noticed_by_its_number(
@@ -314,7 +314,7 @@ def status(database: Database, view: OrderView) -> OrderStatus:
 
 def alarm(database: Database) -> str | None:
     with database.transaction() as connection:
-        streams = cursors.health(connection)
+        streams = checkpoints.health(connection)
     return streams[0].alarm if streams else None
 
 

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cascade.adapters.chain.router_logs import on_chain_order_id
 from cascade.chains import POLYGON
-from cascade.db import cursors, ledger
+from cascade.db import checkpoints, ledger
 from cascade.db.database import Database
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
@@ -215,7 +215,7 @@ def test_a_citizen_who_never_bought_holds_nothing(environment: Path, monkeypatch
 def test_health_says_when_nobody_books(client: TestClient, database: Database) -> None:
     assert client.get("/health").json()["status"] == "degraded"  # no indexer has ever run
     with database.transaction() as connection:
-        cursors.start(connection, FOLLOWED, 5, b"\1" * 32, 0)
+        checkpoints.start(connection, FOLLOWED, 5, b"\1" * 32, 0)
     body = client.get("/health").json()
     assert body["streams"][0]["standing_still"] is True
     assert body["streams"][0]["finality_lag_seconds"] > 10**9
@@ -225,11 +225,11 @@ def test_health_is_ok_only_when_somebody_books_and_finality_is_fresh(client: Tes
     with database.transaction() as connection:
         now = connection.execute("SELECT extract(epoch FROM now())::bigint AS now").fetchone()
         assert now is not None
-        cursors.start(connection, FOLLOWED, 5, b"\1" * 32, now["now"])
-        cursors.lease(connection, FOLLOWED, "me", 60)
+        checkpoints.start(connection, FOLLOWED, 5, b"\1" * 32, now["now"])
+        checkpoints.lease(connection, FOLLOWED, "me", 60)
     assert client.get("/health").json()["status"] == "ok"
     with database.transaction() as connection:
-        cursors.set_alarm(connection, FOLLOWED, "SequenceGap: secret details")
+        checkpoints.set_alarm(connection, FOLLOWED, "SequenceGap: secret details")
     answer = client.get("/health")
     assert (answer.status_code, answer.json()["status"]) == (503, "degraded")
     assert "secret" not in answer.text

@@ -13,7 +13,7 @@ from psycopg.errors import IntegrityError
 from cascade.adapters.chain.router_logs import payment_calls
 from cascade.chains import Deployment
 from cascade.cli import cli
-from cascade.db import balances, cursors, ledger, payments, reversals
+from cascade.db import balances, checkpoints, ledger, payments, reversals
 from cascade.db.database import Database
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
@@ -366,10 +366,10 @@ def test_the_evidence_of_a_refund_is_not_replaced(
         int(row["units"]),
     )
     with database.transaction() as connection:
-        cursors.insert_logs(connection, 137, router.router, [same])
+        checkpoints.insert_logs(connection, 137, router.router, [same])
     for change in ({"units": 1}, {"recipient": "0xother"}, {"block_hash": b"\1" * 32}):
         with pytest.raises(LedgerConflict, match="other contents"), database.transaction() as connection:
-            cursors.insert_logs(connection, 137, router.router, [replace(same, **change)])
+            checkpoints.insert_logs(connection, 137, router.router, [replace(same, **change)])
 
 
 def test_a_refund_that_is_not_final_is_not_booked_and_is_no_sighting(
@@ -383,4 +383,4 @@ def test_a_refund_that_is_not_final_is_not_booked_and_is_no_sighting(
     assert outcomes(database, view) == [Outcome.FULFILLED]
     with database.transaction() as connection:
         assert reversals.refunds(connection) == []
-        assert cursors.sightings_of_order(connection, view.order.id) == []
+        assert checkpoints.sightings_of_order(connection, view.order.id) == []

@@ -17,7 +17,7 @@ from cascade import readiness, settings
 from cascade.bootstrap import assemble
 from cascade.cli import cli
 from cascade.db.database import Database
-from cascade.readiness import Finding, Level, books, machine, services
+from cascade.readiness import Finding, Level, database, machine, services
 from cascade.readiness import chain as chain_checks
 from cascade.readiness import findings as findings_module
 from sandbox.polygon import LocalPolygon
@@ -93,32 +93,35 @@ def test_a_fault_ends_with_exit_code_1_and_has_its_remedy(look: Look) -> None:
     assert lines[at + 1].split("-> ")[1].startswith("correct CASCADE_RPC_URL")
 
 
+database_checks = database.database
+
+
 def test_the_database(look: Look, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    down = look(books.database, DATABASE_URL=f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x")["database"]
+    down = look(database.database, DATABASE_URL=f"postgresql://u:hunter2@127.0.0.1:{free_port()}/x")["database"]
     assert (down.level, "nothing listens at PostgreSQL" in down.text) == (Level.FAULT, True)
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DELETE FROM migrations WHERE name > '0010'")
-        missing = look(books.database)["schema"]
+        missing = look(database.database)["schema"]
         assert (missing.level, "migrations are missing, the first is 0010" in missing.text) == (Level.FAULT, True)
         assert missing.remedy is not None
         assert "cascade migrate" in missing.remedy
         connection.execute("INSERT INTO migrations (name, digest) VALUES ('9999_future.sql', '')")
-        newer = look(books.database)["schema"]
+        newer = look(database.database)["schema"]
         assert (newer.level, "9999_future.sql" in newer.text) == (Level.FAULT, True)
         connection.execute("DROP TABLE migrations")
-        assert "0001_ledger.sql" in look(books.database)["schema"].text
+        assert "0001_ledger.sql" in look(database.database)["schema"].text
         name = connection.info.dbname
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
-        read_only = look(books.database)["database"]
+        read_only = look(database.database)["database"]
         assert (read_only.level, "read-only: PostgreSQL at " in read_only.text) == (Level.FAULT, True)
         connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only'.encode())
-    monkeypatch.setattr(books, "version_of", lambda _: 140_012)
-    old = look(books.database)["database"]
+    monkeypatch.setattr(database, "version_of", lambda _: 140_012)
+    old = look(database.database)["database"]
     assert (old.level, old.text) == (Level.FAULT, "PostgreSQL 14.12 is too old")
 
 
 def test_what_is_written_to_try_is_taken_back(look: Look, database: Database) -> None:
-    assert look(books.database)["database writable"].level is Level.OK
+    assert look(database_checks)["database writable"].level is Level.OK
     with database.transaction() as connection:
         assert connection.execute("SELECT to_regclass('cascade_check') AS it").fetchone() == {"it": None}
 

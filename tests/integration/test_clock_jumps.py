@@ -8,10 +8,10 @@ from importlib.resources import files
 
 import pytest
 
-from cascade.db import cursors, orders, outbox, rates, relay_transactions, stripe_inbox
+from cascade.db import checkpoints, orders, outbox, rate_ticks, relay_transactions, stripe_inbox
 from cascade.db.database import Conn, Database
 from cascade.domain.deliveries import MESSAGE
-from cascade.domain.formula import Formula
+from cascade.domain.rate_formula import Formula
 from cascade.errors import ClockFault
 from cascade.services import pricing
 from cascade.services.pricing import TICKS_AT_ONCE, observe, quotation, replay
@@ -40,7 +40,7 @@ def jump(monkeypatch: pytest.MonkeyPatch) -> Jump:
 
 def ticks(database: Database) -> int:
     with database.transaction() as connection:
-        return rates.count(connection, None, None)
+        return rate_ticks.count(connection, None, None)
 
 
 def keep(database: Database) -> int:
@@ -64,12 +64,12 @@ def test_no_tick_is_written_by_a_clock_that_has_jumped(database: Database, jump:
 def test_a_tick_of_the_future_is_an_alarm_and_is_not_followed(database: Database, jump: Jump) -> None:
     assert keep(database) == 1
     with database.transaction() as connection:
-        before = rates.current(connection)
+        before = rate_ticks.current(connection)
     jump(DAY)
     assert keep(database) > 200
     jump(timedelta(0))
     with database.transaction() as connection:
-        latest, current = rates.latest(connection), rates.current(connection)
+        latest, current = rate_ticks.latest(connection), rate_ticks.current(connection)
         assert before is not None
         assert latest is not None
         assert current is not None
@@ -126,14 +126,14 @@ def test_a_pause_of_an_hour_is_kept(database: Database) -> None:
 
 def test_leases_that_were_taken_by_a_clock_that_was_ahead_are_free(database: Database) -> None:
     with database.transaction() as connection:
-        cursors.start(connection, "s", 1, b"\1" * 32, 0)
-        assert cursors.lease(connection, "s", "dead", 60) is not None
+        checkpoints.start(connection, "s", 1, b"\1" * 32, 0)
+        assert checkpoints.lease(connection, "s", "dead", 60) is not None
         assert relay_transactions.lease(connection, 137, "0x1", "dead", 60) is not None
-        assert cursors.lease(connection, "s", "me", 60) is None
+        assert checkpoints.lease(connection, "s", "me", 60) is None
         assert relay_transactions.lease(connection, 137, "0x1", "me", 60) is None
         for table in ("chain_cursors", "relay_senders"):
             connection.execute(f"UPDATE {table} SET leased_until = now() + interval '1 year'".encode())
-        assert cursors.lease(connection, "s", "me", 60) is not None
+        assert checkpoints.lease(connection, "s", "me", 60) is not None
         assert relay_transactions.lease(connection, 137, "0x1", "me", 60) is not None
 
 

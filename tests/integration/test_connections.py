@@ -19,8 +19,8 @@ import httpx
 import pytest
 import uvicorn
 
-from cascade.cli import connections
-from cascade.cli.connections import Connections, bounded
+from cascade.cli import http_connections
+from cascade.cli.http_connections import Connections, bounded
 from sandbox.ports import free_port
 from tests.conftest import ROOT
 
@@ -101,11 +101,11 @@ def test_nor_do_those_of_a_trusted_address_that_take_all_room(serve: Callable[..
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The port of a server whose connections have little time; it sends back what it was sent, or a megabyte."""
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
-    monkeypatch.setattr(connections, "BODY_SECONDS", 0.5)
-    monkeypatch.setattr(connections, "STALLED_SECONDS", 0.5)
-    monkeypatch.setattr(connections, "_SWEEP_SECONDS", 0.05)
-    monkeypatch.setattr(connections, "MOST_OF_ONE", 5)
+    monkeypatch.setattr(http_connections, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(http_connections, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(http_connections, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(http_connections, "_SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(http_connections, "MOST_OF_ONE", 5)
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

@@ -15,7 +15,7 @@ from cascade.db import deposits, relay_queue
 from cascade.db.database import Database
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
-from cascade.domain.relay import RelayState
+from cascade.domain.relay_items import RelayState
 from cascade.errors import LeaseLost, NodeUnavailable
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView

@@ -17,12 +17,12 @@ import httpx
 import psycopg
 import pytest
 
-from api.routes import feeds as routes
+from api.routes import event_streams as routes
 from api.streams import hub as hub_module
 from api.streams.hub import Hub, Listener
 from cascade.db import events
 from cascade.db.database import Conn, Database
-from cascade.db.feeds import MOST, ORDER, Feeds, News, Topic
+from cascade.db.event_streams import MOST, ORDER, Feeds, News, Topic
 from cascade.domain.events import EventType
 from cascade.domain.orders import Order
 from sandbox.ports import free_port

@@ -10,7 +10,7 @@ import pytest
 
 from api.streams.hub import Hub
 from cascade.db.database import Database
-from cascade.db.feeds import CITY, Topic
+from cascade.db.event_streams import CITY, Topic
 
 SECONDS = 3.0
 

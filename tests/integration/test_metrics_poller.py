@@ -11,8 +11,8 @@ import pytest
 
 from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.db.database import Database
-from cascade.domain.rates import InputState, Rate, next_rate
-from cascade.domain.signals import Input
+from cascade.domain.rate_rule import InputState, Rate, next_rate
+from cascade.domain.rate_signals import Input
 from cascade.services.pricing import observe
 from cascade.workers.metrics_poller import MetricsPoller
 from sandbox.venice import VeniceDouble

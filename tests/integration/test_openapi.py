@@ -14,7 +14,7 @@ from schemathesis import BaseSchema, Case
 from schemathesis.specs.openapi import checks
 
 from api.main import create_app
-from cascade.db import cursors, keys, orders, stripe_inbox
+from cascade.db import checkpoints, keys, orders, stripe_inbox
 from cascade.db.database import Database
 from sandbox.stripe import StripeDouble
 from tests.support.purchases import NOWHERE
@@ -33,8 +33,8 @@ def api_schema(environment: Path, database: Database, monkeypatch: pytest.Monkey
     monkeypatch.setenv("CASCADE_WEBHOOKS_PER_MINUTE", "1000000")
     with database.transaction() as connection:  # somebody books, so all is well
         stream = f"chain:{NOWHERE.chain.chain_id}:{NOWHERE.router}"
-        cursors.start(connection, stream, 5, b"\1" * 32, int(orders.clock(connection).timestamp()))
-        cursors.lease(connection, stream, "me", 600)
+        checkpoints.start(connection, stream, 5, b"\1" * 32, int(orders.clock(connection).timestamp()))
+        checkpoints.lease(connection, stream, "me", 600)
         stripe_inbox.set_read_until(connection, stripe_inbox.read_until(connection))
         signal_key = keys.add(connection, "fuzz", [keys.Scope.SIGNALS])
     with StripeDouble.start() as double:

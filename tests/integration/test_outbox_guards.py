@@ -7,7 +7,7 @@ from psycopg import errors
 
 from cascade.db import card_attempts, events, outbox
 from cascade.db.database import Database
-from cascade.domain.card import CardEvidence, CardIntent, IntentStatus
+from cascade.domain.card_evidence import CardEvidence, CardIntent, IntentStatus
 from cascade.domain.events import EventType
 from cascade.services.booking import book_payment
 from cascade.services.checkout import tell_card, tell_expired

@@ -17,7 +17,7 @@ import pytest
 
 from cascade.adapters.chain.router_logs import on_chain_order_id
 from cascade.chains import Deployment
-from cascade.db import cursors
+from cascade.db import checkpoints
 from cascade.db.database import Database
 from cascade.domain.money import USDC
 from cascade.domain.orders import ChainTerms
@@ -166,7 +166,7 @@ def test_it_stops_cleanly_and_takes_the_endpoints_away(
 
 def led(database: Database) -> list[bool]:
     with database.transaction() as connection:
-        return [stream.led for stream in cursors.health(connection)]
+        return [stream.led for stream in checkpoints.health(connection)]
 
 
 def test_endpoints_tell_where_everything_is(cascade_up: RunningCascade, polygon: LocalPolygon) -> None:

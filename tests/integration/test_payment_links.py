@@ -11,11 +11,11 @@ from psycopg import errors
 
 from cascade.db import card_attempts, links, orders
 from cascade.db.database import Database
-from cascade.domain.card import CardAttempt, Flow
+from cascade.domain.card_evidence import CardAttempt, Flow
 from cascade.domain.catalogue import Catalogue
-from cascade.domain.links import LinkState, PaymentLink
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
+from cascade.domain.payment_links import LinkState, PaymentLink
 from cascade.domain.payments import Outcome
 from cascade.errors import InvalidInput, NotFound, NotPayable
 from cascade.services.booking import book_payment

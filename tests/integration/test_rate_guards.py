@@ -10,14 +10,14 @@ from importlib.resources import files
 import psycopg
 import pytest
 
-from cascade.db import balances, orders, rates, signals
+from cascade.db import balances, orders, rate_signals, rate_ticks
 from cascade.db.database import Database
-from cascade.domain.formula import Formula
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
-from cascade.domain.rates import START, Rate, Tick, next_rate
+from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_rule import START, Rate, Tick, next_rate
+from cascade.domain.rate_signals import MICRO, OUR_LEDGER, Input, Observation, SalesVolume, Signal, SignalKind
 from cascade.domain.reversals import Reversal
-from cascade.domain.signals import MICRO, OUR_LEDGER, Input, Observation, SalesVolume, Signal, SignalKind
 from cascade.errors import InvalidInput
 from cascade.services import pricing
 from cascade.services.booking import book_payment, book_reversal
@@ -46,9 +46,9 @@ def execute(database: Database) -> Execute:
             connection.execute(statement.encode(), values)
 
     with database.transaction() as connection:
-        rates.remember(connection, FORMULA)
+        rate_ticks.remember(connection, FORMULA)
         told = Signal("first", SignalKind.COHERENCE, 50 * MICRO, NOON)
-        signals.insert(connection, "venice", [told])
+        rate_signals.insert(connection, "venice", [told])
     run(TICK, NOON, None, None, 100_000_000, 100_000_000, "minutely")
     run(TICK, NOON + MINUTE, NOON, 100_000_000, 100_400_000, 100_000_000, "minutely")
     return run
@@ -110,12 +110,12 @@ def test_a_tick_names_a_formula_that_is_kept_and_a_target(execute: Execute) -> N
 def test_a_report_is_taken_once_from_each_source(database: Database) -> None:
     told = [Signal(f"id{i}", SignalKind.COHERENCE, i * MICRO, NOON) for i in range(3)]
     with database.transaction() as connection:
-        assert signals.insert(connection, "venice", [*told, told[0]]) == signals.Taken(3, 1)
-        assert signals.insert(connection, "venice", told) == signals.Taken(0, 3)
-        assert signals.insert(connection, "tessere", told[:1]) == signals.Taken(1, 0)
+        assert rate_signals.insert(connection, "venice", [*told, told[0]]) == rate_signals.Taken(3, 1)
+        assert rate_signals.insert(connection, "venice", told) == rate_signals.Taken(0, 3)
+        assert rate_signals.insert(connection, "tessere", told[:1]) == rate_signals.Taken(1, 0)
     for batch in ([replace(told[0], micro=7)], [told[1], replace(told[1], occurred_at=NOON + MOMENT)]):
         with pytest.raises(InvalidInput, match="was used for another signal"), database.transaction() as connection:
-            signals.insert(connection, "venice", batch)
+            rate_signals.insert(connection, "venice", batch)
 
 
 # What was sold.
@@ -217,8 +217,8 @@ def first_tick(database: Database) -> Tick:
         )
         inputs = observe(connection, at)
         tick = Tick(at, None, FORMULA.version, inputs, next_rate(FORMULA, None, inputs))
-        rates.remember(connection, FORMULA)
-        assert rates.insert(connection, tick)
+        rate_ticks.remember(connection, FORMULA)
+        assert rate_ticks.insert(connection, tick)
     return tick
 
 
@@ -241,7 +241,7 @@ def test_an_order_keeps_its_quote_whatever_happens_to_the_rate(database: Databas
     ticks = keep(database)
     assert len(ticks) >= 120
     with database.transaction() as connection:
-        assert rates.current(connection) == (ticks[-1].at, ticks[-1].rate)
+        assert rate_ticks.current(connection) == (ticks[-1].at, ticks[-1].rate)
         assert ticks[-1].rate > Rate(150_000_000)
         for view in (package, custom):
             assert orders.by_id(connection, view.order.id) == view.order

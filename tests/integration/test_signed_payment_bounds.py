@@ -18,7 +18,7 @@ from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
 from cascade.db import orders, relay_queue
 from cascade.db.database import Conn, Database
-from cascade.domain.relay import RejectReason
+from cascade.domain.relay_items import RejectReason
 from cascade.errors import AuthorizationRefused
 from cascade.services.booking import book_payment
 from cascade.services.signed_payments import SignedPayments

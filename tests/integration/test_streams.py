@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from cascade.cli import cli
-from cascade.db import cursors, orders
+from cascade.db import checkpoints, orders
 from cascade.db.database import Database
 from tests.support.purchases import NOWHERE, open_order
 
@@ -30,9 +30,9 @@ def follow(database: Database, stream: str, *, age_seconds: int = 0, led: bool =
     """Write down a stream as its worker does."""
     with database.transaction() as connection:
         time = int(orders.clock(connection).timestamp()) - age_seconds
-        cursors.start(connection, stream, 5, b"\1" * 32, time)
+        checkpoints.start(connection, stream, 5, b"\1" * 32, time)
         if led:
-            cursors.lease(connection, stream, "me", 60)
+            checkpoints.lease(connection, stream, "me", 60)
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -80,8 +80,8 @@ def test_a_stream_is_retired_and_what_was_seen_of_it_with_it(environment: Path, 
     assert f"{MISTAKE} is not what this configuration follows" in run("status")[1]
     assert run("streams", "retire", MISTAKE) == (0, f"{MISTAKE} is retired.\n")
     with database.transaction() as connection:
-        assert [stream.stream for stream in cursors.health(connection)] == [FOLLOWED]
-        assert cursors.sightings_of_order(connection, order.order.id) == []
+        assert [stream.stream for stream in checkpoints.health(connection)] == [FOLLOWED]
+        assert checkpoints.sightings_of_order(connection, order.order.id) == []
     assert MISTAKE not in run("streams")[1]
 
 
@@ -102,4 +102,4 @@ def test_what_is_followed_or_unknown_is_not_retired(
     assert code != 0
     assert says in shown
     with database.transaction() as connection:
-        assert len(cursors.health(connection)) == 2
+        assert len(checkpoints.health(connection)) == 2

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from cascade.db import orders, rates, signals
+from cascade.db import orders, rate_signals, rate_ticks
 from cascade.db.database import Conn, Database
-from cascade.domain.formula import Formula
-from cascade.domain.rates import InputState, Rate, Tick, next_rate
-from cascade.domain.signals import HOUR, MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind
+from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_rule import InputState, Rate, Tick, next_rate
+from cascade.domain.rate_signals import HOUR, MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind
 from cascade.errors import SettingsError
 from cascade.services import pricing
 from cascade.services.pricing import TICKS_AT_ONCE, ReplayResult, observe, replay
@@ -66,9 +66,9 @@ def begin(database: Database, formula: Formula, ago: timedelta) -> Tick:
         now, seconds = orders.clock(connection) - ago, formula.tick_seconds
         at = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
         inputs = observe(connection, at)
-        rates.remember(connection, formula)
+        rate_ticks.remember(connection, formula)
         tick = Tick(at, None, formula.version, inputs, next_rate(formula, None, inputs))
-        assert rates.insert(connection, tick)
+        assert rate_ticks.insert(connection, tick)
     return tick
 
 
@@ -84,7 +84,7 @@ def report(database: Database, reports: Sequence[Report]) -> None:
 
 
 def history(connection: Conn) -> list[Tick]:
-    return list(rates.stretch(connection, None, None))
+    return list(rate_ticks.stretch(connection, None, None))
 
 
 def stored(database: Database) -> list[Tick]:
@@ -164,9 +164,9 @@ def test_a_rival_has_the_tick_or_nothing(database: Database) -> None:
         inputs = observe(connection, first.at + HOUR)
         move = next_rate(HOURLY, first.rate, inputs)
         tick = Tick(first.at + HOUR, (first.at, first.rate), HOURLY.version, inputs, move)
-        assert [rates.insert(connection, tick) for _ in range(3)] == [True, False, False]
-        assert not rates.insert(connection, replace(tick, at=first.at + 2 * HOUR))  # it follows the same one
-        assert not rates.insert(connection, replace(tick, at=first.at + 3 * HOUR, previous=None))
+        assert [rate_ticks.insert(connection, tick) for _ in range(3)] == [True, False, False]
+        assert not rate_ticks.insert(connection, replace(tick, at=first.at + 2 * HOUR))  # it follows the same one
+        assert not rate_ticks.insert(connection, replace(tick, at=first.at + 3 * HOUR, previous=None))
 
 
 CATCHING_UP = formula("catching-up", tick_seconds=20)
@@ -264,7 +264,7 @@ def test_what_arrives_late_changes_no_tick_that_is_written(database: Database) -
     before = stored(database)
     with database.transaction() as connection:
         told = Signal("late", SignalKind.CONSCIOUSNESS, 10 * MICRO, before[3].at)
-        assert signals.insert(connection, "venice", [told]).accepted == 1
+        assert rate_signals.insert(connection, "venice", [told]).accepted == 1
     time.sleep(1.1)
     keep(database, EVERY_SECOND)
     after = stored(database)
@@ -292,7 +292,7 @@ def test_a_new_formula_goes_on_from_the_rate_of_the_old_one(database: Database) 
         inputs = observe(connection, first.at + HOUR)
         move = next_rate(HOURLY, first.rate, inputs)
         last = Tick(first.at + HOUR, (first.at, first.rate), HOURLY.version, inputs, move)
-        assert rates.insert(connection, last)
+        assert rate_ticks.insert(connection, last)
     assert last.rate == Rate(100_500_000)
     new = formula("gentle", tick_seconds=1_800, usd_per_ducat={**USD, "ceiling": "0.20"}, step_ppm=1_000)
     ticks = [last, *keep(database, new)]
@@ -300,5 +300,5 @@ def test_a_new_formula_goes_on_from_the_rate_of_the_old_one(database: Database) 
     assert all(tick.previous == (before.at, before.rate) for before, tick in pairwise(ticks))
     assert {tick.formula for tick in ticks[1:]} == {"gentle"}
     with database.transaction() as connection:
-        assert rates.formulas(connection) == {"hourly": HOURLY, "gentle": new}
+        assert rate_ticks.formulas(connection) == {"hourly": HOURLY, "gentle": new}
     assert replay(database, None, None) == ReplayResult(len(stored(database)))

@@ -14,7 +14,7 @@ from api.main import create_app
 from cascade.chains import Deployment
 from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.relay import RejectReason
+from cascade.domain.relay_items import RejectReason
 from cascade.services.wallet_plan import EFFORTS, Method
 from sandbox.polygon import LocalPolygon
 from sandbox.polygon import addresses as at

@@ -45,7 +45,7 @@ def test_it_holds_what_runs_and_nothing_else(wheel: Path) -> None:
         ),
     ):
         assert wanted in names
-    assert not [name for name in names if "walletconnect/" in name or "/modules/" in name]
+    assert not [name for name in names if "walletconnect/" in name or "pages/scripts/" in name]
 
 
 def test_it_sells_from_an_empty_folder(

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cascade.db import rates
+from cascade.db import rate_ticks
 from cascade.db.database import Conn, Database
-from cascade.domain.formula import PPM, Formula
-from cascade.domain.rates import InputState, Rate, Tick, next_rate
-from cascade.domain.signals import MICRO, Input, Inputs, Observation
+from cascade.domain.rate_formula import PPM, Formula
+from cascade.domain.rate_rule import InputState, Rate, Tick, next_rate
+from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
 from cascade.services.pricing import ReplayResult, observe, replay
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -338,7 +338,7 @@ def keep_a_year(database: Database, lot: random.Random) -> list[Tick]:
     slots = sorted(lot.sample(range(TICKS_IN_A_YEAR), HISTORY_TICKS))
     ticks: list[Tick] = []
     with database.transaction() as connection:
-        rates.remember(connection, SHIPPED)
+        rate_ticks.remember(connection, SHIPPED)
         for slot in slots:
             at = YEAR + slot * SHIPPED.tick
             inputs = observe(connection, at)
@@ -346,7 +346,7 @@ def keep_a_year(database: Database, lot: random.Random) -> list[Tick]:
             previous = (last.at, last.rate) if last else None
             move = next_rate(SHIPPED, last.rate if last else None, inputs)
             ticks.append(Tick(at, previous, SHIPPED.version, inputs, move))
-            assert rates.insert(connection, ticks[-1])
+            assert rate_ticks.insert(connection, ticks[-1])
     return ticks
 
 
@@ -368,7 +368,7 @@ def test_a_year_of_history_is_reproduced_exactly(database: Database) -> None:
     states = {(part.input, part.state) for tick in ticks for part in tick.move.contributions}
     assert states >= {(name, InputState.FRESH) for name in Input} | {(LEVELS[0], state) for state in InputState}
     with database.transaction() as connection:
-        stored = list(rates.stretch(connection, None, None))  # more than one page
+        stored = list(rate_ticks.stretch(connection, None, None))  # more than one page
     assert [replace(tick, computed_at=None) for tick in stored] == ticks
     assert replay(database, None, None) == ReplayResult(HISTORY_TICKS)
     assert replay(database, ticks[100].at, ticks[199].at) == ReplayResult(100)

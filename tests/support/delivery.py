@@ -20,8 +20,8 @@ from cascade.db import webhook_endpoints
 from cascade.db.database import Database
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.events import EventType
-from cascade.workers.channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
-from cascade.workers.credits import CreditChannel
+from cascade.workers.credit_sender import CreditChannel
+from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
 from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, RetryPolicy
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from importlib.resources import files
 
-from cascade.db import orders, rates
+from cascade.db import orders, rate_ticks
 from cascade.db.database import Conn, Database
-from cascade.domain.formula import Formula
-from cascade.domain.rates import Tick, next_rate
-from cascade.domain.signals import MICRO, SignalKind
+from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_rule import Tick, next_rate
+from cascade.domain.rate_signals import MICRO, SignalKind
 from cascade.services import pricing
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -41,12 +41,12 @@ def insert_signal(
 
 def write_tick(connection: Conn, at: datetime, formula: Formula = FORMULA) -> Tick:
     """Write the tick of a moment, as a keeper would have done then."""
-    rates.remember(connection, formula)
-    last = rates.latest(connection)
+    rate_ticks.remember(connection, formula)
+    last = rate_ticks.latest(connection)
     inputs = pricing.observe(connection, at)
     move = next_rate(formula, last.rate if last else None, inputs)
     tick = Tick(at, (last.at, last.rate) if last else None, formula.version, inputs, move)
-    assert rates.insert(connection, tick)
+    assert rate_ticks.insert(connection, tick)
     return tick
 
 

@@ -18,7 +18,7 @@ from cascade.adapters.chain.router import pay_with_authorization, pay_with_permi
 from cascade.chains import Deployment
 from cascade.db import orders, relay_queue
 from cascade.db.database import Database
-from cascade.domain.relay import RelayKind
+from cascade.domain.relay_items import RelayKind
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon import addresses as at
 from sandbox.polygon.rpc import Rpc, calldata

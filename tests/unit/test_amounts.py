@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.pages.rendering import Language, separators
 from api.schemas.common import DucatAmount, UsdAmount
-from cascade.domain.amounts import NoAmount, Separators, examples, read_plain, read_typed
+from cascade.domain.amount_parser import NoAmount, Separators, examples, read_plain, read_typed
 from cascade.domain.money import DUCAT, USD, USDC, Money
 
 ENGLISH, ITALIAN = separators(Language.ENGLISH), separators(Language.ITALIAN)

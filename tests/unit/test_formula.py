@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cascade.domain.formula import PPM, Formula, InputConfig
-from cascade.domain.signals import Input
+from cascade.domain.rate_formula import PPM, Formula, InputConfig
+from cascade.domain.rate_signals import Input
 from cascade.errors import SettingsError
 
 TEXT = (files("cascade") / "formula.toml").read_text()

@@ -5,8 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from api.schemas.links import LinkIn, LinkQuery
-from cascade.domain.links import LinkState, PaymentLink, address, check_opens, in_metamask, mailto, state_of
 from cascade.domain.money import USD, Money
+from cascade.domain.payment_links import LinkState, PaymentLink, address, check_opens, in_metamask, mailto, state_of
 from cascade.errors import NotPayable
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
-from cascade.domain.relay import RejectReason, RelayItem, RelayKind, RelayState
+from cascade.domain.relay_items import RejectReason, RelayItem, RelayKind, RelayState
 from cascade.errors import NotPayable
 from cascade.services.order_view import OrderView, check_payable
 from tests.unit.test_orders import ORDER

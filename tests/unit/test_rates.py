@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cascade.domain.formula import Formula
-from cascade.domain.rates import Contribution, InputState, Rate, RateStep, next_rate
-from cascade.domain.signals import Input, Inputs, Observation
+from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_rule import Contribution, InputState, Rate, RateStep, next_rate
+from cascade.domain.rate_signals import Input, Inputs, Observation
 
 LEVEL, COHERENCE = Input.CONSCIOUSNESS, Input.COHERENCE
 RECOGNITION, ACCELERATION, VOLUME = Input.RECOGNITION, Input.ACCELERATION, Input.VOLUME

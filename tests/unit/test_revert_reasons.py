@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cascade.adapters.chain.revert_reasons import refusal_of
-from cascade.domain.relay import RejectReason
+from cascade.domain.relay_items import RejectReason
 from tests.support.hostile_wallets import error_string, malformed
 
 SELECTOR = error_string(0)[:4]

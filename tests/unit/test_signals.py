@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from cascade.domain.signals import (
+from cascade.domain.rate_signals import (
     HOUR,
     MICRO,
     OUR_LEDGER,

@@ -15,7 +15,7 @@ from cascade.adapters.chain import router, router_logs, signatures
 from cascade.adapters.chain.revert_reasons import refusal_of
 from cascade.domain.money import USDC, USDT, Asset
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import RejectReason, RelayKind
+from cascade.domain.relay_items import RejectReason, RelayKind
 from sandbox.polygon import addresses
 
 KEY = "0x" + "11" * 32

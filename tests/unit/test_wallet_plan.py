@@ -16,7 +16,7 @@ from cascade.adapters.chain.account_state import Account, Payer, PayerSnapshot
 from cascade.adapters.chain.view_calls import Reverted
 from cascade.domain.fees import GWEI
 from cascade.domain.money import USDC, USDT, Asset
-from cascade.domain.relay import RejectReason
+from cascade.domain.relay_items import RejectReason
 from cascade.services.wallet_plan import EFFORTS, Method, Plan, best_plan
 from tests.unit.test_signatures import PAYER, terms_in
 

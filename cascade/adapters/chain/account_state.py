@@ -25,8 +25,8 @@ from cascade.adapters.chain.rpc import Endpoint, Request, hexadecimal, quantity
 from cascade.adapters.chain.signatures import IS_VALID, PERMIT2
 from cascade.adapters.chain.view_calls import Failed, Reverted, ViewCall, ask
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import RejectReason, RelayKind
-from cascade.domain.relay_groups import GAS_OF_SIGNATURE
+from cascade.domain.relay_items import RejectReason, RelayKind
+from cascade.domain.relay_policy import GAS_OF_SIGNATURE
 from cascade.errors import NodeUnavailable
 
 UNSIGNED: Final = bytes(signatures.SIGNATURE_BYTES)

@@ -9,7 +9,7 @@ from eth_utils.crypto import keccak
 
 from cascade.adapters.chain.router_logs import ABI
 from cascade.adapters.chain.view_calls import KEPT_BYTES
-from cascade.domain.relay import RejectReason
+from cascade.domain.relay_items import RejectReason
 
 
 def _of_router(name: str) -> bytes:

@@ -15,7 +15,7 @@ from eth_utils.crypto import keccak
 
 from cascade.domain.money import USDC
 from cascade.domain.orders import ChainTerms
-from cascade.domain.relay import RelayKind
+from cascade.domain.relay_items import RelayKind
 
 PERMIT2: Final = "0x000000000022D473030F116dDEE9F6B43aC78BA3"
 """The same on every chain."""

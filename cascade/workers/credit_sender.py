@@ -11,7 +11,7 @@ from cascade.domain.credits import CreditOutcome, Reconciliation, reconcile_cred
 from cascade.domain.deliveries import Delivery, Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.services.credits import confirm_credit, debit_credit, fail_credit
-from cascade.workers.channels import AsyncDatabase, Channel
+from cascade.workers.delivery_channels import AsyncDatabase, Channel
 
 _STALE_SECONDS = 5.0
 """A try that was stopped for longer between noting that it sends and sending must not send: another may have begun."""

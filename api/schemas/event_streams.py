@@ -7,10 +7,10 @@ from typing import Any
 
 from api.schemas.common import Body
 from api.schemas.economics import CascadeOut
+from cascade.db.event_streams import CityNews
 from cascade.db.events import Notification
-from cascade.db.feeds import CityNews
 from cascade.domain.events import EventType, OrderEvent
-from cascade.domain.rates import Rate
+from cascade.domain.rate_rule import Rate
 from cascade.services.pricing import city_state
 
 RETRY = b"retry: 2000\n\n"

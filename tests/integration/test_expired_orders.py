@@ -11,11 +11,11 @@ from psycopg import errors
 
 from cascade.db import card_attempts, contacts, links, orders, relay_queue
 from cascade.db.database import Database
-from cascade.domain.card import CardAttempt, Flow
+from cascade.domain.card_evidence import CardAttempt, Flow
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
 from cascade.domain.payments import Outcome, Rail
-from cascade.domain.rates import Rate
+from cascade.domain.rate_rule import Rate
 from cascade.errors import NotFound, NotPayable
 from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout

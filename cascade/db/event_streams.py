@@ -12,12 +12,12 @@ from typing import NamedTuple, Self
 
 from psycopg import AsyncConnection, Notify
 
-from cascade.db import signals
+from cascade.db import rate_signals
 from cascade.db.database import Database, Row
 from cascade.db.events import Notification, event_of, notification_of
-from cascade.db.signals import SignalSnapshot
+from cascade.db.rate_signals import SignalSnapshot
 from cascade.domain.events import OrderEvent
-from cascade.domain.rates import Rate
+from cascade.domain.rate_rule import Rate
 
 log = logging.getLogger(__name__)
 
@@ -155,12 +155,12 @@ class Feeds:
             return {}
         now = await (await self._connection.execute(_NOW)).fetchone()
         assert now is not None  # noqa: S101 - it joins to one row
-        cursor = await self._connection.execute(signals.PULSE, {"at": now["now"], **signals.RECENT})
+        cursor = await self._connection.execute(rate_signals.PULSE, {"at": now["now"], **rate_signals.RECENT})
         row = await cursor.fetchone()
         assert row is not None  # noqa: S101 - a SELECT without FROM has one row
         rate = None if now["nano_usd"] is None else Rate(now["nano_usd"])
         number = int(now["now"].timestamp() * 1000)
-        return {topic: News(number, [CityNews(number, signals.pulse_of(row, now["now"]), now["at"], rate)])}
+        return {topic: News(number, [CityNews(number, rate_signals.pulse_of(row, now["now"]), now["at"], rate)])}
 
     def _note(self, notice: Notify) -> None:
         self._heard.add(_topic(notice.payload))

@@ -10,9 +10,9 @@ from enum import StrEnum
 from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
-from cascade.domain.formula import Formula
-from cascade.domain.rates import Contribution, InputState, Rate, RateStep, Tick
-from cascade.domain.signals import Input, inputs_as_data, inputs_of
+from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_rule import Contribution, InputState, Rate, RateStep, Tick
+from cascade.domain.rate_signals import Input, inputs_as_data, inputs_of
 from cascade.errors import SettingsError
 
 _PAGE = 1000

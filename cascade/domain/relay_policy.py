@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from cascade.domain.fees import FeePolicy
-from cascade.domain.relay import RelayItem, RelayKind
+from cascade.domain.relay_items import RelayItem, RelayKind
 
 GAS_OF_SIGNATURE: Final = 460_000
 """The router gives code at a payer's address 300,000, and code can come after the signature (EIP-7702): so everybody

@@ -10,7 +10,7 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from cascade.domain.signals import MICRO, Input
+from cascade.domain.rate_signals import MICRO, Input
 from cascade.errors import SettingsError
 
 PPM = 10**6

@@ -13,7 +13,7 @@ from cascade.db import orders, relay_queue
 from cascade.db.database import Conn, Database
 from cascade.domain.money import USDC
 from cascade.domain.orders import OrderStatus
-from cascade.domain.relay import RelayKind, RelayState
+from cascade.domain.relay_items import RelayKind, RelayState
 from cascade.errors import AuthorizationRefused, NotPayable
 from cascade.services.booking import book_payment
 from cascade.services.order_view import OrderView, lock_payable, lock_signable, view_of

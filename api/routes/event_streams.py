@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 from api.dependencies import StreamHub, StreamRoom, may_ask_for_citizens
 from api.limits import StreamLimiter, address_of
 from api.problems import documented
-from api.schemas.feeds import ALIVE, RETRY
+from api.schemas.event_streams import ALIVE, RETRY
 from api.streams.hub import Hub, Listener
-from cascade.db.feeds import CITIZEN, ORDER, Topic
+from cascade.db.event_streams import CITIZEN, ORDER, Topic
 from cascade.domain.orders import check_citizen_id
 from cascade.errors import NotFound
 

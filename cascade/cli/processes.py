@@ -15,7 +15,7 @@ import click
 
 from cascade import bootstrap, readiness
 from cascade.app import App
-from cascade.cli.server import Application, Server, listen, server_config
+from cascade.cli.http_server import Application, Server, listen, server_config
 from cascade.cli.terminal import console, opened
 from cascade.db.database import WORKERS
 from cascade.db.database import migrate as apply_migrations

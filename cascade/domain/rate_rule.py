@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cascade.domain.formula import NANO_USD, PPM, Formula, InputConfig
 from cascade.domain.money import DUCAT, USD, Money, Rounding, divide
-from cascade.domain.signals import Input, Inputs, Observation
+from cascade.domain.rate_formula import NANO_USD, PPM, Formula, InputConfig
+from cascade.domain.rate_signals import Input, Inputs, Observation
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import uvicorn
 
-from cascade.cli.connections import bounded, most_connections
+from cascade.cli.http_connections import bounded, most_connections
 from cascade.errors import SettingsError
 from cascade.settings import Settings
 

@@ -9,7 +9,7 @@ import segno
 
 from cascade.cli.terminal import Record, as_json_option, console, opened, show
 from cascade.db import links as store
-from cascade.domain.links import MOST_MINUTES, address, in_metamask
+from cascade.domain.payment_links import MOST_MINUTES, address, in_metamask
 from cascade.services.checkout import PurchaseRequest
 
 _MINUTES_A_DAY = 24 * 60

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cascade.adapters.chain.log_reader import LogRange
-from cascade.db.cursors import Cursor
+from cascade.db.checkpoints import Cursor
 from cascade.domain.payments import PaidEvent, RouterEvent
 from cascade.errors import BookingTooLong
 

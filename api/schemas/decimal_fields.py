@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic_core import PydanticCustomError
 
-from cascade.domain.amounts import MOST_DIGITS, NoAmount, read_plain
+from cascade.domain.amount_parser import MOST_DIGITS, NoAmount, read_plain
 from cascade.domain.money import Asset
 
 _EXACT_DIGITS: Final = 15

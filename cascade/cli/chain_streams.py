@@ -6,7 +6,7 @@ import click
 
 from cascade import bootstrap
 from cascade.cli.terminal import as_json_option, console, opened, show
-from cascade.db import cursors
+from cascade.db import checkpoints
 from cascade.errors import InvalidInput, NotFound
 
 
@@ -18,7 +18,7 @@ def streams(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     with opened() as app, app.database.transaction() as connection:
-        found, followed = cursors.health(connection), bootstrap.followed_streams(app)
+        found, followed = checkpoints.health(connection), bootstrap.followed_streams(app)
     records = [
         {
             "stream": stream.stream,
@@ -47,9 +47,9 @@ def retire(name: str) -> None:
                 "name",
                 f"{name} is what this configuration follows: set CASCADE_DEPLOYMENT to the other router's record first",
             )
-        known = [stream.stream for stream in cursors.health(connection)]
+        known = [stream.stream for stream in checkpoints.health(connection)]
         if name not in known:
             raise NotFound(f"there is no stream {name}: the streams are {', '.join(known) or 'none'}")
-        if not cursors.retire(connection, name):
+        if not checkpoints.retire(connection, name):
             raise InvalidInput("name", f"{name} is followed by a running process: stop that one first")
     console.print(f"{name} is retired.")
