@@ -38,8 +38,9 @@ from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChann
 from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
 from cascade.workers.metrics_poller import MetricsPoller
-from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher, RetryPolicy
+from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher
 from cascade.workers.relayer import Relayer
+from cascade.workers.retry_policy import RetryPolicy
 from cascade.workers.stripe_worker import StripeWorker
 from cascade.workers.tick_worker import TickWorker
 

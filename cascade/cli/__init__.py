@@ -11,7 +11,18 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from cascade import __version__, settings
-from cascade.cli import chain_streams, check, keys, outbox, payment_links, processes, rates, reports
+from cascade.cli import (
+    card_disputes,
+    chain_streams,
+    check,
+    keys,
+    outbox,
+    payment_links,
+    processes,
+    rates,
+    reports,
+    status,
+)
 from cascade.cli.http_server import Application
 from cascade.db.connection_errors import await_database
 from cascade.errors import CascadeError
@@ -36,10 +47,10 @@ for command in (
         processes.rescan,
         reports.suspense,
         reports.refunds,
-        reports.disputes,
+        card_disputes.disputes,
         reports.receivables,
-        reports.inbox,
-        reports.status,
+        card_disputes.inbox,
+        status.status,
     ),
     *(reports.audit, outbox.outbox, outbox.webhooks, rates.rate, keys.keys, payment_links.link, chain_streams.streams),
 ):

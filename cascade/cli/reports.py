@@ -1,28 +1,17 @@
-"""What operators look at, and mend: money that fits nothing, debts, disputes, and how far all is booked."""
+"""Reports of the ledger: money that fits nothing, refunds on chain, debts, and the audit of all sums."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 
 import click
 
-from cascade import bootstrap
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
-from cascade.db import balances, checkpoints, heartbeats, payments, relay_transactions, reversals
-from cascade.db import card_attempts as card_store
-from cascade.db import outbox as outbox_store
-from cascade.db import stripe_inbox as inbox_store
-from cascade.db.checkpoints import StreamHealth
-from cascade.db.heartbeats import WorkerHealth
+from cascade.db import balances, payments, reversals
 from cascade.db.payments import BookedPayment, Dust
-from cascade.db.relay_transactions import SenderHealth
 from cascade.db.reversals import BookedRefund
-from cascade.db.stripe_inbox import InboxHealth
 from cascade.domain.payments import Rail
 from cascade.domain.reversals import UNMATCHED_NEXT_STEP
-from cascade.errors import NotFound
-from cascade.services import pricing
 
 _NO_REFUNDS = "Nothing was refunded on chain."
 
@@ -114,28 +103,6 @@ def _refund(each: BookedRefund) -> Record:
 
 
 @click.command()
-@click.option("--limit", default=100, show_default=True, help="Most cases to show.")
-@as_json_option
-def disputes(limit: int, as_json: bool) -> None:
-    """List disputes, inquiries and fraud warnings that can still be answered, the most urgent first."""
-    with opened() as app, app.database.transaction() as connection:
-        cases = card_store.open_cases(connection, limit=limit)
-    records: list[Record] = [
-        {
-            "case": case.case_id,
-            "kind": case.kind,
-            "payment": case.payment,
-            "amount": case.amount,
-            "reason": case.reason,
-            "answer_by": case.respond_by,
-            "next_step": case.kind.next_step,
-        }
-        for case in cases
-    ]
-    show(records, "Nothing waits for an answer.", as_json=as_json)
-
-
-@click.command()
 @click.option("--limit", default=100, show_default=True, help="Most debts to show.")
 @as_json_option
 def receivables(limit: int, as_json: bool) -> None:
@@ -146,119 +113,6 @@ def receivables(limit: int, as_json: bool) -> None:
         {"order_id": debt.order_id, "citizen_id": debt.citizen_id, "owed": debt.owed} for debt in owed
     ]
     show(records, "Nobody owes any ducats.", as_json=as_json)
-
-
-@click.command()
-@click.option("--limit", default=100, show_default=True, help="Most events to show.")
-@click.option("--retry", is_flag=True, help="Try all of them again now.")
-@click.option("--ignore", metavar="EVENT", help="Give one up, when you have seen to it in Stripe's Dashboard.")
-@as_json_option
-def inbox(limit: int, retry: bool, ignore: str | None, as_json: bool) -> None:
-    """List events of Stripe's that wait to be looked at, and why the last attempt failed."""
-    with opened() as app, app.database.transaction() as connection:
-        if ignore is not None and not inbox_store.ignore(connection, ignore):
-            raise NotFound(f"no event {ignore} waits in the inbox")
-        if retry:
-            inbox_store.retry(connection)
-        events = inbox_store.waiting(connection, limit=limit)
-    records: list[Record] = [
-        {
-            "event": event.event_id,
-            "type": event.type,
-            "intent": event.intent_id,
-            "received_at": event.received_at,
-            "attempts": event.attempts,
-            "next_attempt_at": event.due_at,
-            "error": event.error,
-        }
-        for event in events
-    ]
-    show(records, "Nothing waits.", as_json=as_json)
-
-
-@click.command()
-@as_json_option
-def status(as_json: bool) -> None:
-    """Show how far each router's and Stripe's payments are booked, and why something stands still; the rate."""
-    with opened() as app, app.database.transaction() as connection:
-        streams = [_stream(stream) for stream in checkpoints.health(connection)]
-        stripe = inbox_store.health(connection) if app.card is not None else None
-        destinations = outbox_store.health(connection)
-        rate = pricing.quotation(connection, app.formula)
-        senders = relay_transactions.health(connection, app.deployment.chain.chain_id)
-        workers = heartbeats.health(connection)
-    if as_json:
-        ticked = {
-            "usd_per_ducat": str(rate.rate),
-            "tick_at": rate.tick and rate.tick.at,
-            "late_s": rate.overdue_seconds,
-        }
-        show_json(
-            {
-                "streams": streams,
-                "stripe": stripe and asdict(stripe),
-                "rate": ticked,
-                "hot_keys": [{**asdict(sender), "balance_wei": _text(sender.balance_wei)} for sender in senders],
-                "destinations": [asdict(destination) for destination in destinations],
-                "workers": [asdict(worker) for worker in workers],
-            }
-        )
-        return
-    show(streams, "No router has been followed yet.")
-    for name in sorted({str(stream["stream"]) for stream in streams} - set(bootstrap.followed_streams(app))):
-        console.print(f"{name} is not what this configuration follows: see `cascade streams`.")
-    _say_stripe(stripe)
-    since = f"since {rate.tick.at:%Y-%m-%d %H:%M:%S} UTC" if rate.tick else "before the first tick"
-    late = f"; the next tick is {rate.overdue_seconds} s late" if rate.overdue_seconds else ""
-    console.print(f"Rate: {rate.rate} USD per ducat {since}{late}.")
-    _say_senders(senders)
-    for destination in destinations:
-        console.print(
-            f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"
-            f" {destination.oldest_seconds} s; {destination.parked} are parked, see `cascade outbox`."
-        )
-    _say_workers(workers)
-
-
-def _say_senders(senders: list[SenderHealth]) -> None:
-    for sender in senders:
-        pol = "an unknown amount of" if sender.balance_wei is None else f"{sender.balance_wei / 10**18:.3f}"
-        alarm = f" Alarm: {sender.alarm}." if sender.alarm else ""
-        console.print(
-            f"Hot key {sender.address}: {pol} POL; {sender.waiting} payments wait, the oldest"
-            f" {sender.oldest_seconds} s.{alarm}"
-        )
-
-
-def _say_workers(workers: list[WorkerHealth]) -> None:
-    for worker in workers:
-        if worker.fault is not None:
-            console.print(f"The {worker.worker} has been failing for {worker.failing_seconds} s: {worker.detail}.")
-
-
-def _stream(stream: StreamHealth) -> Record:
-    return {
-        "stream": stream.stream,
-        "height": stream.height,
-        "behind_blocks": stream.behind_blocks,
-        "last_final_block_at": stream.finalized_at,
-        "led": stream.led,
-        "alarm": stream.alarm,
-    }
-
-
-def _say_stripe(stripe: InboxHealth | None) -> None:
-    if stripe is None:
-        return
-    checked = "never" if stripe.checked_seconds is None else f"{stripe.checked_seconds} s ago"
-    console.print(f"Stripe: {stripe.waiting} events wait, the oldest {stripe.oldest_seconds} s; list read {checked}.")
-    if stripe.error:
-        console.print(f"Stripe: an event cannot be booked, see `cascade inbox`: {stripe.error}")
-
-
-def _text(number: int | None) -> str | None:
-    """Return a number as text: JSON's readers lose digits of large ones."""
-    return None if number is None else str(number)
 
 
 @click.command()

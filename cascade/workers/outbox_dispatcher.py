@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import psycopg
@@ -24,6 +22,7 @@ from cascade.services.checkout import tell_expired
 from cascade.workers.delivery_channels import AsyncDatabase, Channel
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.loop import pause_after
+from cascade.workers.retry_policy import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -37,29 +36,6 @@ LEASE_SECONDS = 15.0
 _CHORES_SECONDS = 5.0
 _KEEP_DAYS = 90
 _PATIENCE_AT_END_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How long and how often something is tried.
-
-    Attributes:
-        days: from the first try on; then it waits for an operator.
-        first_pause_seconds: the shortest pause. Each is about as long as all tries so far took, so they double.
-        expired_seconds: an order's time must have been over for this long before that is told: a payment may be late
-            to be seen.
-    """
-
-    days: float = 5.0
-    first_pause_seconds: float = 1.0
-    expired_seconds: float = 30.0
-
-    def pause_after(self, age_seconds: float, longest_seconds: float) -> float | None:
-        """Return seconds until the next try; None when there shall be none."""
-        if age_seconds > self.days * 86_400:
-            return None
-        jitter = random.uniform(0.75, 1.25)  # noqa: S311 - so that what failed together does not come back together
-        return min(longest_seconds, max(self.first_pause_seconds, age_seconds)) * jitter
 
 
 class Dispatcher:
