@@ -22,7 +22,18 @@ from api.idempotency import Settlements
 from api.limits import RequestLimits, StreamLimiter
 from api.pages import pay, rate, shop
 from api.pages.error_pages import ErrorPages
-from api.routes import authorizations, card, citizens, economics, event_streams, health, links, payments, wallet
+from api.routes import (
+    authorizations,
+    card,
+    citizens,
+    economics,
+    event_streams,
+    health,
+    links,
+    payments,
+    stripe_webhook,
+    wallet,
+)
 from api.streams.hub import Hub
 from api.trailing_slashes import Slashes
 from cascade import __version__, settings
@@ -157,7 +168,7 @@ def create_app() -> FastAPI:
     app.add_middleware(ErrorPages)  # around the bounds: what they refuse is told to people too
     app.add_middleware(Headers)  # around the bounds: what they refuse has headers too
     problems.install(app)
-    for money in (payments, authorizations, wallet, card, links):
+    for money in (payments, authorizations, wallet, card, stripe_webhook, links):
         app.include_router(money.router)
     for other in (citizens, economics, event_streams, health, shop, pay, rate):
         app.include_router(other.router)

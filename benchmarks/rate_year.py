@@ -24,7 +24,7 @@ from rich.table import Table
 
 from cascade.charts import Run, input_curves, year
 from cascade.domain import rate_signals as city
-from cascade.domain.rate_formula import PPM, Formula
+from cascade.domain.rate_parameters import PPM, Formula
 from cascade.domain.rate_rule import Rate, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation, RecognitionStats, SalesVolume
 

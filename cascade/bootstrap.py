@@ -24,7 +24,7 @@ from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.fees import GWEI, FeePolicy
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Rate
 from cascade.domain.relay_policy import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
@@ -35,12 +35,12 @@ from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
 from cascade.workers.credit_sender import CreditChannel
 from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
+from cascade.workers.delivery_retries import RetryPolicy
 from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
 from cascade.workers.metrics_poller import MetricsPoller
 from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher
 from cascade.workers.relayer import Relayer
-from cascade.workers.retry_policy import RetryPolicy
 from cascade.workers.stripe_worker import StripeWorker
 from cascade.workers.tick_worker import TickWorker
 

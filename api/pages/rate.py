@@ -24,7 +24,7 @@ from cascade import charts
 from cascade.charts import Prices, Size, Theme
 from cascade.db import rate_ticks
 from cascade.db.database import Conn
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import InputState, Rate, Tick
 from cascade.errors import NotFound
 from cascade.services import pricing

@@ -1,27 +1,25 @@
-"""Payments by card: begun here, paid at Stripe, told of by webhook."""
+"""Payments by card: begun here, paid at Stripe."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from api.dependencies import Cards, System
 from api.idempotency import IdempotentRoute
-from api.limits import WEBHOOK_PATH
 from api.pages.pay import nothing, order_page
 from api.problems import documented
-from api.schemas.card import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut, WebhookOut
+from api.schemas.card import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut
 from api.schemas.common import CardPaymentIn
 from cascade.app import App
 from cascade.db import card_attempts as card_store
-from cascade.db import orders, stripe_inbox
+from cascade.db import orders
 from cascade.domain.card_evidence import Flow
 from cascade.errors import NotFound, NotPayable, StripeError, StripeUnavailable
 from cascade.services.card_checkout import CardCheckout, CardPayment
@@ -61,32 +59,9 @@ def payment_intent(payment_intent_id: str, app: System) -> PaymentIntentStatusOu
     return PaymentIntentStatusOut.of(intent, view)
 
 
-async def _body(request: Request) -> bytes:
-    return await request.body()
-
-
-@router.post(
-    WEBHOOK_PATH,
-    responses=documented(400, 409, 413, 503),
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}},
-)
-def webhook(
-    app: System,
-    cards: Cards,
-    body: Annotated[bytes, Depends(_body)],
-    stripe_signature: Annotated[str | None, Header(description="Made by Stripe")] = None,
-) -> WebhookOut:
-    """Return where Stripe tells of events. Answered once the event is verified and kept; anything else makes Stripe
-    repeat."""
-    event = cards.stripe.verified_event(body, stripe_signature)
-    with app.database.transaction() as connection:
-        stripe_inbox.insert(connection, [event])
-    return WebhookOut()
-
-
 @router.post("/pay/{token}/card", include_in_schema=False)
 def pay_by_card(token: str, request: Request, app: System) -> Response:
-    """Return the page's button: on to Stripe's page, or back with a plain sentence."""
+    """Go on to Stripe's page, or show the order again with a plain sentence."""
     try:
         with app.database.transaction() as connection:
             view = app.checkout.view(connection, orders.by_link_token(connection, token))
@@ -105,7 +80,7 @@ def pay_by_card(token: str, request: Request, app: System) -> Response:
 
 @router.get("/pay/{token}/card", include_in_schema=False)
 def back_to_page(token: str) -> Response:
-    """Return a page with a plain sentence stays under the button's address; reloading it shows the order again."""
+    """Show the order again, when the page with a plain sentence under this address is loaded once more."""
     return RedirectResponse(f"/pay/{quote(token, safe='')}", 303)
 
 

@@ -14,7 +14,7 @@ from api.schemas.common import Body, DucatAmount, Plain, Signed, UsdAmount
 from cascade.db.rate_signals import Taken
 from cascade.db.rate_ticks import Candle, Interval
 from cascade.domain.money import USD, Money
-from cascade.domain.rate_formula import NANO_USD, PPM
+from cascade.domain.rate_parameters import NANO_USD, PPM
 from cascade.domain.rate_rule import Contribution, InputState, Rate, Tick, counting
 from cascade.domain.rate_signals import MICRO, Input, Observation, Signal, SignalKind, micro_of
 from cascade.services import pricing

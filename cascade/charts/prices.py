@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cascade.domain.rate_formula import NANO_USD, Formula
+from cascade.domain.rate_parameters import NANO_USD, Formula
 from cascade.domain.rate_rule import Rate
 
 _MINUS = "\N{MINUS SIGN}"

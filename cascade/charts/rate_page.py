@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from cascade.charts.canvas import DASHED, Canvas, Theme, draw_course, marks, moment, picture
 from cascade.charts.locale import ENGLISH, ChartLocale
 from cascade.charts.prices import Prices
-from cascade.domain.rate_formula import NANO_USD, Formula
+from cascade.domain.rate_parameters import NANO_USD, Formula
 from cascade.domain.rate_rule import Contribution, InputState, Rate, Tick, counting
 from cascade.domain.rate_signals import HOUR, Input, Inputs
 

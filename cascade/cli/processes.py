@@ -21,7 +21,7 @@ from cascade.db.database import WORKERS
 from cascade.db.database import migrate as apply_migrations
 from cascade.errors import CascadeError, SettingsError
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import supervise
+from cascade.workers.supervisor import supervise
 
 
 @click.command()

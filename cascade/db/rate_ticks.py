@@ -10,7 +10,7 @@ from enum import StrEnum
 from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Contribution, InputState, Rate, RateStep, Tick
 from cascade.domain.rate_signals import Input, inputs_as_data, inputs_of
 from cascade.errors import SettingsError

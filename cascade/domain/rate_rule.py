@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from cascade.domain.money import DUCAT, USD, Money, Rounding, divide
-from cascade.domain.rate_formula import NANO_USD, PPM, Formula, InputConfig
+from cascade.domain.rate_parameters import NANO_USD, PPM, Formula, InputConfig
 from cascade.domain.rate_signals import Input, Inputs, Observation
 
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from eth_utils.address import is_address, is_checksum_address, is_checksum_formatted_address, to_checksum_address
 
-from cascade.adapters.chain import signatures
+from cascade.adapters.chain import eip3009_permit2
 from cascade.adapters.chain.account_state import UNSIGNED, Account, PayerSnapshot, fetch_payer
+from cascade.adapters.chain.eip3009_permit2 import PERMIT2
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.revert_reasons import refusal_of
-from cascade.adapters.chain.signatures import PERMIT2
 from cascade.adapters.chain.view_calls import Failed, Reverted
 from cascade.chains import Deployment
 from cascade.db import orders, relay_queue
@@ -98,8 +98,8 @@ class SignedPayments:
             obstacle = (
                 refusal if refusal in (RejectReason.EXPIRED, RejectReason.ALREADY_PAID, RejectReason.PAUSED) else None
             )
-        kind = signatures.kind_of(terms)
-        return SigningRequest(kind, signatures.typed_data(terms, payer), look.account, obstacle)
+        kind = eip3009_permit2.kind_of(terms)
+        return SigningRequest(kind, eip3009_permit2.typed_data(terms, payer), look.account, obstacle)
 
     def check(self, terms: ChainTerms, payer: str, signature: bytes) -> bool:
         """Return whether a signed payment would succeed now. Returns whether there is code at the payer's address.
@@ -109,9 +109,9 @@ class SignedPayments:
             InvalidInput: the signature is too long to be paid for.
             NodeUnavailable: the chain cannot be read now.
         """
-        if len(signature) > MAX_SIGNATURE_BYTES and not signatures.is_wrapped(signature):
+        if len(signature) > MAX_SIGNATURE_BYTES and not eip3009_permit2.is_wrapped(signature):
             raise InvalidInput("signature", f"A signature has at most {MAX_SIGNATURE_BYTES} bytes.")
-        has_key_signed = signatures.signer(terms, payer, signature) == payer
+        has_key_signed = eip3009_permit2.signer(terms, payer, signature) == payer
         look = self._look(terms, payer, signature)
         refusal = _obstacle(look)
         has_code = look.account is not Account.KEY
@@ -145,7 +145,7 @@ class SignedPayments:
             connection,
             order_id=order_id,
             on_chain_order_id=terms.on_chain_order_id,
-            kind=signatures.kind_of(terms),
+            kind=eip3009_permit2.kind_of(terms),
             token_address=terms.token_address,
             payer=payer,
             signature=signature,
@@ -181,12 +181,14 @@ def queued(connection: Conn, order_id: str, payer: str, signature: bytes) -> Rel
 
 def _distrust(look: PayerSnapshot, signature: bytes) -> RejectReason:
     """Return why a signature does not count that neither a key nor code at the payer's address stands for."""
-    if signatures.is_wrapped(signature):
+    if eip3009_permit2.is_wrapped(signature):
         return RejectReason.UNDEPLOYED_WALLET
     if look.account is Account.KEY:
         # No key signs more than this: it is a contract's signature, and there is no contract.
         return (
-            RejectReason.UNDEPLOYED_WALLET if len(signature) > signatures.SIGNATURE_BYTES else RejectReason.WRONG_SIGNER
+            RejectReason.UNDEPLOYED_WALLET
+            if len(signature) > eip3009_permit2.SIGNATURE_BYTES
+            else RejectReason.WRONG_SIGNER
         )
     return RejectReason.DELEGATED_CODE if isinstance(look.vouched, Failed) else RejectReason.WRONG_SIGNER
 

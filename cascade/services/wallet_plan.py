@@ -8,7 +8,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Final
 
-from cascade.adapters.chain import permits, signatures
+from cascade.adapters.chain import eip2612, eip3009_permit2
 from cascade.adapters.chain.account_state import Account, Payer, PayerSnapshot, fetch_payer
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.revert_reasons import refusal_of
@@ -147,8 +147,8 @@ class Wallets:
             AuthorizationRefused: it would not succeed.
             NodeUnavailable: the chain cannot be read now.
         """
-        if len(signature) != signatures.SIGNATURE_BYTES:
-            longer = len(signature) > signatures.SIGNATURE_BYTES  # no key makes it, and permits are for keys
+        if len(signature) != eip3009_permit2.SIGNATURE_BYTES:
+            longer = len(signature) > eip3009_permit2.SIGNATURE_BYTES  # no key makes it, and permits are for keys
             raise refused(RejectReason.UNDEPLOYED_WALLET if longer else RejectReason.WRONG_SIGNER)
         seen = fetch_payer(self._node, payer, asked, signature, permit=True)
         (look,) = (each for each in seen.looks if each.terms.token == token)
@@ -213,7 +213,7 @@ def _method(look: PayerSnapshot, *, relays: bool) -> Method:
     # A contract could vouch for a signature too, but its owners come together more easily over calls.
     is_contract = look.account is Account.CONTRACT
     if relays and not (is_contract or look.is_renamed or look.cannot_vouch or look.lacks_permit2):
-        is_authorization = signatures.kind_of(look.terms) is RelayKind.AUTHORIZATION
+        is_authorization = eip3009_permit2.kind_of(look.terms) is RelayKind.AUTHORIZATION
         return Method.AUTHORIZATION if is_authorization else Method.PERMIT2
     if _is_allowed(look):
         return Method.PAY
@@ -243,7 +243,7 @@ def _objection(payer: Payer, look: PayerSnapshot, signature: bytes) -> RejectRea
         return RejectReason.DELEGATED_CODE
     if look.nonce is None or not look.takes_permits:
         return RejectReason.TOKEN_CHANGED
-    if permits.signer(look.terms, payer.address, look.nonce, signature) != payer.address:
+    if eip2612.signer(look.terms, payer.address, look.nonce, signature) != payer.address:
         return RejectReason.WRONG_SIGNER
     if not isinstance(look.simulated, Reverted):
         return None
@@ -260,9 +260,9 @@ def _lacks_fee(payer: Payer, method: Method) -> bool:
 
 def _typed_data(payer: Payer, look: PayerSnapshot, method: Method) -> dict[str, Any] | None:
     if method in (Method.AUTHORIZATION, Method.PERMIT2):
-        return signatures.typed_data(look.terms, payer.address)
+        return eip3009_permit2.typed_data(look.terms, payer.address)
     if method is Method.PERMIT:
-        return permits.typed_data(look.terms, payer.address, look.nonce or 0)
+        return eip2612.typed_data(look.terms, payer.address, look.nonce or 0)
     return None
 
 

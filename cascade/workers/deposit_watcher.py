@@ -15,7 +15,7 @@ from cascade.adapters.chain.router_logs import deposit_address
 from cascade.db import checkpoints, deposits, relay_queue
 from cascade.db.checkpoints import Cursor
 from cascade.db.database import Conn, Database
-from cascade.domain.deposit_collection import is_due, next_look
+from cascade.domain.deposit_schedule import is_due, next_look
 from cascade.errors import NodeUnavailable
 from cascade.workers.booking_chunks import FIRST_RANGE_BLOCKS, next_range
 from cascade.workers.indexer import Router

@@ -13,7 +13,7 @@ import psycopg
 
 from cascade.db.database import Conn, Database
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import poll
+from cascade.workers.supervisor import poll
 
 log = logging.getLogger(__name__)
 

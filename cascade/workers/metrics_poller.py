@@ -12,7 +12,7 @@ from cascade.db.database import Database
 from cascade.domain.rate_signals import VENICE, Signal, SignalKind
 from cascade.errors import InvalidInput
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import poll
+from cascade.workers.supervisor import poll
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from cascade.domain.deliveries import Delivery, Problem, endpoint_of
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.services.checkout import tell_expired
 from cascade.workers.delivery_channels import AsyncDatabase, Channel
+from cascade.workers.delivery_retries import RetryPolicy
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import pause_after
-from cascade.workers.retry_policy import RetryPolicy
+from cascade.workers.supervisor import pause_after
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from cascade.services.booking import book_gain, book_payment, book_reversal
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import tell_card
 from cascade.workers.heartbeat import Heartbeat, describe
-from cascade.workers.loop import poll
+from cascade.workers.supervisor import poll
 
 log = logging.getLogger(__name__)
 

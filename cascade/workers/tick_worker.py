@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.errors import ClockFault
 from cascade.services.pricing import TICKS_AT_ONCE, keep
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import poll
+from cascade.workers.supervisor import poll
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from cascade.adapters.chain import signatures
+from cascade.adapters.chain import eip3009_permit2
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.signer import LocalSigner
 from cascade.chains import Deployment
@@ -28,7 +28,7 @@ from tests.support.purchases import open_order
 POL = 10**18
 HOT_KEY = RELAYER
 """The development account whose key sends."""
-PERMIT2 = signatures.PERMIT2
+PERMIT2 = eip3009_permit2.PERMIT2
 POLICY = RelayPolicy(per_minute_wei=50 * POL, per_day_wei=50 * POL, low_balance_wei=POL, wait_seconds=0.0)
 
 
@@ -40,7 +40,7 @@ def payer(number: int) -> LocalAccount:
 
 def sign(view: OrderView, account: LocalAccount) -> bytes:
     """What a wallet gives back for the order's typed data."""
-    data = signatures.typed_data(view.terms[0], account.address)
+    data = eip3009_permit2.typed_data(view.terms[0], account.address)
     return bytes(Account.sign_typed_data(account.key, full_message=data).signature)
 
 
@@ -73,7 +73,7 @@ def queue(database: Database, view: OrderView, account: LocalAccount, signature:
             connection,
             order_id=view.order.id,
             on_chain_order_id=terms.on_chain_order_id,
-            kind=signatures.kind_of(terms),
+            kind=eip3009_permit2.kind_of(terms),
             token_address=terms.token_address,
             payer=account.address,
             signature=signature or sign(view, account),

@@ -22,7 +22,7 @@ from cascade.domain.card_evidence import CardAttempt, CardEvidence
 from cascade.errors import DeploymentMismatch, NodeUnavailable
 from cascade.services.card_checkout import CardCheckout
 from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.loop import poll, supervise
+from cascade.workers.supervisor import poll, supervise
 from sandbox.ports import free_port
 from tests.conftest import ROOT
 from tests.support.card_shop import CardShop

@@ -71,6 +71,7 @@ def test_all_is_well_in_a_whole_system(
             "CASCADE_VENICE_URL": venice.url,
         }.items():
             monkeypatch.setenv(name, value)
+        polygon.mine(3)  # it mines what is sent, and after a while of nothing it looks as if it stood still
         told = CliRunner().invoke(cli, ["check", "--json"])
     found = {one["check"]: one for one in json.loads(told.stdout)}
     assert told.exit_code == 0, told.stdout

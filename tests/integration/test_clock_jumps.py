@@ -11,7 +11,7 @@ import pytest
 from cascade.db import checkpoints, orders, outbox, rate_ticks, relay_transactions, stripe_inbox
 from cascade.db.database import Conn, Database
 from cascade.domain.deliveries import MESSAGE
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.errors import ClockFault
 from cascade.services import pricing
 from cascade.services.pricing import TICKS_AT_ONCE, observe, quotation, replay

@@ -14,7 +14,7 @@ from cascade.db import balances, orders, rate_signals, rate_ticks
 from cascade.db.database import Database
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import START, Rate, Tick, next_rate
 from cascade.domain.rate_signals import MICRO, OUR_LEDGER, Input, Observation, SalesVolume, Signal, SignalKind
 from cascade.domain.reversals import Reversal

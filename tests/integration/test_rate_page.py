@@ -24,7 +24,7 @@ from api.pages.rate import MOST_PICTURES, MOST_POINTS, Album, Span
 from cascade import charts
 from cascade.db import rate_ticks
 from cascade.db.database import Database
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Rate, Tick, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
 from tests.support.concurrency import run_concurrently

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cascade.adapters.chain import signatures
+from cascade.adapters.chain import eip3009_permit2
 from cascade.db import orders, relay_queue
 from cascade.db.database import Database
 from cascade.domain.relay_items import RelayState
@@ -233,7 +233,7 @@ def test_a_safe_pays_with_its_owners_signatures(shop: Shop, token: str) -> None:
         },
         "primaryType": "SafeMessage",
         "domain": {"chainId": 137, "verifyingContract": safe},
-        "message": {"message": signatures.digest(terms, safe)},
+        "message": {"message": eip3009_permit2.digest(terms, safe)},
     }
     one, two = (shop.sign(message, n) for n in owners)
     refused(shop.send(order_id, safe, one, token), "wrong_signer")

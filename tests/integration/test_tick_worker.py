@@ -15,7 +15,7 @@ import pytest
 
 from cascade.db import orders, rate_signals, rate_ticks
 from cascade.db.database import Conn, Database
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import InputState, Rate, Tick, next_rate
 from cascade.domain.rate_signals import HOUR, MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind
 from cascade.errors import SettingsError

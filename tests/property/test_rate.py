@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cascade.db import rate_ticks
 from cascade.db.database import Conn, Database
-from cascade.domain.rate_formula import PPM, Formula
+from cascade.domain.rate_parameters import PPM, Formula
 from cascade.domain.rate_rule import InputState, Rate, Tick, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
 from cascade.services.pricing import ReplayResult, observe, replay

@@ -22,8 +22,8 @@ from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.events import EventType
 from cascade.workers.credit_sender import CreditChannel
 from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
+from cascade.workers.delivery_retries import RetryPolicy
 from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher
-from cascade.workers.retry_policy import RetryPolicy
 
 
 @dataclass(frozen=True)

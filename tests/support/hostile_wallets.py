@@ -17,7 +17,7 @@ from eth_account import Account
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from cascade.adapters.chain.signatures import PERMIT2
+from cascade.adapters.chain.eip3009_permit2 import PERMIT2
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.compile import NODE_MODULES, Job
 from sandbox.polygon.rpc import Rpc, calldata

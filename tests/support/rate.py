@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from cascade.db import orders, rate_ticks
 from cascade.db.database import Conn, Database
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Tick, next_rate
 from cascade.domain.rate_signals import MICRO, SignalKind
 from cascade.services import pricing

@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from cascade.charts import Run, Size, Theme, contributions, history, input_curves, year
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Rate, Tick, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
 from tests.support.concurrency import run_concurrently

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cascade.domain.rate_formula import PPM, Formula, InputConfig
+from cascade.domain.rate_parameters import PPM, Formula, InputConfig
 from cascade.domain.rate_signals import Input
 from cascade.errors import SettingsError
 

@@ -11,7 +11,7 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
-from cascade.adapters.chain import permits, router, router_logs
+from cascade.adapters.chain import eip2612, router, router_logs
 from cascade.domain.money import USDC, USDT, Asset
 from sandbox.polygon import addresses
 from tests.unit.test_signatures import KEY, PAYER, ROUTER, malleated, terms_in
@@ -21,15 +21,15 @@ SEPARATORS = {USDC: addresses.USDC_DOMAIN_SEPARATOR, USDT: addresses.USDT_DOMAIN
 
 
 def signed(token: Asset, nonce: int, key: str = KEY) -> bytes:
-    data = json.loads(json.dumps(permits.typed_data(terms_in(token), PAYER, nonce)))  # as a wallet gets it
+    data = json.loads(json.dumps(eip2612.typed_data(terms_in(token), PAYER, nonce)))  # as a wallet gets it
     return bytes(Account.sign_message(encode_typed_data(full_message=data), key).signature)
 
 
 @both
 def test_the_domain_is_the_one_on_polygon(token: Asset) -> None:
     terms = terms_in(token)
-    assert "0x" + permits.domain_separator(terms).hex() == SEPARATORS[token]
-    assert "0x" + permits.domain_separator(replace(terms, chain_id=1)).hex() != SEPARATORS[token]
+    assert "0x" + eip2612.domain_separator(terms).hex() == SEPARATORS[token]
+    assert "0x" + eip2612.domain_separator(replace(terms, chain_id=1)).hex() != SEPARATORS[token]
 
 
 @both
@@ -45,17 +45,17 @@ def test_the_digest_is_that_of_eip_2612(token: Asset) -> None:
 @both
 def test_the_payers_key_is_recovered_for_one_nonce(token: Asset) -> None:
     terms = terms_in(token)
-    assert permits.signer(terms, PAYER, 3, signed(token, 3)) == PAYER
-    assert permits.signer(terms, PAYER, 4, signed(token, 3)) != PAYER
-    assert permits.signer(terms, PAYER, 3, signed(token, 3, "0x" + "22" * 32)) not in (PAYER, None)
-    assert permits.signer(replace(terms, units=1), PAYER, 3, signed(token, 3)) != PAYER
+    assert eip2612.signer(terms, PAYER, 3, signed(token, 3)) == PAYER
+    assert eip2612.signer(terms, PAYER, 4, signed(token, 3)) != PAYER
+    assert eip2612.signer(terms, PAYER, 3, signed(token, 3, "0x" + "22" * 32)) not in (PAYER, None)
+    assert eip2612.signer(replace(terms, units=1), PAYER, 3, signed(token, 3)) != PAYER
 
 
 @both
 def test_only_the_form_that_wallets_make_is_taken(token: Asset) -> None:
     good = signed(token, 0)
     for bad in (malleated(good), good[:64] + bytes([good[64] - 27]), good[:64], bytes(65)):
-        assert permits.signer(terms_in(token), PAYER, 0, bad) is None
+        assert eip2612.signer(terms_in(token), PAYER, 0, bad) is None
 
 
 def test_calls_are_those_of_the_abi() -> None:

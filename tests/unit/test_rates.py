@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cascade.domain.rate_formula import Formula
+from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Contribution, InputState, Rate, RateStep, next_rate
 from cascade.domain.rate_signals import Input, Inputs, Observation
 

@@ -11,7 +11,7 @@ from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_utils.crypto import keccak
 
-from cascade.adapters.chain import router, router_logs, signatures
+from cascade.adapters.chain import eip3009_permit2, router, router_logs
 from cascade.adapters.chain.revert_reasons import refusal_of
 from cascade.domain.money import USDC, USDT, Asset
 from cascade.domain.orders import ChainTerms
@@ -32,7 +32,7 @@ def terms_in(token: Asset, **changes: int | str) -> ChainTerms:
 
 
 def signed(terms: ChainTerms, key: str = KEY) -> bytes:
-    data = json.loads(json.dumps(signatures.typed_data(terms, PAYER)))  # as a wallet gets it
+    data = json.loads(json.dumps(eip3009_permit2.typed_data(terms, PAYER)))  # as a wallet gets it
     return bytes(Account.sign_message(encode_typed_data(full_message=data), key).signature)
 
 
@@ -46,9 +46,9 @@ both = pytest.mark.parametrize("token", [USDC, USDT], ids=str)
 
 
 def test_usdcs_domain_is_the_one_on_polygon() -> None:
-    assert "0x" + signatures.domain_separator(terms_in(USDC)).hex() == addresses.USDC_DOMAIN_SEPARATOR
+    assert "0x" + eip3009_permit2.domain_separator(terms_in(USDC)).hex() == addresses.USDC_DOMAIN_SEPARATOR
     other = replace(terms_in(USDC), chain_id=1)
-    assert "0x" + signatures.domain_separator(other).hex() != addresses.USDC_DOMAIN_SEPARATOR
+    assert "0x" + eip3009_permit2.domain_separator(other).hex() != addresses.USDC_DOMAIN_SEPARATOR
 
 
 def test_usdcs_digest_is_that_of_eip_3009() -> None:
@@ -60,7 +60,7 @@ def test_usdcs_digest_is_that_of_eip_3009() -> None:
     words = ["bytes32", "address", "address", "uint256", "uint256", "uint256", "bytes32"]
     body = encode(words, [kind, PAYER, ROUTER, terms.units, 0, terms.expires_at, terms.on_chain_order_id])
     domain = bytes.fromhex(addresses.USDC_DOMAIN_SEPARATOR[2:])
-    assert signatures.digest(terms, PAYER) == keccak(b"\x19\x01" + domain + keccak(body))
+    assert eip3009_permit2.digest(terms, PAYER) == keccak(b"\x19\x01" + domain + keccak(body))
 
 
 def test_permit2s_digest_is_that_of_a_signature_transfer() -> None:
@@ -80,14 +80,14 @@ def test_permit2s_digest_is_that_of_a_signature_transfer() -> None:
             *(keccak(text="Permit2"), 137, addresses.PERMIT2),
         ],
     )
-    assert signatures.digest(terms, PAYER) == keccak(b"\x19\x01" + keccak(domain) + keccak(body))
+    assert eip3009_permit2.digest(terms, PAYER) == keccak(b"\x19\x01" + keccak(domain) + keccak(body))
 
 
 @both
 def test_the_payers_key_is_recovered(token: Asset) -> None:
     terms = terms_in(token)
-    assert signatures.signer(terms, PAYER, signed(terms)) == PAYER
-    assert signatures.signer(terms, PAYER, signed(terms, "0x" + "22" * 32)) not in (PAYER, None)
+    assert eip3009_permit2.signer(terms, PAYER, signed(terms)) == PAYER
+    assert eip3009_permit2.signer(terms, PAYER, signed(terms, "0x" + "22" * 32)) not in (PAYER, None)
 
 
 @both
@@ -98,7 +98,7 @@ def test_the_payers_key_is_recovered(token: Asset) -> None:
 )
 def test_a_signature_is_for_these_terms_alone(token: Asset, change: dict[str, int | str]) -> None:
     signature = signed(terms_in(token, **change))
-    assert signatures.signer(terms_in(token), PAYER, signature) != PAYER
+    assert eip3009_permit2.signer(terms_in(token), PAYER, signature) != PAYER
 
 
 @both
@@ -107,15 +107,15 @@ def test_only_the_form_that_wallets_make_is_taken(token: Asset) -> None:
     good = signed(terms)
     recovery = bytes([good[64] - 27])
     for bad in (malleated(good), good[:64] + recovery, good[:64], good + b"\0", b"", bytes(65), b"\xff" * 64 + b"\x1b"):
-        assert signatures.signer(terms, PAYER, bad) is None
-    message = encode_typed_data(full_message=signatures.typed_data(terms, PAYER))
+        assert eip3009_permit2.signer(terms, PAYER, bad) is None
+    message = encode_typed_data(full_message=eip3009_permit2.typed_data(terms, PAYER))
     assert Account.recover_message(message, signature=malleated(good)) == PAYER  # it would be, without the rule
 
 
 def test_the_kind_follows_the_token() -> None:
-    assert signatures.kind_of(terms_in(USDC)) is RelayKind.AUTHORIZATION
-    assert signatures.kind_of(terms_in(USDT)) is RelayKind.PERMIT2
-    assert signatures.verifier(terms_in(USDT)) == addresses.PERMIT2
+    assert eip3009_permit2.kind_of(terms_in(USDC)) is RelayKind.AUTHORIZATION
+    assert eip3009_permit2.kind_of(terms_in(USDT)) is RelayKind.PERMIT2
+    assert eip3009_permit2.verifier(terms_in(USDT)) == addresses.PERMIT2
 
 
 def test_calls_are_those_of_the_abi() -> None:

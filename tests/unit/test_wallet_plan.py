@@ -11,7 +11,7 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from cascade.adapters.chain import permits, signatures
+from cascade.adapters.chain import eip2612, eip3009_permit2
 from cascade.adapters.chain.account_state import Account, Payer, PayerSnapshot
 from cascade.adapters.chain.view_calls import Reverted
 from cascade.domain.fees import GWEI
@@ -43,8 +43,8 @@ def look(token: Asset, **changes: Any) -> PayerSnapshot:
         allowance=0,
         permit2_allowance=0,
         nonce=7,
-        verifier_separator=signatures.domain_separator(terms),
-        token_separator=permits.domain_separator(terms),
+        verifier_separator=eip3009_permit2.domain_separator(terms),
+        token_separator=eip2612.domain_separator(terms),
         blocked=False,
         paused=False,
         paid=False,

@@ -11,7 +11,8 @@ from typing import Final
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from cascade.adapters.chain import permits, signatures
+from cascade.adapters.chain import eip2612, eip3009_permit2
+from cascade.adapters.chain.eip3009_permit2 import IS_VALID, PERMIT2
 from cascade.adapters.chain.revert_reasons import refusal_of
 from cascade.adapters.chain.router import (
     ask_paid,
@@ -22,14 +23,13 @@ from cascade.adapters.chain.router import (
     pay_with_permit2,
 )
 from cascade.adapters.chain.rpc import Endpoint, Request, hexadecimal, quantity
-from cascade.adapters.chain.signatures import IS_VALID, PERMIT2
 from cascade.adapters.chain.view_calls import Failed, Reverted, ViewCall, ask
 from cascade.domain.orders import ChainTerms
 from cascade.domain.relay_items import RejectReason, RelayKind
 from cascade.domain.relay_policy import GAS_OF_SIGNATURE
 from cascade.errors import NodeUnavailable
 
-UNSIGNED: Final = bytes(signatures.SIGNATURE_BYTES)
+UNSIGNED: Final = bytes(eip3009_permit2.SIGNATURE_BYTES)
 """Stands for a signature before there is one; no key made it."""
 
 _DELEGATION = bytes.fromhex("ef0100")
@@ -116,17 +116,17 @@ class PayerSnapshot:
     @property
     def is_renamed(self) -> bool:
         """Return whether the token signs in another domain than this release knows: a signature would be void."""
-        return self.verifier_separator != signatures.domain_separator(self.terms)
+        return self.verifier_separator != eip3009_permit2.domain_separator(self.terms)
 
     @property
     def lacks_permit2(self) -> bool:
         """Return whether what we would send goes through Permit2, which may not spend the price."""
-        return signatures.kind_of(self.terms) is RelayKind.PERMIT2 and self.permit2_allowance < self.terms.units
+        return eip3009_permit2.kind_of(self.terms) is RelayKind.PERMIT2 and self.permit2_allowance < self.terms.units
 
     @property
     def takes_permits(self) -> bool:
         """Return whether the token takes permits, in the domain that this release knows."""
-        return self.nonce is not None and self.token_separator == permits.domain_separator(self.terms)
+        return self.nonce is not None and self.token_separator == eip2612.domain_separator(self.terms)
 
     @property
     def objection(self) -> RejectReason | None:
@@ -193,9 +193,9 @@ def fetch_payer(
 
 
 def _questions(terms: ChainTerms, payer: str, signature: bytes, *, permit: bool) -> dict[str, ViewCall]:
-    kind, verifier = signatures.kind_of(terms), signatures.verifier(terms)
+    kind, verifier = eip3009_permit2.kind_of(terms), eip3009_permit2.verifier(terms)
     token, router, account = terms.token_address, terms.router, encode(["address"], [payer])
-    vouch = signatures.ask_contract(terms, payer, signature)
+    vouch = eip3009_permit2.ask_contract(terms, payer, signature)
     return {
         "balance": ViewCall(token, _BALANCE_OF + account),
         "allowance": ViewCall(token, _ALLOWANCE + encode(["address", "address"], [payer, router])),
@@ -216,7 +216,7 @@ def _questions(terms: ChainTerms, payer: str, signature: bytes, *, permit: bool)
 def _payment(terms: ChainTerms, payer: str, signature: bytes, *, permit: bool) -> ViewCall:
     if permit:
         return ViewCall(terms.router, pay_with_permit(terms, signature), sender=payer, foreign=True)
-    is_authorization = signatures.kind_of(terms) is RelayKind.AUTHORIZATION
+    is_authorization = eip3009_permit2.kind_of(terms) is RelayKind.AUTHORIZATION
     relay = pay_with_authorization if is_authorization else pay_with_permit2
     return ViewCall(terms.router, relay(terms, payer, signature), gas=GAS_OF_SIGNATURE, foreign=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from eth_account.messages import SignableMessage, encode_typed_data
 
-from cascade.adapters.chain.signatures import fields, recovered
+from cascade.adapters.chain.eip3009_permit2 import fields, recovered
 from cascade.domain.money import USDC
 from cascade.domain.orders import ChainTerms
 
