@@ -137,14 +137,19 @@ class BoundedConnection(HttpToolsProtocol):
         """Read what came."""
         if self.transport.is_closing():
             return
-        if not self.awaits_head and self._due is None:  # the first byte of another request
-            self.awaits_head = True
-            self._due = time.monotonic() + HEAD_SECONDS
+        if not self.awaits_head and self._due is None:  # after a request: an empty line is no other one yet
+            self._await_head()
         if self.awaits_head:
             self._head_bytes += len(data)
         super().data_received(data)
         if self.awaits_head and self._head_bytes > MOST_HEAD_BYTES:
             self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """Note the first byte of a request, which may have come in one piece with the request before."""
+        if self._due is None:
+            self._await_head()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Note that the head has come."""
@@ -156,6 +161,10 @@ class BoundedConnection(HttpToolsProtocol):
         """Note that the body has come."""
         self._due = None
         super().on_message_complete()
+
+    def _await_head(self) -> None:
+        self.awaits_head = True
+        self._due = time.monotonic() + HEAD_SECONDS
 
     def pause_writing(self) -> None:
         """Note that the other side does not read."""

@@ -125,7 +125,13 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
     port = free_port()
     config = uvicorn.Config(
-        application, port=port, http=bounded(50, "127.0.0.9"), ws="none", log_config=None, timeout_graceful_shutdown=1
+        application,
+        port=port,
+        http=bounded(50, "127.0.0.9"),
+        ws="none",
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=2,  # what comes after an upgrade that is not taken is no request
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -171,6 +177,13 @@ def test_a_request_has_a_deadline(hasty: int, sent: bytes) -> None:
     with connect(hasty) as one:
         one.sendall(sent)
         assert is_ended(one)
+
+
+def test_the_half_head_of_a_second_request_has_a_deadline_of_its_own(hasty: int) -> None:
+    """It comes in one piece with a whole request; without a deadline the two seconds of keep-alive would end it."""
+    with connect(hasty) as one:
+        one.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HT")
+        assert is_ended(one, 1.5)
 
 
 def test_a_byte_now_and_then_does_not_move_the_deadline(hasty: int) -> None:
