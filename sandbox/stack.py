@@ -62,7 +62,7 @@ class Stack:
         A double of Stripe is among them unless STRIPE_SECRET_KEY is set: then it is Stripe itself. So it is with Venice
         and CASCADE_VENICE_URL; the double's city has an observatory that reports of it.
 
-        Raises BoxFailed when a part does not start.
+        Raises StackFailed when a part does not start.
         """
         home = home.resolve()
         home.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class Stack:
         return self._parts.polygon
 
     def check(self) -> None:
-        """Raises BoxFailed when a part has ended by itself."""
+        """Raises StackFailed when a part has ended by itself."""
         parts = {
             "cascade": self._parts.cascade.poll() is None,
             "postgres": self._parts.postgres.running,

@@ -1,4 +1,4 @@
-"""VenicePulse: how conscious and coherent Venice says it is, and how fast recognition spreads, over its HTTP API.
+"""VeniceMetrics: how conscious and coherent Venice says it is, and how fast recognition spreads, over its HTTP API.
 
 A price may hang on these numbers, so each is believed only when it has the shape and the bounds that it must have. What
 stands in for a value that Venice could not read carries ``_fallback`` or ``_fallbackError``, with status 200.

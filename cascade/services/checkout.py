@@ -56,7 +56,7 @@ class Checkout:
         catalogue: what is for sale.
         deployment: the router that takes stablecoins.
         order_minutes: how long a quote is locked.
-        keeps_purses: our ledger is where citizens hold their ducats; else it is Venice's.
+        ledger_mode: our ledger is where citizens hold their ducats; else it is Venice's.
         register: knows who is a citizen; None: citizens are taken at their word.
         sends_mail: receipts can be sent by e-mail.
         start: the rate before the first tick.

@@ -69,7 +69,7 @@ def view_of(connection: Conn, order: Order, *, ledger_mode: bool = True) -> Orde
     Args:
         connection: everything is read in its transaction.
         order: as it is stored.
-        keeps_purses: our ledger is where citizens hold their ducats; else an order is fulfilled once Venice has them.
+        ledger_mode: our ledger is where citizens hold their ducats; else an order is fulfilled once Venice has them.
     """
     booked = payments.of_order(connection, order.id)
     references = [payment.reference for payment in booked]

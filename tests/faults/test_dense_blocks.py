@@ -161,7 +161,7 @@ def test_another_writer_of_the_ledger_gets_in_between(
             wait_for_a_waiter(database)
         return result
 
-    monkeypatch.setattr(module, "fulfill", interrupted)
+    monkeypatch.setattr(module, "book_payment", interrupted)
     with indexer(database, router, polygon.rpc_url) as worker:
         while worker.step():
             pass

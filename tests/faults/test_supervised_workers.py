@@ -34,7 +34,7 @@ import os, sys
 from cascade.__main__ import run
 from cascade.workers.outbox_dispatcher import Dispatcher
 from cascade.workers.indexer import Indexer
-from cascade.workers.tick_worker import RateKeeper
+from cascade.workers.tick_worker import TickWorker
 
 poison = sys.argv[1]
 
@@ -46,7 +46,7 @@ def spoil(cls, name, fault):
         return genuine(*args, **named)
     setattr(cls, name, spoilt)
 
-spoil(RateKeeper, "keep_once", ValueError("a number that no rule likes"))
+spoil(TickWorker, "keep_once", ValueError("a number that no rule likes"))
 spoil(Dispatcher, "__init__", OverflowError("int too large to convert"))
 spoil(Indexer, "step", MemoryError())
 sys.argv = ["cascade", "up"]
