@@ -10,7 +10,7 @@ from api.dependencies import Relayed, System
 from api.idempotency import IdempotentRoute
 from api.problems import documented
 from api.schemas.authorizations import AuthorizationIn, AuthorizationOut, RelayedOut, Token
-from api.schemas.common import Address
+from api.schemas.purchases import Address
 from cascade.app import App
 from cascade.db.database import Conn
 from cascade.domain.money import USDC

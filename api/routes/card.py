@@ -16,7 +16,7 @@ from api.idempotency import IdempotentRoute
 from api.pages.pay import nothing, order_page
 from api.problems import documented
 from api.schemas.card import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut
-from api.schemas.common import CardPaymentIn
+from api.schemas.purchases import CardPaymentIn
 from cascade.app import App
 from cascade.db import card_attempts as card_store
 from cascade.db import orders

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Header, Query
 from api.dependencies import System, may_ask_for_citizens
 from api.idempotency import IdempotentRoute
 from api.problems import documented
-from api.schemas.common import BalanceOut
 from api.schemas.notifications import InboxQuery, NotificationOut, NotificationsOut, ReadIn, ReadOut
+from api.schemas.purchases import BalanceOut
 from cascade.db import balances, events
 from cascade.domain.orders import check_citizen_id
 

@@ -11,8 +11,8 @@ from api.dependencies import System
 from api.idempotency import IdempotentRoute
 from api.pages.qr import qr
 from api.problems import documented
-from api.schemas.common import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
 from api.schemas.orders import OrderOut
+from api.schemas.purchases import CryptoPaymentIntentIn, CryptoPaymentIntentOut, PricingOut
 from cascade.adapters.chain.router_logs import transfer_uri
 from cascade.db import orders
 from cascade.domain.money import USDC

@@ -10,7 +10,7 @@ from api.dependencies import System
 from api.idempotency import IdempotentRoute
 from api.problems import documented
 from api.schemas.authorizations import Token
-from api.schemas.common import Address, CallOut
+from api.schemas.purchases import Address, CallOut
 from api.schemas.wallet import PermitIn, WalletPlanOut, call_of
 from cascade.app import App
 from cascade.db.database import Conn

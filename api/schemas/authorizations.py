@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.common import Address, Body, OrderId
 from api.schemas.orders import RelayOut
+from api.schemas.purchases import Address, Body, OrderId
 from cascade.adapters.chain.account_state import Account
 from cascade.domain.relay_items import RejectReason, RelayItem, RelayKind
 from cascade.services.signed_payments import MAX_WRAPPED_BYTES, SigningRequest

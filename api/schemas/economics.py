@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from api.schemas.common import Body, DucatAmount, Plain, Signed, UsdAmount
+from api.schemas.purchases import Body, DucatAmount, Plain, Signed, UsdAmount
 from cascade.db.rate_signals import Taken
 from cascade.db.rate_ticks import Candle, Interval
 from cascade.domain.money import USD, Money

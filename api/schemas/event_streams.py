@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from api.schemas.common import Body
 from api.schemas.economics import CascadeOut
+from api.schemas.purchases import Body
 from cascade.db.event_streams import CityNews
 from cascade.db.events import Notification
 from cascade.domain.events import EventType, OrderEvent

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.schemas.common import Body
+from api.schemas.purchases import Body
 
 
 class DestinationOut(Body):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from api.schemas.common import Body, Plain, UsdAmount
+from api.schemas.purchases import Body, Plain, UsdAmount
 from cascade.db.links import LinkUse
 from cascade.domain.payment_links import MOST_MINUTES, LinkState, address, in_metamask, mailto
 

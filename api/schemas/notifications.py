@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.schemas.common import Body
+from api.schemas.purchases import Body
 from cascade.app import App
 from cascade.db.events import Notification
 from cascade.domain.events import EventType

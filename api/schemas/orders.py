@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from api.schemas.common import Address, Body, Hash, OrderId, Plain, Signed, Units, hexadecimal
+from api.schemas.purchases import Address, Body, Hash, OrderId, Plain, Signed, Units, hexadecimal
 from cascade.adapters.chain.router_logs import deposit_address, transfer_uri
 from cascade.adapters.texts import amount as exact
 from cascade.chains import Chain

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from api.schemas.authorizations import AuthorizationIn, ObstacleOut
-from api.schemas.common import Address, Body, CallOut, OrderId, Units
+from api.schemas.purchases import Address, Body, CallOut, OrderId, Units
 from cascade.adapters.chain.account_state import Account
 from cascade.adapters.chain.router_logs import Call
 from cascade.adapters.texts import amount as exact

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from api.pages.rendering import Language, separators
-from api.schemas.common import DucatAmount, UsdAmount
+from api.schemas.purchases import DucatAmount, UsdAmount
 from cascade.domain.amount_parser import NoAmount, Separators, examples, read_plain, read_typed
 from cascade.domain.money import DUCAT, USD, USDC, Money
 
