@@ -16,12 +16,13 @@ from cascade.cli import (
     chain_streams,
     check,
     keys,
+    ledger,
     outbox,
     payment_links,
     processes,
     rates,
-    reports,
     status,
+    suspense,
 )
 from cascade.cli.http_server import Application
 from cascade.db.connection_errors import await_database
@@ -45,14 +46,14 @@ for command in (
         processes.relayer,
         processes.watcher,
         processes.rescan,
-        reports.suspense,
-        reports.refunds,
+        suspense.suspense,
+        suspense.refunds,
         card_disputes.disputes,
-        reports.receivables,
+        ledger.receivables,
         card_disputes.inbox,
         status.status,
     ),
-    *(reports.audit, outbox.outbox, outbox.webhooks, rates.rate, keys.keys, payment_links.link, chain_streams.streams),
+    *(ledger.audit, outbox.outbox, outbox.webhooks, rates.rate, keys.keys, payment_links.link, chain_streams.streams),
 ):
     cli.add_command(command)
 
