@@ -111,7 +111,7 @@ help:            ## List all of these.
 pictures: setup  ## Take the pictures of the payment page anew, from a running system; those in docs/ as well.
 	$(BIN)/python -m tests.browser.pictures
 
-mutants: setup   ## Take each guard away and see its test fail; a quarter of an hour, not part of CI.
+mutants: setup   ## Take each guard away and see its test fail; two hours, not part of CI.
 	$(BIN)/python -m tests.mutants
 
 contract-mutants: setup $(ANALYSERS)/.done .build/forge/permit2.hex ## Let the tests kill slither's mutants of the contracts; an hour, not part of CI.

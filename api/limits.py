@@ -100,7 +100,7 @@ class StreamLimiter:
 
     @contextmanager
     def taken(self, address: str) -> Iterator[None]:
-        """Return one more stream from an address, for the time of the block.
+        """Take one more stream from an address, for the time of the block.
 
         Raises:
             HTTPException: 503 when all are taken, 429 when that address has taken its share.

@@ -78,7 +78,7 @@ def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> App:
         _card(settings, database),
         texts,
         formula,
-        _gasless(settings, deployment),
+        _signed_payments(settings, deployment),
         Wallets(node(settings), deployment),
     )
 
@@ -210,7 +210,7 @@ def dispatcher(app: App) -> Dispatcher:
         app.database,
         lambda books: _receivers(app, books),
         poll_seconds=settings.poll_seconds,
-        patience=RetryPolicy(settings.delivery_days),
+        retries=RetryPolicy(settings.delivery_days),
     )
 
 
@@ -280,7 +280,7 @@ def _wei(pol: Decimal) -> int:
     return int(pol * 10**18)
 
 
-def _gasless(settings: Settings, deployment: Deployment) -> SignedPayments | None:
+def _signed_payments(settings: Settings, deployment: Deployment) -> SignedPayments | None:
     if not settings.has_relayer:
         return None
     return SignedPayments(node(settings), deployment, per_payer_per_day=settings.relayer_payments_per_payer_per_day)

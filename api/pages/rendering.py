@@ -30,7 +30,7 @@ from cascade.domain.amount_parser import Separators
 from cascade.domain.money import ASSETS, USD, Money
 from cascade.domain.seller import Seller
 
-CHECKOUT: Final = Path(__file__).parent
+PAGES: Final = Path(__file__).parent
 DEFAULT_SELLER: Final = "Venice"
 _COOKIE: Final = "lang"
 _YEAR_SECONDS: Final = 31_536_000
@@ -83,7 +83,7 @@ def language_of(request: Request) -> Language:
 def templates(language: Language) -> Jinja2Templates:
     """Return the templates in one of the languages."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(CHECKOUT / "templates"),
+        loader=jinja2.FileSystemLoader(PAGES / "templates"),
         autoescape=True,
         extensions=["jinja2.ext.i18n"],
         undefined=jinja2.StrictUndefined,
@@ -172,7 +172,7 @@ def filters_of_the_rate(locale: Locale) -> dict[str, Callable[..., str]]:
 def _catalogue(language: Language) -> NullTranslations:
     if language == Language.ENGLISH:
         return NullTranslations()
-    with (CHECKOUT / "locales" / f"{language}.po").open("rb") as file:
+    with (PAGES / "locales" / f"{language}.po").open("rb") as file:
         catalogue = read_po(file, language)
     compiled = BytesIO()
     write_mo(compiled, catalogue)

@@ -239,7 +239,7 @@ class Stripe:
         return signed_at >= oldest + min(0.0, self.clock.ahead(asking=signed_at < oldest).total_seconds())
 
     def events_since(self, since: datetime) -> Iterator[StripeEvent]:
-        """Return every event since a moment (by Stripe's clock, which keeps 30 days) that may concern money; youngest
+        """Yield every event since a moment (by Stripe's clock, which keeps 30 days) that may concern money; youngest
         first.
 
         Raises:

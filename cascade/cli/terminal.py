@@ -41,7 +41,7 @@ _BETWEEN: Final = 3
 
 @contextmanager
 def opened(deadlines: Deadlines = COMMANDS, *, migrates: bool = False) -> Iterator[App]:
-    """Return the system as its settings say, connected to its database, which has this release's schema.
+    """Open the system as its settings say, connected to its database, which has this release's schema.
 
     Args:
         deadlines: how long the database may take.

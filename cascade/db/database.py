@@ -163,7 +163,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Conn]:
-        """Return one transaction: committed at the end of the block, rolled back when an exception leaves it.
+        """Open one transaction: committed at the end of the block, rolled back when an exception leaves it.
 
         Raises:
             psycopg.OperationalError: the database does not answer in time.
@@ -177,7 +177,7 @@ class Database:
 
     @contextmanager
     def migrating(self) -> Iterator[Conn]:
-        """Return one transaction that may take as long as it needs, but waits for no lock for long: others wait
+        """Open one transaction that may take as long as it needs, but waits for no lock for long: others wait
         behind it."""
         with self._pool.connection() as connection:
             connection.answer_seconds = connection.ends_at = None

@@ -99,7 +99,7 @@ class Feeds:
     @classmethod
     @asynccontextmanager
     async def opened(cls, database: Database) -> AsyncIterator[Self]:
-        """Return a connection of its own, closed at the end of the block.
+        """Open a connection of its own, closed at the end of the block.
 
         Raises:
             psycopg.OperationalError: the database does not answer.

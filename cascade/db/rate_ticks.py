@@ -126,7 +126,7 @@ def formulas(connection: Conn) -> dict[str, Formula]:
 
 
 def stretch(connection: Conn, since: datetime | None, until: datetime | None) -> Iterator[Tick]:
-    """Return all ticks from one moment to another (both included), oldest first, a page at a time."""
+    """Yield all ticks from one moment to another (both included), oldest first, a page at a time."""
     after, begun = since, False
     while True:
         rows = connection.execute(

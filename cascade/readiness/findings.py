@@ -34,7 +34,7 @@ class Finding:
 
 
 def ok(check: str, text: str) -> Finding:
-    """Return all is well."""
+    """Return a finding that all is well."""
     return Finding(check, Level.OK, text)
 
 

@@ -46,7 +46,7 @@ class Dispatcher:
         receivers: by destination; all endpoints share ``webhook``. Made in the thread that runs, since their
             connections belong to its event loop.
         poll_seconds: how often to look when nothing wakes us.
-        patience: how long something is tried.
+        retries: how long something is tried.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Dispatcher:
         receivers: Callable[[AsyncDatabase], Mapping[str, Channel]],
         *,
         poll_seconds: float,
-        patience: RetryPolicy | None = None,
+        retries: RetryPolicy | None = None,
     ) -> None:
         self._database = database
         self._make_receivers = receivers
         self._poll_seconds = poll_seconds
-        self._patience = patience or RetryPolicy()
+        self._retries = retries or RetryPolicy()
         self._in_flight: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[tuple[int, int], Delivery] = {}
@@ -180,7 +180,7 @@ class Dispatcher:
     ) -> None:
         pause = None
         if isinstance(fault, NotDelivered):
-            pause = self._patience.pause_after(delivery.age_seconds + seconds, receiver.longest_pause_seconds)
+            pause = self._retries.pause_after(delivery.age_seconds + seconds, receiver.longest_pause_seconds)
             if pause is None:
                 fault = DeliveryRefused(str(fault), fault.problem or Problem.EXHAUSTED)
 
@@ -204,7 +204,7 @@ class Dispatcher:
         self._wake.set()  # there is room now, and the citizen's next delivery may be due
 
     async def _do_chores(self) -> None:
-        seconds = self._patience.expired_seconds
+        seconds = self._retries.expired_seconds
         while await self._books(lambda connection: tell_expired(connection, seconds=seconds)):
             pass
         await self._books(lambda connection: outbox.prune(connection, _KEEP_DAYS))

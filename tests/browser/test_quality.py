@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from api.pages.rendering import CHECKOUT
+from api.pages.rendering import PAGES
 from sandbox.polygon import LocalPolygon
 from tests.browser.conftest import Opener, Shop, Watch
 from tests.browser.foreign_wallets import packages
@@ -124,7 +124,7 @@ def test_every_state_can_be_used_by_everybody_on_every_screen(
 
 
 def test_the_modules_weigh_little() -> None:
-    weights = {name: len(gzip.compress((CHECKOUT / "static" / name).read_bytes(), 9, mtime=0)) for name in MODULES}
+    weights = {name: len(gzip.compress((PAGES / "static" / name).read_bytes(), 9, mtime=0)) for name in MODULES}
     assert sum(weights.values()) < MOST_MODULE_BYTES, weights
 
 

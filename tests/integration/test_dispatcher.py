@@ -203,7 +203,7 @@ def test_a_receiver_that_hangs_for_ever_does_not_delay_another(database: Databas
 
 
 def test_what_was_tried_for_too_long_is_parked_and_can_be_replayed(database: Database) -> None:
-    impatient = replace(LEDGER_MODE, patience=RetryPolicy(days=0.3 / 86_400, first_pause_seconds=0.02))
+    impatient = replace(LEDGER_MODE, retries=RetryPolicy(days=0.3 / 86_400, first_pause_seconds=0.02))
     with WebhookEndpoint.open() as hearer:
         endpoint_id, _ = add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
         hearer.answer = lambda _: 500

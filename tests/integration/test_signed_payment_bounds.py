@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -29,21 +29,6 @@ from tests.support.purchases import NOWHERE, confirmed, open_order
 from tests.support.signing_shop import MERCHANT, PAYER, SigningShop, refused
 
 Open = Callable[..., SigningShop]
-
-
-@pytest.fixture
-def open_shop(
-    environment: Path,
-    polygon: LocalPolygon,
-    deployment: Path,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Open]:
-    """Opens the shop with further variables, until the test ends."""
-    with ExitStack() as stack:
-        yield lambda **variables: stack.enter_context(
-            SigningShop.open(polygon, deployment, database, monkeypatch.setenv, **variables)
-        )
 
 
 def signature_for(shop: SigningShop, order_id: str) -> bytes:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cascade.db.database import Database
 from cascade.services.wallet_plan import EFFORTS, Method
-from sandbox.polygon import TOKENS, LocalPolygon
+from sandbox.polygon import TOKENS
 from sandbox.polygon import addresses as at
 from sandbox.polygon.rpc import Rpc, calldata
 from tests.integration.test_wallet_plan import fulfilled
@@ -20,21 +18,6 @@ Open = Callable[..., SigningShop]
 both = pytest.mark.parametrize("token", ["USDC", "USDT"])
 NAME_SLOT = f"0x{4:064x}"
 """Where USDC keeps the name that its domain is made of."""
-
-
-@pytest.fixture
-def open_shop(
-    environment: Path,
-    polygon: LocalPolygon,
-    deployment: Path,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Open]:
-    """Opens the shop, with a relayer or without, until the test ends."""
-    with ExitStack() as stack:
-        yield lambda **variables: stack.enter_context(
-            SigningShop.open(polygon, deployment, database, monkeypatch.setenv, **variables)
-        )
 
 
 @pytest.mark.parametrize(("token", "relays"), [("USDC", False), ("USDT", False), ("USDT", True)])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +23,6 @@ from tests.support.signing_shop import MERCHANT, OTHER, PAYER, PRICE, SigningSho
 
 Open = Callable[..., SigningShop]
 both = pytest.mark.parametrize("token", ["USDC", "USDT"])
-
-
-@pytest.fixture
-def open_shop(
-    environment: Path,
-    polygon: LocalPolygon,
-    deployment: Path,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Open]:
-    """Opens the shop, with a relayer or without, until the test ends."""
-    with ExitStack() as stack:
-        yield lambda **variables: stack.enter_context(
-            SigningShop.open(polygon, deployment, database, monkeypatch.setenv, **variables)
-        )
 
 
 def empty_of_pol(shop: SigningShop, payer: int = PAYER, wei: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""`make mutants`: takes each guard out of a copy of the repository and sees its test fail. A quarter of an hour.
+"""`make mutants`: takes each guard out of a copy of the repository and sees its test fail. Two hours.
 
 Usage: python -m tests.mutants [WORDS]   only the guards whose name contains these words
 """

@@ -37,7 +37,7 @@ class DispatcherConfig:
     disable_after_seconds: float = 3600.0
     smtp_url: str | None = None
     operator: str | None = None
-    patience: RetryPolicy = field(default_factory=lambda: RetryPolicy(first_pause_seconds=0.02, expired_seconds=0))
+    retries: RetryPolicy = field(default_factory=lambda: RetryPolicy(first_pause_seconds=0.02, expired_seconds=0))
 
     def dispatcher(self, database: Database, *, poll_seconds: float = 0.05) -> Dispatcher:
         """A dispatcher, as bootstrap makes it."""
@@ -57,7 +57,7 @@ class DispatcherConfig:
                 ),
             }
 
-        return Dispatcher(database, receivers, poll_seconds=poll_seconds, patience=self.patience)
+        return Dispatcher(database, receivers, poll_seconds=poll_seconds, retries=self.retries)
 
 
 @contextmanager

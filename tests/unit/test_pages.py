@@ -13,7 +13,7 @@ from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
 from babel.messages.pofile import read_po
 from fastapi import Request
 
-from api.pages.rendering import CHECKOUT, Language, filters, filters_of_the_rate, language_of
+from api.pages.rendering import PAGES, Language, filters, filters_of_the_rate, language_of
 from cascade import charts
 from cascade.domain.money import DUCAT, USD, USDC, Money
 
@@ -113,7 +113,7 @@ def words() -> Catalog:
     found = Catalog()
     for folder, pattern, method, options, keywords in (
         (
-            CHECKOUT / "templates",
+            PAGES / "templates",
             "**.html",
             "jinja2",
             {"trimmed": "true", "newstyle_gettext": "true"},
@@ -129,7 +129,7 @@ def words() -> Catalog:
 
 @pytest.mark.parametrize("language", [language for language in Language if language != Language.ENGLISH])
 def test_everything_is_said_in_every_language(language: Language, words: Catalog) -> None:
-    with (CHECKOUT / "locales" / f"{language}.po").open("rb") as file:
+    with (PAGES / "locales" / f"{language}.po").open("rb") as file:
         catalogue = read_po(file, language)
     there: dict[object, Message] = {message.id: message for message in catalogue if message.id}
     assert set(there) == {message.id for message in words if message.id}
