@@ -108,6 +108,8 @@ def test_a_shell_hears_that_nothing_runs(tmp_path: Path) -> None:
 
 def test_after_kill_9_of_every_process_a_second_run_goes_on(tmp_path: Path) -> None:
     ports = {"CASCADE_PORT": str(free_port()), "CASCADE_SANDBOX_RPC_PORT": str(free_port())}
+    # A credit that is killed between being noted as sent and sent is sent again after that time: 120 s by default.
+    ports["CASCADE_VENICE_SETTLE_SECONDS"] = "1"
     with running(tmp_path, ports) as (_, first):
         credited = buy(first, package="merchant", token="USDC")
         await_fulfilled(first, credited["order_id"])
