@@ -1,9 +1,9 @@
 """How the rate goes through five years of 105,120 ticks each, and that no bound and no step is ever broken.
 
-Usage: python -m benchmarks.rate_year [--output DIR]
+Usage: python -m benchmarks.rate_year [--formula FILE] [--output DIR]
 
-Follows the formula that is shipped. Prints a table and writes rate-year.svg and rate-inputs.svg, which docs/rate.md
-shows. Exits 1 when a rate or a target leaves the bounds, or a tick moves the rate by more than the step.
+Follows the formula that is shipped, or another one. Prints a table and writes rate-year.svg and rate-inputs.svg, which
+docs/rate.md shows. Exits 1 when a rate or a target leaves the bounds, or a tick moves the rate by more than the step.
 """
 
 from __future__ import annotations
@@ -247,9 +247,10 @@ def _usd(nano_usd: int) -> str:
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), default=Path("docs"), show_default=True)
-def main(output: Path) -> None:
+@click.option("--formula", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="[default: ours]")
+def main(output: Path, path: Path | None) -> None:
     """Follow the five years, print a table, and write the pictures into DIR."""
-    formula = Formula.from_toml((files("cascade") / "formula.toml").read_text())
+    formula = Formula.from_toml((path or files("cascade") / "formula.toml").read_text())
     names = ("year", "least", "most", "mean", "last", "largest tick, ppm", "ticks at floor", "at ceiling")
     table = Table(title="USD per ducat; at a bound: within 1 % of it")
     for name in names:
