@@ -19,8 +19,11 @@ export PYTHONUNBUFFERED := 1
 export UV_SYSTEM_CERTS := 1
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
+# Most tests wait for a block, a process or a lease: three share two cores well.
+JOBS ?= 3
+SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: sandbox page pictures docs wheel help run demo test check format lock clean setup unit contracts forge fuzz fork system browser
+.PHONY: soak sandbox page pictures docs wheel help run demo test check format lock clean setup unit contracts forge fuzz fork system browser
 
 run: setup       ## Start the whole system on an embedded default; Ctrl-C stops it.
 	@exec $(BIN)/python -m sandbox run
@@ -75,7 +78,10 @@ fork: setup      ## The router against real tokens: a local Polygon, or a true o
 	$(BIN)/ape test tests/fork --network polygon:mainnet-fork:foundry -q
 
 system: setup    ## Database, chain, API and workers together, also while they are being killed.
-	$(PYTEST) tests/integration tests/property tests/faults
+	$(PYTEST) $(SPREAD) tests/faults tests/property tests/integration
+
+soak: setup      ## Twenty times as many random histories, always new ones, and a kill before every message; an hour, not part of CI.
+	CASCADE_SOAK=1 $(PYTEST) $(SPREAD) --timeout 3600 tests/property $(wildcard tests/faults/test_*_crash.py)
 
 sandbox: setup   ## The tests of the sandbox itself, when it is not what they have passed on.
 	$(BIN)/python -m sandbox.tests
@@ -89,7 +95,7 @@ OLDEST ?= /usr/lib/postgresql/15/bin
 
 oldest-postgres: setup ## What the database has to answer, on the oldest PostgreSQL that is promised: 15.
 	@test -x $(OLDEST)/initdb || $(MAKE) --no-print-directory postgres-15
-	CASCADE_SANDBOX_POSTGRES=$(OLDEST) $(PYTEST) $(wildcard $(ON_OLDEST))
+	CASCADE_SANDBOX_POSTGRES=$(OLDEST) $(PYTEST) $(SPREAD) $(wildcard $(ON_OLDEST))
 
 browser: setup $(WALLETS)/.done $(PHONE)/.done $(PAGE)/.done ## The payment page in a real Chromium, also with wallets that nobody here wrote.
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium

@@ -19,7 +19,7 @@ def relay_until_killed(url: str, deployment: Deployment, rpc_url: str, messages:
     database, rpc = Database(url, connections=1), Rpc(rpc_url)
     database.open()
     if messages is not None:
-        die_before(messages, wish, also_to_node=True)
+        die_before(messages, wish)
     with relayer(database, deployment, rpc_url, batch=2, resend_seconds=0.0) as worker:
         for _ in range(STEPS):
             worker.step()

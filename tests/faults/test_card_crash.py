@@ -1,4 +1,4 @@
-"""The card worker is killed (SIGKILL) before each of its messages to the database, each commit included."""
+"""The card worker is killed (SIGKILL) before each of its commits, and each request that changes something at Stripe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def told(card_shop: CardShop) -> CardShop:
     return card_shop
 
 
-def test_killed_before_any_message_and_started_again_it_books_once(told: CardShop, database_url: str) -> None:
+def test_killed_before_any_step_and_started_again_it_books_once(told: CardShop, database_url: str) -> None:
     killed, finished = 0, False
     while not finished:
         with copy_of(database_url) as url:
@@ -46,7 +46,7 @@ def test_killed_before_any_message_and_started_again_it_books_once(told: CardSho
             again.join(60)
             assert again.exitcode == 0
             _assert_booked_once(told, url)
-    assert killed > 40  # it was killed inside bookings, not only before them
+    assert killed >= 12  # it was killed inside bookings, not only before them
 
 
 def _assert_booked_once(told: CardShop, url: str) -> None:

@@ -1,4 +1,4 @@
-"""The dispatcher is killed (SIGKILL) before each of its messages to the database, each commit included."""
+"""The dispatcher is killed (SIGKILL) before each of its commits and each request that changes something in Venice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.delivery import DispatcherConfig, make_due, rows, told
 from tests.support.purchases import confirmed, open_order
 
 
-def test_killed_before_any_message_and_started_again_it_credits_once(database: Database, database_url: str) -> None:
+def test_killed_before_any_step_and_started_again_it_credits_once(database: Database, database_url: str) -> None:
     view = open_order(database, package="explorer")
     with database.transaction() as connection:
         book_payment(connection, confirmed(view.terms[0]))
@@ -22,13 +22,13 @@ def test_killed_before_any_message_and_started_again_it_credits_once(database: D
     while not finished:
         with copy_of(database_url) as url, VeniceDouble.start() as venice:
             wishes = DispatcherConfig(venice_url=venice.url, settle_seconds=0.1)
-            first = spawn(url, wishes, killed + 1, signal.SIGKILL, seconds=1.0)
+            first = spawn(url, wishes, killed + 1, signal.SIGKILL)
             first.join(60)
             assert first.exitcode in (0, -signal.SIGKILL)
             finished = first.exitcode == 0  # it had less to say than that
             killed += not finished
             _deliver_and_check(url, wishes, venice)
-    assert killed > 15  # it was killed inside its work, not only before it
+    assert killed >= 6  # it was killed inside its work, not only before it
 
 
 def _deliver_and_check(url: str, wishes: DispatcherConfig, venice: VeniceDouble) -> None:

@@ -1,11 +1,9 @@
-"""The relayer is killed (SIGKILL) before each of its messages, to the database and to the node, and started again."""
+"""The relayer is killed (SIGKILL) before each of its commits and each transaction that it sends, and started again."""
 
 from __future__ import annotations
 
 import signal
 from pathlib import Path
-
-import pytest
 
 from cascade.chains import Deployment
 from cascade.db.database import Database
@@ -18,8 +16,7 @@ from tests.faults.relaying import HOT_KEY, items, nonces, order_of, payer, queue
 PAYMENTS = 3
 
 
-@pytest.mark.timeout(600)
-def test_killed_before_any_message_and_started_again_it_pays_each_once(
+def test_killed_before_any_step_and_started_again_it_pays_each_once(
     polygon: LocalPolygon, deployment: Path, database_url: str, database: Database
 ) -> None:
     router = Deployment.load(deployment)
@@ -49,7 +46,7 @@ def test_killed_before_any_message_and_started_again_it_pays_each_once(
             assert nonces(copy) == [(nonce, "final") for nonce in range(first_nonce, used)]
             copy.close()
         polygon.revert(chain)
-    assert killed > 30  # it was killed in the middle of sending, not only before it
+    assert killed >= 15  # it was killed in the middle of sending, not only before it
 
 
 def balance(polygon: LocalPolygon, token: str, holder: str) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import schemathesis
 from fastapi.testclient import TestClient
-from hypothesis import HealthCheck, settings
 from schemathesis import BaseSchema, Case
 from schemathesis.specs.openapi import checks
 
@@ -18,6 +17,7 @@ from cascade.db import checkpoints, keys, orders, stripe_inbox
 from cascade.db.database import Database
 from sandbox.stripe import StripeDouble
 from tests.support.purchases import NOWHERE
+from tests.support.soak import histories
 
 KEY = "k" * 32
 SIGNALS = "/api/economics/signals"
@@ -55,7 +55,7 @@ schema = schemathesis.pytest.from_fixture("api_schema")
 
 
 @schema.parametrize()
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@histories(20)
 def test_every_answer_is_documented_and_none_is_a_500(case: Case[Any]) -> None:
     key = case.operation.app.state.signal_key if case.path == SIGNALS else KEY
     excluded = list(NOT_ASKED)

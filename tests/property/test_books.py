@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -28,6 +27,7 @@ from cascade.domain.reversals import Reversal
 from cascade.services.booking import book_payment, book_reversal
 from cascade.services.order_view import OrderView
 from tests.support.purchases import came_again, confirmed, open_order, refund
+from tests.support.soak import histories
 
 citizens = st.sampled_from(["Marco", "Niccolo", "Maffeo"])
 purchases = st.one_of(
@@ -176,7 +176,5 @@ def machine(database: Database) -> Callable[[], Books]:
 def test_any_sequence_leaves_the_books_in_balance(machine: Callable[[], Books]) -> None:
     run_state_machine_as_test(
         machine,  # type: ignore[arg-type] # a callable is enough
-        settings=settings(
-            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=histories(20, steps=25),
     )

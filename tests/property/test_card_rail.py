@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 import pytest
 import stripe
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -27,6 +26,7 @@ from sandbox.stripe.errors import StripeRefusal
 from tests.faults.dying_card_worker import spawn
 from tests.support.card_shop import CardShop
 from tests.support.purchases import confirmed
+from tests.support.soak import histories
 
 CARDS = st.sampled_from(
     ["4242424242424242", "4242424242424242", "4000000000000002", "4000002500003155", "4000000000000259", "bank_account"]
@@ -285,13 +285,10 @@ def machine(card_shop: CardShop, database_url: str) -> Callable[[], CardRail]:
     return fresh
 
 
-@pytest.mark.timeout(900)
 def test_any_interleaving_leaves_books_stripe_and_orders_in_agreement(machine: Callable[[], CardRail]) -> None:
     run_state_machine_as_test(
         machine,  # type: ignore[arg-type] # a callable is enough
-        settings=settings(
-            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=histories(12, steps=40),
     )
 
 

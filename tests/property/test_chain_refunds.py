@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import count
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.db import balances, payments
@@ -15,6 +15,7 @@ from cascade.domain.money import USDC, USDT, Money
 from cascade.domain.reversals import Refund, kept
 from cascade.services.booking import book_payment, book_refund
 from tests.support.purchases import NOWHERE, collected, confirmed, open_order
+from tests.support.soak import histories
 
 PRICE = 10_000_000
 _places = count(1)
@@ -34,7 +35,7 @@ def holdings(connection: Conn, *accounts: str) -> Counter[tuple[str, str]]:
 
 
 @given(deeds=deeds, usd=st.sampled_from(["10.00", None]))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@histories(20)
 def test_whatever_is_paid_and_given_back_adds_up(
     database: Database, deeds: list[tuple[str, object, int]], usd: str | None
 ) -> None:

@@ -16,7 +16,6 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
@@ -32,6 +31,7 @@ from sandbox.venice import VeniceDouble
 from tests.faults.dying_dispatcher import spawn
 from tests.support.delivery import DispatcherConfig, dispatching, make_due, rows, told
 from tests.support.purchases import came_again, collected, confirmed, open_order, refund
+from tests.support.soak import histories
 
 _examples = itertools.count(1)
 MOST_MESSAGES = 40
@@ -263,13 +263,10 @@ def machine(database: Database, database_url: str) -> Iterator[type[Credits]]:
         yield Credits
 
 
-@pytest.mark.timeout(900)
 def test_every_credit_ends_applied_once_or_visibly_parked(machine: type[Credits]) -> None:
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=histories(8, steps=25),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cascade.db import rate_ticks
@@ -21,6 +21,7 @@ from cascade.domain.rate_parameters import PPM, Formula
 from cascade.domain.rate_rule import InputState, Rate, Tick, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
 from cascade.services.pricing import ReplayResult, observe, replay
+from tests.support.soak import histories
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 BASE = SHIPPED.base_nano_usd
@@ -81,7 +82,7 @@ def observations(draw: st.DrawFn, name: Input) -> tuple[Observation, ...]:
 
 
 anything = st.fixed_dictionaries({name: observations(name) for name in Input})
-calculations = settings(deadline=None, max_examples=300)
+calculations = histories(100)
 
 
 def within(formula: Formula, share: int) -> Rate:

@@ -6,12 +6,13 @@ import random
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.adapters.chain.revert_reasons import refusal_of
 from cascade.domain.relay_items import RejectReason
 from tests.support.hostile_wallets import error_string, malformed
+from tests.support.soak import histories
 
 SELECTOR = error_string(0)[:4]
 WORDS = b"ERC20: transfer amount exceeds balance"
@@ -21,14 +22,14 @@ def test_twenty_thousand_malformed_payloads_are_reasons() -> None:
     assert {refusal_of(data) for data in islice(malformed(seed=20_000), 20_000)} == {RejectReason.REVERTED}
 
 
-@settings(max_examples=1000)
+@histories(200)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_reason(data: bytes) -> None:
     assert isinstance(refusal_of(data), RejectReason)
     assert isinstance(refusal_of(SELECTOR + data), RejectReason)
 
 
-@settings(max_examples=1000)
+@histories(200)
 @given(st.integers(0, 2**256 - 1), st.integers(0, 2**256 - 1), st.binary(max_size=300))
 def test_a_text_counts_only_at_its_place_and_as_a_whole(offset: int, length: int, words: bytes) -> None:
     data = error_string(length, offset=offset, words=words)
