@@ -48,7 +48,7 @@ FORGET_STALE = @if find contracts -name '*.sol' -newer .build/__local__.json 2>/
 
 contracts: setup ## The router on py-evm.
 	$(FORGET_STALE)
-	$(BIN)/ape test tests/contracts --network polygon:local:test -q
+	$(BIN)/ape test tests/contracts --network polygon:local:test -q $(SPREAD)
 
 FORGE := FOUNDRY_CONFIG=tests/forge/foundry.toml forge
 SEED  ?= 0xca5cade
@@ -75,7 +75,7 @@ analysis: setup $(ANALYSERS)/.done ## What slither finds in the contracts, and w
 
 fork: setup      ## The router against real tokens: a local Polygon, or a true one named by WEB3_PROVIDER_URI.
 	$(FORGET_STALE)
-	$(BIN)/ape test tests/fork --network polygon:mainnet-fork:foundry -q
+	$(BIN)/ape test tests/fork --network polygon:mainnet-fork:foundry -q $(SPREAD)
 
 system: setup    ## Database, chain, API and workers together, also while they are being killed.
 	$(PYTEST) $(SPREAD) tests/faults tests/property tests/integration
@@ -99,7 +99,7 @@ oldest-postgres: setup ## What the database has to answer, on the oldest Postgre
 
 browser: setup $(WALLETS)/.done $(PHONE)/.done $(PAGE)/.done ## The payment page in a real Chromium, also with wallets that nobody here wrote.
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium
-	$(PYTEST) tests/browser
+	$(PYTEST) $(SPREAD) tests/browser
 
 page: setup $(PAGE)/.done ## Check the page's modules, and write them and WalletConnect's bundle to api/pages/static.
 	$(PAGE)/.bin/tsc -p api/pages/scripts
