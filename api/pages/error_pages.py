@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.pages.rendering import Language, language_of, sold_by, templates
+from api.pages.rendering import language_of, sold_by, templates
 from cascade.domain.seller import Seller
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def page_of(request: Request, status: int, headers: Headers | MutableHeaders | N
 
 
 @cache
-def _rendered(language: Language, kind: str, seller: Seller) -> str:
+def _rendered(language: str, kind: str, seller: Seller) -> str:
     words = {"kind": kind, "language": language, **sold_by(language, seller)}
     return templates(language).get_template("error.html").render(words)
 

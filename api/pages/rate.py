@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse
 from starlette.responses import Response
 
 from api.dependencies import System
-from api.pages.rendering import Language, language_of, speech
+from api.pages.rendering import language_of, speech
 from api.pages.rendering import page as rendered
 from api.schemas.economics import CascadeOut, ExchangeRateOut
 from cascade import charts
@@ -27,11 +27,12 @@ from cascade.db.database import Conn
 from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import InputState, Rate, Tick
 from cascade.errors import NotFound
+from cascade.locales.translations import ENGLISH, LANGUAGES
 from cascade.services import pricing
 from cascade.services.pricing import Quotation
 
 MOST_POINTS = 800
-MOST_PICTURES = 32 * len(Language)
+MOST_PICTURES = 32 * len(LANGUAGES)
 """Twice what there is to see of one tick; a picture has some tens of kilobytes."""
 _LATE_SECONDS = 60
 """A keeper looks every few seconds: a tick that is missing for longer is worth a word."""
@@ -117,7 +118,7 @@ def _album(request: Request) -> Album:
 NewestTick = Annotated[Tick, Depends(_newest)]
 Pictures = Annotated[Album, Depends(_album)]
 HowFar = Annotated[Span, Query(alias="range")]
-InLanguage = Annotated[Language, Query(alias="lang")]
+InLanguage = Annotated[str, Query(alias="lang", pattern=f"^({'|'.join(LANGUAGES)})$")]
 """Of a picture, which everybody may keep: nothing but its address says what it shows."""
 
 
@@ -154,7 +155,7 @@ async def history(
     size: Size,
     theme: Theme,
     span: HowFar = Span.DAY,
-    language: InLanguage = Language.ENGLISH,
+    language: InLanguage = ENGLISH,
 ) -> Response:
     """Return the rate's course up to the newest tick."""
 
@@ -174,7 +175,7 @@ async def why(
     tick: NewestTick,
     size: Size,
     theme: Theme,
-    language: InLanguage = Language.ENGLISH,
+    language: InLanguage = ENGLISH,
 ) -> Response:
     """Return what each input adds to the newest target."""
 

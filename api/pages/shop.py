@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.dependencies import System
 from api.idempotency import IdempotentRoute
-from api.pages.rendering import language_of, page, separators
+from api.pages.rendering import language_of, page
 from cascade.adapters.email import check_email
 from cascade.app import App
 from cascade.db import orders
@@ -20,6 +20,7 @@ from cascade.domain.money import USD, Money
 from cascade.domain.orders import check_citizen_id
 from cascade.domain.quotes import Quote, better_package, quote_custom
 from cascade.errors import InvalidInput
+from cascade.locales.formats import formats
 from cascade.services.checkout import PurchaseRequest
 
 router = APIRouter(include_in_schema=False, route_class=IdempotentRoute)
@@ -115,7 +116,7 @@ def _shop(
         "packages": [(package, rate.price_of(package.ducats)) for package in catalogue.packages.values()],
         "minimum": catalogue.minimum,
         "maximum": catalogue.maximum,
-        "examples": examples(separators(language_of(request))),
+        "examples": examples(formats(language_of(request)).separators),
         "custom": custom,
         "custom_bonus": catalogue.custom_bonus,
         **_better(catalogue, custom),
@@ -171,6 +172,6 @@ def _read(request: Request, typed: str) -> Money:
         InvalidInput: it is empty, or cannot be read.
     """
     try:
-        return read_typed(typed, USD, separators(language_of(request)))
+        return read_typed(typed, USD, formats(language_of(request)).separators)
     except NoAmount as fault:
         raise InvalidInput(_UNREADABLE if typed.strip() else "usd_amount", f"{fault}.") from None

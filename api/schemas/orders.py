@@ -9,7 +9,6 @@ from pydantic import Field
 
 from api.schemas.purchases import Address, Body, Hash, OrderId, Plain, Signed, Units, hexadecimal
 from cascade.adapters.chain.router_logs import deposit_address, transfer_uri
-from cascade.adapters.texts import amount as exact
 from cascade.chains import Chain
 from cascade.db.deposits import Arrival
 from cascade.db.reversals import BookedReversal
@@ -111,7 +110,7 @@ class MissingOut(Body):
     @classmethod
     def of(cls, missing: Money) -> MissingOut:
         """Return it in the stablecoin of the first part; a dollar of the other one does as well."""
-        return cls(token=missing.asset.code, amount=str(missing.units), amount_display=exact(missing.plain))
+        return cls(token=missing.asset.code, amount=str(missing.units), amount_display=missing.display(None))
 
 
 class TransferToOut(Body):
@@ -132,7 +131,7 @@ class TransferToOut(Body):
         return cls(
             token=terms.token.code,
             amount=str(amount.units),
-            amount_display=exact(amount.plain),
+            amount_display=amount.display(None),
             deposit_address=deposit_address(terms.router, terms.on_chain_order_id),
             eip681=transfer_uri(terms, amount.units),
             qr=f"/api/payments/orders/{order_id}/transfer.svg?token={terms.token.code}",

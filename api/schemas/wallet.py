@@ -10,7 +10,6 @@ from api.schemas.authorizations import AuthorizationIn, ObstacleOut
 from api.schemas.purchases import Address, Body, CallOut, OrderId, Units
 from cascade.adapters.chain.account_state import Account
 from cascade.adapters.chain.router_logs import Call
-from cascade.adapters.texts import amount as exact
 from cascade.domain.relay_items import RejectReason
 from cascade.services.signed_payments import MAX_WRAPPED_BYTES
 from cascade.services.wallet_plan import Holding, Method, Plan
@@ -34,9 +33,9 @@ class HoldingOut(Body):
         return cls(
             token=holding.held.asset.code,
             held=str(holding.held.units),
-            held_display=exact(holding.held.plain),
+            held_display=holding.held.display(None),
             missing=str(holding.missing.units),
-            missing_display=exact(holding.missing.plain),
+            missing_display=holding.missing.display(None),
         )
 
 

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-from babel.core import Locale, UnknownLocaleError
-from babel.dates import format_datetime
-from babel.numbers import get_decimal_symbol, get_group_symbol
 
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, Money
 from cascade.domain.seller import Seller
 from cascade.errors import DeliveryRefused, SettingsError
+from cascade.locales.formats import formats
 
 _OURS: Final = Path(__file__).parent / "texts"
 _OUR_LANGUAGE: Final = "en"
 _NOT_TEXT: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
-_DECIMAL: Final = re.compile(r"(-?)(\d{1,30})(?:\.(\d{1,30}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +97,7 @@ class Texts:
                 auto_reload=False,
                 finalize=_shown,
             )
-            made.filters |= {"total": total} | _filters(language)
+            made.filters |= formats(language).filters | {"total": total}
             made.tests["some"] = _is_some
             made.globals["seller"] = self._seller
             self._templates[language] = made
@@ -122,62 +118,13 @@ class Texts:
         return tuple(sorted(languages))
 
 
-def amount(plain: str) -> str:
-    """Return an amount as it is, with its thousands apart and no single decimal: ``1234.5`` becomes ``1,234.50``.
+def total(parts: Sequence[str]) -> str:
+    """Return the sum of several amounts of ducats, as a plain decimal.
 
     Raises:
-        ValueError: not a plain decimal.
+        ValueError: one of them is none.
     """
-    match = _DECIMAL.fullmatch(str(plain))  # str: what is undefined says there which name it was
-    if match is None:
-        raise ValueError(f"{plain!r} is not a plain decimal amount such as 25.01")
-    sign, whole, fraction = match[1], match[2], match[3]
-    return f"{sign}{int(whole):,}" + (f".{fraction:0<2}" if fraction else "")
-
-
-def ducats(plain: str) -> str:
-    """Return ducats for people: at most two decimals, cut off and never rounded up. Raises ValueError as `amount`."""
-    return Money.parse(str(plain), DUCAT).display()
-
-
-def rate(plain: str) -> str:
-    """Return the price of a ducat: at most six decimals, cut off. Raises ValueError as `amount`."""
-    whole, _, fraction = amount(plain).partition(".")
-    return f"{whole}.{fraction[:6].rstrip('0'):0<2}"
-
-
-def total(parts: Sequence[str]) -> str:
-    """Return the sum of several amounts of ducats, as a plain decimal. Raises ValueError as `amount`."""
     return sum((Money.parse(part, DUCAT) for part in parts), Money(DUCAT, 0)).plain
-
-
-def moment(text: str) -> str:
-    """Return a time for people: ``2026-11-25T08:35:00Z`` becomes ``2026-11-25 08:35:00 UTC``. Raises ValueError."""
-    return f"{_read_moment(text):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _filters(language: str) -> dict[str, Callable[[str], str]]:
-    """Return how a language writes amounts and times; English, where Babel does not know the language."""
-    english: dict[str, Callable[[str], str]] = {"amount": amount, "ducats": ducats, "rate": rate, "moment": moment}
-    try:
-        locale = Locale.parse(language)
-    except (UnknownLocaleError, ValueError):
-        return english
-    if locale.language == _OUR_LANGUAGE:
-        return english
-    marks = str.maketrans({",": get_group_symbol(locale), ".": get_decimal_symbol(locale)})
-
-    def numbers(write: Callable[[str], str]) -> Callable[[str], str]:
-        return lambda plain: write(plain).translate(marks)
-
-    def local_moment(text: str) -> str:
-        return f"{format_datetime(_read_moment(text), 'medium', locale=locale)} UTC"
-
-    return {name: numbers(write) for name, write in english.items()} | {"moment": local_moment}
-
-
-def _read_moment(text: str) -> datetime:
-    return datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
 def _is_some(value: object) -> bool:

@@ -127,12 +127,23 @@ class Money:
         """Return exact, for machines: no thousands separator, no zeros at the end: ``250.1``, ``2500``."""
         return str(self).rstrip("0").rstrip(".") if self.asset.scale else str(self)
 
-    def display(self, places: int = 2) -> str:
-        """Format for people: thousands separated, at most ``places`` decimals, cut off and never rounded up.
+    def display(self, places: int | None = 2) -> str:
+        """Format for people, as the function `display`."""
+        return display(self.plain, places)
 
-        An amount without a fraction shows none: ``2,500``; otherwise ``250.10``.
-        """
-        whole, fraction = divmod(abs(self.units), self.asset.one)
-        shown = f"{fraction:0{self.asset.scale}d}"[:places] if fraction else ""
-        sign = "-" if self.units < 0 else ""
-        return f"{sign}{whole:,}" + (f".{shown}" if shown.strip("0") else "")
+
+def display(plain: str, places: int | None = None) -> str:
+    """Format a plain decimal for people: ``1234.5`` becomes ``1,234.50``, and ``2500.0`` becomes ``2,500``.
+
+    Args:
+        plain: may be negative.
+        places: at most so many decimals, cut off and never rounded up; None for all that there are.
+
+    Raises:
+        ValueError: not a plain decimal.
+    """
+    match = _PLAIN_DECIMAL.fullmatch(plain.removeprefix("-"))
+    if match is None:
+        raise ValueError(f"{plain!r} is not a plain decimal amount such as 25.01")
+    sign, decimals = "-" if plain.startswith("-") else "", (match[2] or "")[:places].rstrip("0")
+    return f"{sign}{int(match[1]):,}" + (f".{decimals:0<2}" if decimals else "")

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api.pages.rendering import Language, separators
 from api.schemas.purchases import DucatAmount, UsdAmount
 from cascade.domain.amount_parser import NoAmount, Separators, examples, read_plain, read_typed
 from cascade.domain.money import DUCAT, USD, USDC, Money
+from cascade.locales.formats import formats
 
-ENGLISH, ITALIAN = separators(Language.ENGLISH), separators(Language.ITALIAN)
+ENGLISH, ITALIAN = formats("en").separators, formats("it").separators
 NBSP, NARROW, THIN, RIGHT_QUOTE = "\u00a0", "\u202f", "\u2009", "\u2019"
 GROUPS = ("", ",", ".", " ", NBSP, NARROW, THIN, "'", RIGHT_QUOTE)
 DECIMALS = (".", ",")

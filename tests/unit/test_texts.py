@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cascade.adapters.texts import Text, Texts, amount, ducats, rate, total
+from cascade.adapters.texts import Text, Texts, total
 from cascade.domain.events import EventType
 from cascade.domain.payments import SuspenseReason
 from cascade.domain.seller import Seller
@@ -97,13 +97,6 @@ def test_an_italian_receipt_is_italian_to_its_figures() -> None:
         "Accreditati in tutto: 13.505,25\n\n"
         "Condizioni di vendita: https://venice.example/condizioni\n\nNon devi fare altro.\n",
     )
-
-
-@pytest.mark.parametrize(
-    ("plain", "shown"), [("0.1", "0.10"), ("0.104123456", "0.104123"), ("0.104000001", "0.104"), ("12", "12.00")]
-)
-def test_the_price_of_a_ducat_has_no_more_decimals_than_people_read(plain: str, shown: str) -> None:
-    assert rate(plain) == shown
 
 
 def test_a_receipt_says_which_tick_priced_it() -> None:
@@ -218,29 +211,12 @@ def test_ducats_that_came_again_are_told(kind: EventType) -> None:
     assert "in your purse again" not in write(kind, without)
 
 
-@pytest.mark.parametrize(
-    ("plain", "shown"),
-    [("0", "0"), ("5", "5"), ("1234567", "1,234,567"), ("1234.5", "1,234.50"), ("0.000001", "0.000001"),
-     ("-250", "-250"), ("12345678901234567890.123456", "12,345,678,901,234,567,890.123456")],
-)  # fmt: skip
-def test_an_amount_is_shown_as_it_is(plain: str, shown: str) -> None:
-    assert amount(plain) == shown
-
-
-@pytest.mark.parametrize(("plain", "shown"), [("1234.569999", "1,234.56"), ("2500", "2,500"), ("0.009", "0")])
-def test_ducats_are_cut_and_never_rounded_up(plain: str, shown: str) -> None:
-    assert ducats(plain) == shown
-
-
 def test_ducats_add_up_exactly() -> None:
     assert total(["0.1", "0.2"]) == "0.3"
 
 
 @pytest.mark.parametrize("wrong", ["", "1e5", "NaN", "1,000", "٣", "1.", "five", "--1"])
 def test_what_is_no_amount_is_never_shown_as_one(wrong: str) -> None:
-    for shows in (amount, ducats):
-        with pytest.raises(ValueError, match="plain decimal"):
-            shows(wrong)
     with pytest.raises(DeliveryRefused, match=r"order\.expired cannot be written"):
         TEXTS.write(EventType.ORDER_EXPIRED, ORDER | {"ducats": wrong})
 
