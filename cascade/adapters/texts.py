@@ -1,10 +1,10 @@
-"""What people read: each event's title and text, as files that an operator may replace or translate."""
+"""What people read: each event's title and text, a template that is translated, or replaced by an operator's file."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,9 @@ from cascade.domain.money import DUCAT, Money
 from cascade.domain.seller import Seller
 from cascade.errors import DeliveryRefused, SettingsError
 from cascade.locales.formats import formats
+from cascade.locales.translations import ENGLISH, LANGUAGES, translations
 
 _OURS: Final = Path(__file__).parent / "texts"
-_OUR_LANGUAGE: Final = "en"
 _NOT_TEXT: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -44,14 +44,14 @@ class Texts:
         SettingsError: there is no such folder or language, or a file of the operator's is no template.
     """
 
-    def __init__(self, language: str = _OUR_LANGUAGE, folder: Path | None = None, seller: Seller | None = None) -> None:
+    def __init__(self, language: str = ENGLISH, folder: Path | None = None, seller: Seller | None = None) -> None:
         if folder is not None and not folder.is_dir():
             raise SettingsError(f"{folder} is no folder: texts are read from <folder>/<language>/<event type>.txt")
-        self._folders: Final = (_OURS,) if folder is None else (folder, _OURS)
+        self._folders: Final = (_OURS,) if folder is None else (_OURS, folder)
         self._language = language
         self._seller = seller
         self._templates: dict[str, jinja2.Environment] = {}
-        self.languages: Final = self._found()
+        self.languages: Final = self._found(folder)
         """Those that there are texts in."""
         if language not in self.languages:
             raise SettingsError(f"there are no texts in {language!r}, only in {', '.join(self.languages)}")
@@ -67,10 +67,10 @@ class Texts:
         Raises:
             DeliveryRefused: there is no text, or it asks for something that the event does not tell.
         """
-        wanted = (language or "", (language or "").partition("-")[0], self._language, _OUR_LANGUAGE)
+        wanted = (language or "", (language or "").partition("-")[0], self._language, ENGLISH)
         try:
             written = self._template(kind, [one for one in wanted if one in self.languages]).render(data)
-        except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError) as fault:
+        except (jinja2.TemplateError, ArithmeticError, KeyError, TypeError, ValueError) as fault:
             raise DeliveryRefused(f"the text of {kind} cannot be written: {fault}", Problem.REFUSED) from None
         title, _, body = written.strip().partition("\n")
         if not title.strip() or not body.strip():
@@ -81,12 +81,13 @@ class Texts:
     def _template(self, kind: EventType, languages: Sequence[str]) -> jinja2.Template:
         """Return the text in the first of the languages that has it. Raises TemplateNotFound."""
         for language in languages:
+            theirs, ours = f"{language}/{kind}.txt", f"{kind}.txt"
             with suppress(jinja2.TemplateNotFound):
-                return self._in(language).get_template(f"{language}/{kind}.txt")
+                return self._in(language).select_template((theirs, ours) if language in LANGUAGES else (theirs,))
         raise jinja2.TemplateNotFound(f"{kind}.txt")
 
     def _in(self, language: str) -> jinja2.Environment:
-        """Return where templates of a language are found: amounts and times are written as its readers write them."""
+        """Return where templates of a language are found: words and figures are written as its readers write them."""
         if language not in self._templates:
             made = jinja2.Environment(
                 loader=jinja2.FileSystemLoader(self._folders),
@@ -99,22 +100,22 @@ class Texts:
             )
             made.filters |= formats(language).filters | {"total": total}
             made.tests["some"] = _is_some
-            made.globals["seller"] = self._seller
+            made.globals |= {"seller": self._seller, "_": _translated(language)}
             self._templates[language] = made
         return self._templates[language]
 
-    def _found(self) -> Sequence[str]:
-        """Return the languages; every template is read on the way, so that a broken one is found at the start."""
-        languages = set()
-        for folder in self._folders:
-            for file in sorted(folder.glob("*/*.txt")):
-                if file.stem not in list(EventType):
-                    raise SettingsError(f"{file}: there is no event {file.stem!r}, so this text would never be read")
-                languages.add(file.parent.name)
-                try:
-                    self._in(file.parent.name).get_template(f"{file.parent.name}/{file.name}")
-                except (jinja2.TemplateError, UnicodeDecodeError) as fault:
-                    raise SettingsError(f"{file} is no template: {fault}") from None
+    def _found(self, folder: Path | None) -> Sequence[str]:
+        """Return the languages; an operator's templates are read on the way, so that a broken one is found at the
+        start."""
+        languages = set(LANGUAGES)
+        for file in sorted(folder.glob("*/*.txt")) if folder else ():
+            if file.stem not in list(EventType):
+                raise SettingsError(f"{file}: there is no event {file.stem!r}, so this text would never be read")
+            languages.add(file.parent.name)
+            try:
+                self._in(file.parent.name).get_template(f"{file.parent.name}/{file.name}")
+            except (jinja2.TemplateError, UnicodeDecodeError) as fault:
+                raise SettingsError(f"{file} is no template: {fault}") from None
         return tuple(sorted(languages))
 
 
@@ -125,6 +126,16 @@ def total(parts: Sequence[str]) -> str:
         ValueError: one of them is none.
     """
     return sum((Money.parse(part, DUCAT) for part in parts), Money(DUCAT, 0)).plain
+
+
+def _translated(language: str) -> Callable[..., str]:
+    """Return what translates a message and puts values into it."""
+
+    def translate(message: str, **values: object) -> str:
+        shown = {name: _shown(value) for name, value in values.items()}
+        return translations(language).gettext(message) % shown
+
+    return translate
 
 
 def _is_some(value: object) -> bool:

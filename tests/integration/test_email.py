@@ -323,6 +323,8 @@ def test_a_translation_is_a_folder(tmp_path: Path) -> None:
     for language in (None, "en", "de", "../vi", ""):
         assert texts.write(EventType.ORDER_EXPIRED, EXPIRED, language).title.startswith("Your order")
     assert texts.write(EventType.PAYMENT_FAILED, EXPIRED, "vi").title.startswith("Your card")
+    in_italian = Texts("it", tmp_path).write(EventType.PAYMENT_FAILED, EXPIRED, "vi")
+    assert in_italian.title.startswith("Nessun addebito")  # where theirs has no text, the default language has
     assert Texts("vi", tmp_path).write(EventType.ORDER_EXPIRED, EXPIRED, "de").title == "Hết hạn: ord_1"
 
 

@@ -42,6 +42,7 @@ def test_it_holds_what_runs_and_nothing_else(wheel: Path) -> None:
             "cascade/catalogue.toml",
             "cascade/db/migrations/0001_ledger.sql",
             "cascade/adapters/chain/payment_router.json",
+            "cascade/adapters/texts/parts/transaction.txt",
         ),
     ):
         assert wanted in names

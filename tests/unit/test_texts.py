@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,15 +46,21 @@ AMOUNT = re.compile(r"\d+(?:[.,]\d+)+")
 HOSTILE = "<b>{{ 7 * 7 }}</b>{% raw %}\r\n\x1b[31m\u202eevil\u2028"
 
 
+def own(folder: Path, words: str, language: str = "en") -> Texts:
+    """Texts with an operator's own words for an order that has expired."""
+    (folder / language).mkdir()
+    (folder / language / "order.expired.txt").write_text(words, encoding="utf-8")
+    return Texts(folder=folder)
+
+
 def write(kind: EventType, data: Mapping[str, Any]) -> str:
     text = TEXTS.write(kind, data)
     return f"{text.title}\n{text.body}"
 
 
 def test_every_event_that_citizens_are_told_of_has_a_text_and_no_other_has() -> None:
-    for language in TEXTS.languages:
-        folder = files("cascade.adapters") / "texts" / language
-        assert sorted(file.name for file in folder.iterdir()) == sorted(f"{kind}.txt" for kind in TOLD)
+    names = sorted(file.name for file in (files("cascade.adapters") / "texts").iterdir())
+    assert names == sorted([*(f"{kind}.txt" for kind in TOLD), "parts"])
     assert {"en", "it"} <= set(TEXTS.languages)
 
 
@@ -120,6 +127,24 @@ def test_a_hostile_value_stays_plain_text(kind: EventType, field: str) -> None:
     assert "49" not in written
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e\u2028]", written)
     assert "evil" not in written or "<b>{{ 7 * 7 }}</b>{% raw %}[31mevil" in written
+
+
+@pytest.mark.parametrize("said", ["Gone: {{ order_id }}", '{{ _("Gone: %(id)s", id=order_id) }}'])
+def test_a_hostile_value_stays_plain_text_in_an_operators_own_words(tmp_path: Path, said: str) -> None:
+    texts = own(tmp_path, f"{said}\n\nAlas.")
+    assert texts.write(EventType.ORDER_EXPIRED, ORDER | {"order_id": HOSTILE}).title.endswith("{% raw %}[31mevil")
+    with pytest.raises(DeliveryRefused, match="not known"):
+        texts.write(EventType.ORDER_EXPIRED, ORDER | {"order_id": None})
+
+
+def test_an_operators_words_may_be_translated_as_ours_are(tmp_path: Path) -> None:
+    texts = own(tmp_path, "{{ _('Bonus') }} {{ _('Total') }}\n\n{{ _('Words of their own') }}.", "it")
+    assert texts.write(EventType.ORDER_EXPIRED, ORDER, "it") == Text("Bonus Totale", "Words of their own.\n")
+
+
+def test_words_without_a_value_want_an_operator(tmp_path: Path) -> None:
+    with pytest.raises(DeliveryRefused, match="cannot be written: 'nickname'"):
+        own(tmp_path, "{{ _('Hello %(nickname)s') }}\n\nAlas.").write(EventType.ORDER_EXPIRED, ORDER)
 
 
 def test_a_value_cannot_become_the_title_or_add_a_line() -> None:
