@@ -105,6 +105,9 @@ class Money:
     def __sub__(self, other: Money) -> Money:
         return Money(self.asset, self.units - self._same_asset(other))
 
+    def __neg__(self) -> Money:
+        return Money(self.asset, -self.units)
+
     def __lt__(self, other: Money) -> bool:
         return self.units < self._same_asset(other)
 

@@ -71,6 +71,8 @@ class TestRefunds:
             ("refund", "1000", "105", "0"),
             ("refund_failed", "1000", "-105", "0"),
         ]
+        page = card_shop.client.get(bought["payment_link"]).text
+        assert "did not reach your bank and came back to us; 105 ducats were credited again." in page
         assert card_shop.ducats() == EXPLORER
         card_shop.assert_books_balance()
 
