@@ -77,6 +77,7 @@ def templates(language: str) -> Jinja2Templates:
         return written.money(Money(ASSETS[payment.token], int(payment.amount)))
 
     environment.filters.update(written.filters | {"paid": paid})
+    environment.globals["separators"] = written.separators
     return Jinja2Templates(env=environment)
 
 

@@ -172,6 +172,19 @@ def test_a_browser_without_a_wallet_says_what_to_do(shop: Shop, page: Page) -> N
     expect(page.get_by_text("the payment contract, 0x")).to_be_hidden()  # it would frighten those who pay by card
 
 
+def test_an_italian_reads_italian_figures_of_too_little_money(
+    shop: Shop, polygon: LocalPolygon, new_context: Opener
+) -> None:
+    context = new_context(locale="it-IT")
+    PayerWallet.funded(polygon, 12_345_678, ["USDC"]).install(context)
+    page = context.new_page()
+    page.goto(shop.order()["payment_link"])
+    page.get_by_role("button", name="Paga con Test Wallet").click()
+    expect(page.get_by_role("alert")).to_contain_text(
+        "Mancano 237,654322 USDC o 250 USDT: il tuo conto ha 12,345678 USDC e 0 USDT su Polygon."
+    )
+
+
 def test_an_italian_reads_italian_while_paying(
     shop: Shop, polygon: LocalPolygon, wallet: PayerWallet, new_context: Opener
 ) -> None:

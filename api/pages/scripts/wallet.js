@@ -257,7 +257,8 @@ async function until(question, slow = () => {}) {
  */
 export function explain(error, words) {
   const said = String(error?.message);
-  if (error instanceof Problem) return (words[said] ?? words.closed).replace(/{(\w+)}/g, (/** @type {string} */ _, /** @type {string} */ name) => error.values[name].join(words[name]));
+  // Amounts come with English marks: words["."] is how the page's language writes one.
+  if (error instanceof Problem) return (words[said] ?? words.closed).replace(/{(\w+)}/g, (/** @type {string} */ _, /** @type {string} */ name) => error.values[name].join(words[name]).replace(/[.,]/g, (/** @type {string} */ name) => words[name]));
   // What a wallet or its node says is for programmers.
   return /insufficient funds/i.test(said) ? words.no_pol : words[code(error)] ?? words.odd;
 }

@@ -160,7 +160,7 @@ async function until(question, slow = () => { }) {
 export function explain(error, words) {
     const said = String(error?.message);
     if (error instanceof Problem)
-        return (words[said] ?? words.closed).replace(/{(\w+)}/g, (_, name) => error.values[name].join(words[name]));
+        return (words[said] ?? words.closed).replace(/{(\w+)}/g, (_, name) => error.values[name].join(words[name]).replace(/[.,]/g, (name) => words[name]));
     return /insufficient funds/i.test(said) ? words.no_pol : words[code(error)] ?? words.odd;
 }
 const code = (error) => error?.data?.originalError?.code ?? (/user (rej|den)/i.test(error?.message) ? REJECTED : error?.code);
