@@ -24,6 +24,7 @@ from cascade.adapters.texts import Text, Texts
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
 from cascade.errors import DeliveryError, DeliveryRefused, InvalidInput, NotDelivered, SettingsError
+from cascade.locales.translations import LANGUAGES
 from sandbox.ports import free_port
 
 SENDER, TO, PASSWORD = "Cascade <payments@pay.example.org>", "marco@example.org", "p@ss:word"
@@ -317,7 +318,7 @@ def test_the_operators_words_go_before_ours(tmp_path: Path) -> None:
 
 def test_a_translation_is_a_folder(tmp_path: Path) -> None:
     texts = Texts(folder=own(tmp_path, "vi/order.expired.txt", "Hết hạn: {{ order_id }}\n\nĐơn hàng đã hết hạn."))
-    assert texts.languages == ("en", "it", "vi")
+    assert texts.languages == tuple(sorted({*LANGUAGES, "vi"}))
     for theirs in ("vi", "vi-VN"):
         assert texts.write(EventType.ORDER_EXPIRED, EXPIRED, theirs).title == "Hết hạn: ord_1"
     for language in (None, "en", "de", "../vi", ""):
