@@ -91,10 +91,8 @@ class Money:
         Raises:
             ValueError: not a plain decimal, or more decimal places than the asset has.
         """
-        match = _PLAIN_DECIMAL.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text!r} is not a plain decimal amount such as 25.01")
-        whole, fraction = match[1], (match[2] or "").rstrip("0")
+        whole, decimals = _plain_decimal(text)
+        fraction = decimals.rstrip("0")
         if len(fraction) > asset.scale:
             raise ValueError(f"{text} has more than {asset.scale} decimal places, the most that {asset.code} has")
         return cls(asset, int(whole) * asset.one + int(fraction.ljust(asset.scale, "0") or "0"))
@@ -145,8 +143,13 @@ def display(plain: str, places: int | None = None) -> str:
     Raises:
         ValueError: not a plain decimal.
     """
-    match = _PLAIN_DECIMAL.fullmatch(plain.removeprefix("-"))
+    whole, decimals = _plain_decimal(plain.removeprefix("-"))
+    sign, shown = "-" if plain.startswith("-") else "", decimals[:places].rstrip("0")
+    return f"{sign}{int(whole):,}" + (f".{shown:0<2}" if shown else "")
+
+
+def _plain_decimal(text: str) -> tuple[str, str]:
+    match = _PLAIN_DECIMAL.fullmatch(text)
     if match is None:
-        raise ValueError(f"{plain!r} is not a plain decimal amount such as 25.01")
-    sign, decimals = "-" if plain.startswith("-") else "", (match[2] or "")[:places].rstrip("0")
-    return f"{sign}{int(match[1]):,}" + (f".{decimals:0<2}" if decimals else "")
+        raise ValueError(f"{text!r} is not a plain decimal amount such as 25.01")
+    return match[1], match[2] or ""
