@@ -33,6 +33,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def test_a_copy_that_was_not_installed_runs_as_well(tmp_path: Path) -> None:
+    for folder in ("cascade", "api"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    assert run(sys.executable, "-m", "cascade", "--version", cwd=tmp_path).startswith("cascade, version ")
+
+
 def test_it_holds_what_runs_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} - {"cascade", "api"} == {"cascade_payments-0.1.0.dist-info"}

@@ -1,8 +1,6 @@
 """Documents name what is there."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -51,14 +49,6 @@ def test_operators_install_nothing_without_a_hash() -> None:
     assert installing
     fetched = [line for line in installing if "--no-index" not in line]
     assert all("--require-hashes" in line and "--only-binary :all:" in line for line in fetched)
-
-
-def test_the_program_runs_where_it_lies(tmp_path: Path) -> None:
-    """A copy that was not installed runs, with only what the lock names beside it."""
-    for folder in ("cascade", "api"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    told = subprocess.run([sys.executable, "-m", "cascade", "--version"], cwd=tmp_path, capture_output=True, text=True)
-    assert told.stdout.startswith("cascade, version "), told.stderr
 
 
 def test_the_makefile_works_in_a_folder_with_a_space() -> None:
