@@ -15,7 +15,7 @@ from cascade.app import App
 from cascade.db import checkpoints, heartbeats, outbox, relay_transactions, stripe_inbox
 from cascade.db.checkpoints import StreamHealth
 from cascade.db.database import OUTAGES, Conn
-from cascade.db.outbox import DestinationHealth
+from cascade.db.delivery_queue import DestinationHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
 from cascade.services import pricing
@@ -57,7 +57,7 @@ def _look(app: App, connection: Conn) -> HealthOut:
     relays = app.settings.has_relayer
     relayer = _relayer(relay_transactions.health(connection, app.deployment.chain.chain_id)) if relays else None
     card = _card(stripe_inbox.health(connection)) if app.card is not None else None
-    destinations = [_destination(destination) for destination in outbox.health(connection)]
+    destinations = [_destination(destination) for destination in outbox.QUEUE.health(connection)]
     rate = _rate(pricing.quotation(connection, app.formula))
     followed, now = bootstrap.followed_streams(app), datetime.now(UTC)
     streams = [_stream(stream, now) for stream in checkpoints.health(connection) if stream.stream in followed]

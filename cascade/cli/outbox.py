@@ -9,7 +9,7 @@ from cascade.cli.terminal import Record, as_json_option, console, opened, show
 from cascade.db import outbox as store
 from cascade.db import webhook_endpoints
 from cascade.db.database import Conn
-from cascade.db.outbox import Filter
+from cascade.db.delivery_queue import Filter
 from cascade.db.webhook_endpoints import Endpoint
 from cascade.domain.deliveries import Problem
 from cascade.domain.events import EventType
@@ -49,7 +49,7 @@ def outbox(
     with opened() as app, app.database.transaction() as connection:
         if replay:
             click.echo(f"{store.replay(connection, wanted)} deliveries are tried once more.", err=as_json)
-        entries = (store.waiting if waiting else store.parked)(connection, wanted, limit=limit)
+        entries = (store.QUEUE.waiting if waiting else store.QUEUE.parked)(connection, wanted, limit=limit)
     records: list[Record] = [
         {
             "id": entry.id,
@@ -74,7 +74,7 @@ def outbox(
 def log(number: int, as_json: bool) -> None:
     """List the tries of a delivery, the newest first."""
     with opened() as app, app.database.transaction() as connection:
-        attempts = store.attempts(connection, number)
+        attempts = store.QUEUE.attempts(connection, number)
     records: list[Record] = [
         {
             "try": attempt["number"],
@@ -92,7 +92,7 @@ def log(number: int, as_json: bool) -> None:
 def settle(number: int) -> None:
     """Take a parked credit as delivered, when you have seen in Venice that the citizen has the ducats."""
     with opened() as app, app.database.transaction() as connection:
-        delivery = store.take_parked(connection, number)
+        delivery = store.QUEUE.take_parked(connection, number)
         if delivery is None or delivery.destination != "venice":
             raise NotFound(f"no credit {number} is parked")
         if app.settings.venice_url is not None and delivery.handed is None:

@@ -25,7 +25,7 @@ def status(as_json: bool) -> None:
     with opened() as app, app.database.transaction() as connection:
         streams = [_stream(stream) for stream in checkpoints.health(connection)]
         stripe = inbox_store.health(connection) if app.card is not None else None
-        destinations = outbox_store.health(connection)
+        destinations = outbox_store.QUEUE.health(connection)
         rate = pricing.quotation(connection, app.formula)
         senders = relay_transactions.health(connection, app.deployment.chain.chain_id)
         workers = heartbeats.health(connection)

@@ -119,7 +119,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxEntry:
+class DeliveryEntry:
     """A delivery as operators see it."""
 
     id: int

@@ -81,8 +81,8 @@ def fail_credit(connection: Conn, delivery: Delivery, fault: DeliveryError, paus
         ledger.post(connection, books.handback(held, held.handed))
         outbox.note_handed(connection, held, None)
     if pause_seconds is not None:
-        return outbox.postpone(connection, held, pause_seconds, problem, str(fault))
-    outbox.settle(connection, held, DeliveryState.PARKED, problem, str(fault))
+        return outbox.QUEUE.postpone(connection, held, pause_seconds, problem, str(fault))
+    outbox.QUEUE.settle(connection, held, DeliveryState.PARKED, problem, str(fault))
     record(connection, order, EventType.CREDIT_IN_REVIEW, held.reference, {"payment": held.payload.get("payment")})
     return True
 
@@ -99,7 +99,7 @@ def _hold(connection: Conn, delivery: Delivery) -> tuple[Order, Delivery | None]
     """
     order = orders.lock(connection, delivery.order_id)
     assert order is not None  # noqa: S101 - the outbox refers to it
-    return order, outbox.hold(connection, delivery)
+    return order, outbox.QUEUE.hold(connection, delivery)
 
 
 def _left_of(connection: Conn, delivery: Delivery) -> Money | None:
@@ -111,7 +111,7 @@ def _left_of(connection: Conn, delivery: Delivery) -> Money | None:
 
 def _conclude(connection: Conn, order: Order, delivery: Delivery, ducats: Money | None) -> None:
     """Settle a credit and tell of it; without ducats of what is left to tell."""
-    outbox.settle(connection, delivery, DeliveryState.DELIVERED if ducats else DeliveryState.VOID)
+    outbox.QUEUE.settle(connection, delivery, DeliveryState.DELIVERED if ducats else DeliveryState.VOID)
     told = delivery.payload["told"]
     kind, data = EventType(told["type"]), told["data"]
     if ducats is not None:

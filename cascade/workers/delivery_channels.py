@@ -71,7 +71,7 @@ class Channel(ABC):
 
     def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
         """Note that it arrived."""
-        outbox.settle(connection, delivery, DeliveryState.DELIVERED)
+        outbox.QUEUE.settle(connection, delivery, DeliveryState.DELIVERED)
 
     def on_failed(
         self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
@@ -79,9 +79,9 @@ class Channel(ABC):
         """Note that it did not, and when it is tried again; None when it waits for an operator."""
         problem = Problem(fault.problem) if fault.problem else None
         if pause_seconds is None:
-            outbox.settle(connection, delivery, DeliveryState.PARKED, problem, str(fault))
+            outbox.QUEUE.settle(connection, delivery, DeliveryState.PARKED, problem, str(fault))
         else:
-            outbox.postpone(connection, delivery, pause_seconds, problem, str(fault))
+            outbox.QUEUE.postpone(connection, delivery, pause_seconds, problem, str(fault))
 
     @abstractmethod
     async def close(self) -> None:

@@ -114,7 +114,7 @@ class Dispatcher:
             Exception: the first that went wrong at a destination; the others went on.
         """
         faults = []
-        for destination in await self._books(outbox.due):
+        for destination in await self._books(outbox.QUEUE.due):
             try:
                 await self._start(destination)
             except OUTAGES:
@@ -129,7 +129,8 @@ class Dispatcher:
         room = min(receiver.at_once - self._in_flight[destination], _MOST_AT_ONCE - len(self._tasks))
         if room <= 0:
             return
-        claimed = await self._books(partial(outbox.claim, destination=destination, limit=room, seconds=LEASE_SECONDS))
+        claim = partial(outbox.QUEUE.claim, destination=destination, limit=room, seconds=LEASE_SECONDS)
+        claimed = await self._books(claim)
         for delivery in claimed:
             self._in_flight[destination] += 1
             self._running[delivery.id, delivery.attempts] = delivery
@@ -171,7 +172,7 @@ class Dispatcher:
                     continue
                 tries = list(self._running.values())
                 try:
-                    await self._books(partial(outbox.renew, deliveries=tries, seconds=LEASE_SECONDS))
+                    await self._books(partial(outbox.QUEUE.renew, deliveries=tries, seconds=LEASE_SECONDS))
                 except psycopg.Error as fault:
                     log.info("leases of %d deliveries were not renewed: %s", len(tries), type(fault).__name__)
 
@@ -189,7 +190,7 @@ class Dispatcher:
                 receiver.on_delivered(connection, delivery)
             else:
                 receiver.on_failed(connection, delivery, fault, pause)
-            outbox.log_attempt(connection, delivery, seconds, str(fault) if fault else None)
+            outbox.QUEUE.log_attempt(connection, delivery, seconds, str(fault) if fault else None)
 
         await self._books(conclude)
         if fault is not None:

@@ -238,7 +238,7 @@ def test_who_sends_a_credit_waits_for_who_books_much(
     for payment in (first, second):
         book(database, payment)
     with database.transaction() as connection:
-        (credit,) = outbox.claim(connection, "venice", limit=5, seconds=60)
+        (credit,) = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=60)
     if step is refused:
         with database.transaction() as connection:
             assert debit_credit(connection, credit)

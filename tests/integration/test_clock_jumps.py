@@ -108,11 +108,11 @@ def test_what_was_postponed_by_a_clock_that_was_ahead_is_due(database: Database)
             " VALUES ('evt_1', 'charge.refunded', now(), 'ch_1', 'pi_1', now() + interval '1 day')"
         )
     with database.transaction() as connection:
-        assert outbox.due(connection) == [MESSAGE]
-        assert len(outbox.claim(connection, MESSAGE, limit=10, seconds=60)) == 1
+        assert outbox.QUEUE.due(connection) == [MESSAGE]
+        assert len(outbox.QUEUE.claim(connection, MESSAGE, limit=10, seconds=60)) == 1
         assert list(stripe_inbox.claim(connection, limit=10, seconds=60)) == ["pi_1"]
     with database.transaction() as connection:  # and what is claimed now waits
-        assert outbox.due(connection) == []
+        assert outbox.QUEUE.due(connection) == []
         assert stripe_inbox.claim(connection, limit=10, seconds=60) == {}
 
 
@@ -121,7 +121,7 @@ def test_a_pause_of_an_hour_is_kept(database: Database) -> None:
     with database.transaction() as connection:
         outbox.enqueue(connection, MESSAGE, order.citizen_id, order.id, "evt_x", {})
         connection.execute("UPDATE outbox SET due_at = now() + interval '1 hour'")
-        assert outbox.due(connection) == []
+        assert outbox.QUEUE.due(connection) == []
 
 
 def test_leases_that_were_taken_by_a_clock_that_was_ahead_are_free(database: Database) -> None:

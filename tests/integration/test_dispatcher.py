@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from cascade.db import outbox, webhook_endpoints
 from cascade.db.database import Database
-from cascade.db.outbox import Filter
+from cascade.db.delivery_queue import Filter
 from cascade.domain.deliveries import DeliveryState, webhook
 from cascade.domain.events import EventType
 from cascade.errors import LedgerConflict
@@ -170,7 +170,7 @@ def test_a_failed_delivery_is_repeated_with_the_same_id_and_body_and_the_citizen
     assert len(ids) == 4
     first = rows(database, "delivered")[0]
     with database.transaction() as connection:
-        log = outbox.attempts(connection, first["id"])
+        log = outbox.QUEUE.attempts(connection, first["id"])
     assert [attempt["error"] for attempt in log] == [None, "answered 503", "answered 500"]
 
 
@@ -298,15 +298,15 @@ def test_a_try_that_was_overtaken_changes_nothing(database: Database) -> None:
     open_order(database)
     buy(database)
     with database.transaction() as connection:
-        (stale,) = outbox.claim(connection, "venice", limit=5, seconds=0)
+        (stale,) = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=0)
     with database.transaction() as connection:
-        (fresh,) = outbox.claim(connection, "venice", limit=5, seconds=60)
+        (fresh,) = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=60)
     with database.transaction() as connection:
-        assert not outbox.settle(connection, stale, DeliveryState.DELIVERED)
-        assert not outbox.postpone(connection, stale, 1, None, "late")
+        assert not outbox.QUEUE.settle(connection, stale, DeliveryState.DELIVERED)
+        assert not outbox.QUEUE.postpone(connection, stale, 1, None, "late")
         assert not outbox.note_sent(connection, stale)
-        assert outbox.hold(connection, stale) is None
-        assert outbox.settle(connection, fresh, DeliveryState.DELIVERED)
+        assert outbox.QUEUE.hold(connection, stale) is None
+        assert outbox.QUEUE.settle(connection, fresh, DeliveryState.DELIVERED)
 
 
 def test_it_wakes_up_at_once_when_something_is_enqueued(database: Database) -> None:

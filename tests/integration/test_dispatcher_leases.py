@@ -33,7 +33,7 @@ def test_what_a_lost_claim_holds_is_due_again_after_the_lease(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the database goes away after it committed a claim, and before it says so."""
-    claim, lost = outbox.claim, threading.Event()
+    claim, lost = outbox.QUEUE.claim, threading.Event()
 
     def lose(connection: Conn, destination: str, *, limit: int, seconds: float) -> list[Delivery]:
         claimed = claim(connection, destination, limit=limit, seconds=seconds)
@@ -43,7 +43,7 @@ def test_what_a_lost_claim_holds_is_due_again_after_the_lease(
             raise psycopg.OperationalError("the server closed the connection")
         return claimed
 
-    monkeypatch.setattr(outbox, "claim", lose)
+    monkeypatch.setattr(outbox.QUEUE, "claim", lose)
     buy(database)
     with dispatching(database, LEDGER_MODE):
         until(lost.is_set)
@@ -59,15 +59,15 @@ def test_renewal_leaves_what_was_overtaken_or_has_ended(database: Database) -> N
     buy(database, "one")
     buy(database, "two")
     with database.transaction() as connection:
-        ended, overtaken = outbox.claim(connection, "venice", limit=5, seconds=0)
-        outbox.settle(connection, ended, DeliveryState.DELIVERED)
+        ended, overtaken = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=0)
+        outbox.QUEUE.settle(connection, ended, DeliveryState.DELIVERED)
     with database.transaction() as connection:
-        (again,) = outbox.claim(connection, "venice", limit=5, seconds=60)
+        (again,) = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=60)
     before = rows(database, None, "venice")
     with database.transaction() as connection:
-        outbox.renew(connection, [ended, overtaken], 3600)
+        outbox.QUEUE.renew(connection, [ended, overtaken], 3600)
     assert rows(database, None, "venice") == before
     with database.transaction() as connection:
-        outbox.renew(connection, [again], 3600)
+        outbox.QUEUE.renew(connection, [again], 3600)
     (pending,) = rows(database, "pending", "venice")
     assert pending["due_at"] > next(row for row in before if row["id"] == again.id)["due_at"]

@@ -83,12 +83,12 @@ def test_two_dispatchers_never_take_the_same_delivery(database: Database) -> Non
     with database.transaction() as connection:
         outbox.enqueue(connection, "message", order.citizen_id, order.id, "evt_1", {})
     with database.transaction() as first:
-        assert len(outbox.claim(first, "message", limit=5, seconds=60)) == 1
+        assert len(outbox.QUEUE.claim(first, "message", limit=5, seconds=60)) == 1
         with database.transaction() as second:  # does not wait either
             second.execute("SET LOCAL lock_timeout = '1s'")
-            assert outbox.claim(second, "message", limit=5, seconds=60) == []
+            assert outbox.QUEUE.claim(second, "message", limit=5, seconds=60) == []
     with database.transaction() as third:
-        assert outbox.claim(third, "message", limit=5, seconds=60) == []
+        assert outbox.QUEUE.claim(third, "message", limit=5, seconds=60) == []
 
 
 def test_neither_a_paid_order_nor_one_that_can_still_be_paid_expires(database: Database) -> None:

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cascade.db import balances, outbox
 from cascade.db.database import Database
-from cascade.db.outbox import Filter
+from cascade.db.delivery_queue import Filter
 from cascade.domain.payments import ConfirmedPayment
 from cascade.services.booking import book_payment, book_reversal
 from cascade.services.credits import confirm_credit
@@ -222,11 +222,11 @@ def test_what_an_operator_has_to_see_is_parked_with_a_next_step(city: City, swit
     assert city.held() == ((0, 525_000_000) if moved else (525_000_000, 0))
     city.venice.control.reset_chaos()
     with city.database.transaction() as connection:
-        (entry,) = outbox.parked(connection, Filter(), limit=10)
+        (entry,) = outbox.QUEUE.parked(connection, Filter(), limit=10)
         assert entry.problem is not None
         assert entry.problem.next_step
         if moved:  # the operator has seen the ducats
-            delivery = outbox.take_parked(connection, entry.id)
+            delivery = outbox.QUEUE.take_parked(connection, entry.id)
             assert delivery is not None
             confirm_credit(connection, delivery)
         else:

@@ -21,7 +21,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from cascade.db import balances, outbox
 from cascade.db.database import Database
-from cascade.db.outbox import Filter
+from cascade.db.delivery_queue import Filter
 from cascade.domain.deliveries import Problem
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
@@ -175,7 +175,7 @@ class Credits(RuleBasedStateMachine):
             arrived = bool(self.venice.control.transfers(_mark(row["reference"])))
             with self.database.transaction() as connection:
                 if problem in (Problem.UNCLEAR, Problem.CREDITED_TWICE) and arrived:
-                    delivery = outbox.take_parked(connection, row["id"])
+                    delivery = outbox.QUEUE.take_parked(connection, row["id"])
                     assert delivery is not None
                     confirm_credit(connection, delivery)
                 else:
