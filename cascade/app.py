@@ -17,7 +17,7 @@ from cascade.services.payment_links import PaymentLinks
 from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
-from cascade.workers.delivery_channels import write
+from cascade.workers.notification_channels import write
 
 
 @dataclass(frozen=True, slots=True)

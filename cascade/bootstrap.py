@@ -22,7 +22,7 @@ from cascade.app import App
 from cascade.chains import Deployment
 from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
-from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
+from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE, WEBHOOK, Delivery
 from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Rate
@@ -34,13 +34,14 @@ from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
 from cascade.workers.credit_sender import CreditChannel
-from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
-from cascade.workers.delivery_retries import RetryPolicy
+from cascade.workers.delivery_channel import AsyncDatabase, Channel
 from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
 from cascade.workers.metrics_poller import MetricsPoller
-from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher
+from cascade.workers.notification_channels import EmailChannel, MessageChannel, WebhookChannel
+from cascade.workers.outbox_dispatcher import OutboxDispatcher
 from cascade.workers.relayer import Relayer
+from cascade.workers.retry_policy import RetryPolicy
 from cascade.workers.stripe_worker import StripeWorker
 from cascade.workers.tick_worker import TickWorker
 
@@ -203,27 +204,27 @@ def observer(app: App) -> MetricsPoller | None:
     return MetricsPoller(app.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
 
 
-def dispatcher(app: App) -> Dispatcher:
+def dispatcher(app: App) -> OutboxDispatcher:
     """Return the worker that delivers the outbox."""
     settings = app.settings
-    return Dispatcher(
+    return OutboxDispatcher(
         app.database,
-        lambda books: _receivers(app, books),
+        lambda database: _channels(app, database),
         poll_seconds=settings.poll_seconds,
         retries=RetryPolicy(settings.delivery_days),
     )
 
 
-def _receivers(app: App, books: AsyncDatabase) -> Mapping[str, Channel]:
+def _channels(app: App, database: AsyncDatabase) -> Mapping[str, Channel[Delivery]]:
     settings, texts, chain = app.settings, app.texts, app.deployment.chain
     venice = VeniceConnector(settings.venice_url) if settings.venice_url else None
     return {
-        VENICE: CreditChannel(venice, books, settle_seconds=settings.venice_settle_seconds),
+        VENICE: CreditChannel(venice, database, settle_seconds=settings.venice_settle_seconds),
         MESSAGE: MessageChannel(venice, texts, chain),
         EMAIL: EmailChannel(mailer(settings), texts, chain),
-        WEBHOOKS: WebhookChannel(
+        WEBHOOK: WebhookChannel(
             Webhooks(settings.webhooks_allow_private),
-            books,
+            database,
             disable_after_seconds=settings.webhook_disable_days * 86_400,
             operator=settings.operator_email,
         ),

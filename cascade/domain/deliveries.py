@@ -15,17 +15,23 @@ VENICE = "venice"
 MESSAGE = "message"
 """Venice's own message to a citizen."""
 EMAIL = "email"
-_WEBHOOK = "webhook:"
+WEBHOOK = "webhook"
+"""The kind of all destinations that are endpoints."""
 
 
 def webhook(endpoint_id: str) -> str:
     """Return the destination of one of the platform's endpoints: each is apart, so that a dead one delays no other."""
-    return _WEBHOOK + endpoint_id
+    return f"{WEBHOOK}:{endpoint_id}"
+
+
+def kind_of(destination: str) -> str:
+    """Return the kind of a destination: endpoints share one, of every other the destination itself is it."""
+    return destination.partition(":")[0]
 
 
 def endpoint_of(destination: str) -> str | None:
     """Return the endpoint behind a destination; None when it is no webhook."""
-    return destination.removeprefix(_WEBHOOK) if destination.startswith(_WEBHOOK) else None
+    return destination.partition(":")[2] if kind_of(destination) == WEBHOOK else None
 
 
 class DeliveryState(StrEnum):

@@ -11,13 +11,13 @@ from cascade.domain.credits import CreditOutcome, Reconciliation, reconcile_cred
 from cascade.domain.deliveries import Delivery, Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.services.credits import confirm_credit, debit_credit, fail_credit
-from cascade.workers.delivery_channels import AsyncDatabase, Channel
+from cascade.workers.delivery_channel import AsyncDatabase, Channel
 
 _STALE_SECONDS = 5.0
 """A try that was stopped for longer between noting that it sends and sending must not send: another may have begun."""
 
 
-class CreditChannel(Channel):
+class CreditChannel(Channel[Delivery]):
     """Ducats for citizens.
 
     In ledger mode our ledger is the purse, and the booking was the credit. Else Venice is asked: once, and after
@@ -25,23 +25,23 @@ class CreditChannel(Channel):
 
     Args:
         venice: the connector; None in ledger mode.
-        books: hold the ducats and the outbox.
+        database: holds the ducats and the outbox.
         settle_seconds: what was sent may still take effect for this long: it is not sent again before.
     """
 
     longest_pause_seconds = 300.0
 
-    def __init__(self, venice: VeniceConnector | None, books: AsyncDatabase, *, settle_seconds: float) -> None:
+    def __init__(self, venice: VeniceConnector | None, database: AsyncDatabase, *, settle_seconds: float) -> None:
         self._venice = venice
-        self._books = books
+        self._database = database
         self._settle_seconds = settle_seconds
 
     async def deliver(self, delivery: Delivery) -> None:
         """Bring a credit to its end, or one step nearer to it."""
         if self._venice is None:
-            await self._books(lambda connection: confirm_credit(connection, delivery))
+            await self._database(lambda connection: confirm_credit(connection, delivery))
             return
-        handed = await self._books(lambda connection: debit_credit(connection, delivery))
+        handed = await self._database(lambda connection: debit_credit(connection, delivery))
         if handed is None or handed.handed is None:
             return
         ducats, venice = handed.handed, self._venice
@@ -52,14 +52,14 @@ class CreditChannel(Channel):
             _check(verdict)
         if verdict.finding is CreditOutcome.ABSENT:
             await self._send(venice, credit, handed)
-        await self._books(lambda connection: confirm_credit(connection, handed))
+        await self._database(lambda connection: confirm_credit(connection, handed))
 
     async def _send(self, venice: VeniceConnector, credit: Credit, delivery: Delivery) -> None:
         """Ask Venice, and look what has become of it; its answer alone says nothing."""
         if delivery.sent_seconds is not None and delivery.sent_seconds < self._settle_seconds:
             raise NotDelivered("Venice shows no transfer; what was sent may still take effect")
         begun = time.monotonic()
-        if not await self._books(lambda connection: outbox.note_sent(connection, delivery)):
+        if not await self._database(lambda connection: outbox.note_sent(connection, delivery)):
             raise NotDelivered("another dispatcher has taken this credit over")
         if time.monotonic() - begun > _STALE_SECONDS:
             raise NotDelivered("too long between noting and sending")
@@ -80,10 +80,10 @@ class CreditChannel(Channel):
         """Do nothing: it was acknowledged together with what is told of it."""
 
     def on_failed(
-        self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
+        self, connection: Conn, delivery: Delivery, error: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Give back what Venice surely did not move: it is the citizen's with us again."""
-        fail_credit(connection, delivery, fault, pause_seconds)
+        fail_credit(connection, delivery, error, pause_seconds)
 
     async def close(self) -> None:
         """Close all connections to Venice."""

@@ -1,240 +1,44 @@
-"""Delivers the outbox: at least once, many at a time, each destination apart, in order for each citizen."""
+"""Delivers the outbox: messages, letters and webhooks; lets unpaid orders expire, and prunes what was delivered."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import threading
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-
-import psycopg
+from collections.abc import Callable, Mapping
 
 from cascade.db import outbox
-from cascade.db.database import OUTAGES, Conn, Database
-from cascade.domain.deliveries import Delivery, Problem, endpoint_of
-from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
+from cascade.db.database import Database
+from cascade.domain.deliveries import Delivery
 from cascade.services.checkout import tell_expired
-from cascade.workers.delivery_channels import AsyncDatabase, Channel
-from cascade.workers.delivery_retries import RetryPolicy
-from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.supervisor import pause_after
+from cascade.workers.delivery_channel import AsyncDatabase, Channel
+from cascade.workers.delivery_loop import DeliveryLoop
+from cascade.workers.retry_policy import RetryPolicy
 
-log = logging.getLogger(__name__)
-
-WEBHOOKS = "webhook"
-"""The receiver of all destinations that are endpoints."""
-_THREADS = 4
-"""For the database; names of hosts are looked up in others, which may hang."""
-_MOST_AT_ONCE = 1000
-LEASE_SECONDS = 15.0
-"""Who is silent for so long has its deliveries taken over; a try that takes longer renews its lease meanwhile."""
-_CHORES_SECONDS = 5.0
 _KEEP_DAYS = 90
-_PATIENCE_AT_END_SECONDS = 5.0
 
 
-class Dispatcher:
-    """Any number of them may run side by side, on any number of machines; each can be killed at any moment.
+class OutboxDispatcher(DeliveryLoop[Delivery]):
+    """The delivery loop over the outbox, and the chores that go with it.
 
     Args:
         database: holds the outbox.
-        receivers: by destination; all endpoints share ``webhook``. Made in the thread that runs, since their
-            connections belong to its event loop.
-        poll_seconds: how often to look when nothing wakes us.
+        channels: by destination; all endpoints share ``webhook``.
+        poll_seconds: how often to look when nothing is notified.
         retries: how long something is tried.
     """
 
     def __init__(
         self,
         database: Database,
-        receivers: Callable[[AsyncDatabase], Mapping[str, Channel]],
+        channels: Callable[[AsyncDatabase], Mapping[str, Channel[Delivery]]],
         *,
         poll_seconds: float,
-        retries: RetryPolicy | None = None,
+        retries: RetryPolicy,
     ) -> None:
-        self._database = database
-        self._make_receivers = receivers
-        self._poll_seconds = poll_seconds
-        self._retries = retries or RetryPolicy()
-        self._in_flight: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._running: dict[tuple[int, int], Delivery] = {}
-
-    def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
-        """Deliver until told to stop. Whatever goes wrong is said, waited out and tried again."""
-        asyncio.run(self._run(stop, heartbeat or Heartbeat("dispatcher")))
-
-    async def _run(self, stop: threading.Event, heartbeat: Heartbeat) -> None:
-        loop = asyncio.get_running_loop()
-        # Names of hosts are looked up in the default threads: one that hangs must not hold up the others.
-        loop.set_default_executor(ThreadPoolExecutor(64, thread_name_prefix="lookup"))
-        self._wake = asyncio.Event()
-        threading.Thread(target=self._hear_end, args=(stop, loop), name="dispatcher end", daemon=True).start()
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="dispatcher") as threads:
-            self._books = AsyncDatabase(self._database, threads)
-            self._receivers = self._make_receivers(self._books)
-            self._renewing = asyncio.Lock()
-            beside = [asyncio.create_task(self._listen()), asyncio.create_task(self._renew())]
-            try:
-                await self._deliver_until(stop, partial(loop.run_in_executor, threads), heartbeat)
-            finally:
-                beside[0].cancel()
-                await self._end()
-                beside[1].cancel()
-
-    async def _deliver_until(
-        self, stop: threading.Event, in_thread: Callable[..., Awaitable[None]], heartbeat: Heartbeat
-    ) -> None:
-        chores_at = 0.0
-        while not stop.is_set():
-            self._wake.clear()
-            pause = self._poll_seconds
-            try:
-                if time.monotonic() >= chores_at:
-                    chores_at = time.monotonic() + _CHORES_SECONDS
-                    await self._do_chores()
-                await self._start_due()
-            except Exception as fault:  # noqa: BLE001 - told, waited out and tried again
-                await in_thread(heartbeat.fail, fault)
-                pause = pause_after(heartbeat.failures, self._poll_seconds)
-            else:
-                await in_thread(heartbeat.succeed)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
-
-    async def _start_due(self) -> None:
-        """Start as many tries as there is room for, at each destination apart.
-
-        Raises:
-            Exception: the first that went wrong at a destination; the others went on.
-        """
-        faults = []
-        for destination in await self._books(outbox.QUEUE.due):
-            try:
-                await self._start(destination)
-            except OUTAGES:
-                raise
-            except Exception as fault:  # noqa: BLE001 - the others must not wait for this one
-                faults.append(fault)
-        if faults:
-            raise faults[0]
-
-    async def _start(self, destination: str) -> None:
-        receiver = self._receiver(destination)
-        room = min(receiver.at_once - self._in_flight[destination], _MOST_AT_ONCE - len(self._tasks))
-        if room <= 0:
-            return
-        claim = partial(outbox.QUEUE.claim, destination=destination, limit=room, seconds=LEASE_SECONDS)
-        claimed = await self._books(claim)
-        for delivery in claimed:
-            self._in_flight[destination] += 1
-            self._running[delivery.id, delivery.attempts] = delivery
-            task = asyncio.create_task(self._try(receiver, delivery))
-            self._tasks.add(task)
-            task.add_done_callback(self._note_end)
-
-    async def _try(self, receiver: Channel, delivery: Delivery) -> None:
-        """Make one try, and note what became of it."""
-        begun = time.monotonic()
-        fault: DeliveryError | None = None
-        try:
-            async with asyncio.timeout(receiver.seconds):
-                await receiver.deliver(delivery)
-        except DeliveryError as refusal:
-            fault = refusal
-        except TimeoutError:
-            fault = NotDelivered(f"no end within {receiver.seconds:g} s")
-        except psycopg.Error as failure:
-            fault = NotDelivered(f"{type(failure).__name__}: database")
-        except Exception as surprise:
-            log.exception("delivery %d to %s", delivery.id, delivery.destination)
-            fault = NotDelivered(f"{type(surprise).__name__}: see the log")
-        finally:
-            self._in_flight[delivery.destination] -= 1
-            async with self._renewing:  # a renewal that is under way would overwrite the pause that follows
-                self._running.pop((delivery.id, delivery.attempts), None)
-        try:
-            await self._conclude(receiver, delivery, fault, time.monotonic() - begun)
-        except psycopg.Error as failure:  # the lease runs out by itself
-            log.warning("delivery %d: %s: database", delivery.id, type(failure).__name__)
-
-    async def _renew(self) -> None:
-        """Keep what is being tried, so that a lease can be short: what a lost claim holds is due again soon."""
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            async with self._renewing:
-                if not self._running:
-                    continue
-                tries = list(self._running.values())
-                try:
-                    await self._books(partial(outbox.QUEUE.renew, deliveries=tries, seconds=LEASE_SECONDS))
-                except psycopg.Error as fault:
-                    log.info("leases of %d deliveries were not renewed: %s", len(tries), type(fault).__name__)
-
-    async def _conclude(
-        self, receiver: Channel, delivery: Delivery, fault: DeliveryError | None, seconds: float
-    ) -> None:
-        pause = None
-        if isinstance(fault, NotDelivered):
-            pause = self._retries.pause_after(delivery.age_seconds + seconds, receiver.longest_pause_seconds)
-            if pause is None:
-                fault = DeliveryRefused(str(fault), fault.problem or Problem.EXHAUSTED)
-
-        def conclude(connection: Conn) -> None:
-            if fault is None:
-                receiver.on_delivered(connection, delivery)
-            else:
-                receiver.on_failed(connection, delivery, fault, pause)
-            outbox.QUEUE.log_attempt(connection, delivery, seconds, str(fault) if fault else None)
-
-        await self._books(conclude)
-        if fault is not None:
-            what = "is parked" if pause is None else f"is tried again in {pause:.0f} s"
-            log.warning("delivery %d to %s %s: %s", delivery.id, delivery.destination, what, fault)
-
-    def _receiver(self, destination: str) -> Channel:
-        return self._receivers[WEBHOOKS if endpoint_of(destination) else destination]
-
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._wake.set()  # there is room now, and the citizen's next delivery may be due
+        super().__init__(
+            database, outbox.QUEUE, channels, name="dispatcher", poll_seconds=poll_seconds, retries=retries
+        )
+        self._expired_seconds = retries.expired_seconds
 
     async def _do_chores(self) -> None:
-        seconds = self._retries.expired_seconds
-        while await self._books(lambda connection: tell_expired(connection, seconds=seconds)):
+        while await self._transact(lambda connection: tell_expired(connection, seconds=self._expired_seconds)):
             pass
-        await self._books(lambda connection: outbox.prune(connection, _KEEP_DAYS))
-
-    async def _listen(self) -> None:
-        """Wake up when something is enqueued. Only a hint: without it the next poll finds it."""
-        while True:
-            try:
-                async with await self._database.listen("cascade_outbox") as connection:
-                    self._wake.set()
-                    async for _ in connection.notifies():
-                        self._wake.set()
-            except psycopg.Error as fault:
-                log.info("not woken by the database for a moment: %s", type(fault).__name__)
-            await asyncio.sleep(self._poll_seconds)
-
-    def _hear_end(self, stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
-        while not stop.wait(_CHORES_SECONDS):
-            if loop.is_closed():  # this run was ended by a fault; the next one has a thread of its own
-                return
-        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-            loop.call_soon_threadsafe(self._wake.set)
-
-    async def _end(self) -> None:
-        """Let running tries end; those that take long are due again when their lease has run out."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_PATIENCE_AT_END_SECONDS)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for receiver in self._receivers.values():
-            await receiver.close()
+        await self._transact(lambda connection: outbox.prune(connection, _KEEP_DAYS))

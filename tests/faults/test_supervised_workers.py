@@ -32,7 +32,7 @@ from tests.support.purchases import NOWHERE
 POISONED = """
 import os, sys
 from cascade.__main__ import run
-from cascade.workers.outbox_dispatcher import Dispatcher
+from cascade.workers.outbox_dispatcher import OutboxDispatcher
 from cascade.workers.indexer import Indexer
 from cascade.workers.tick_worker import TickWorker
 
@@ -47,7 +47,7 @@ def spoil(cls, name, fault):
     setattr(cls, name, spoilt)
 
 spoil(TickWorker, "keep_once", ValueError("a number that no rule likes"))
-spoil(Dispatcher, "__init__", OverflowError("int too large to convert"))
+spoil(OutboxDispatcher, "__init__", OverflowError("int too large to convert"))
 spoil(Indexer, "step", MemoryError())
 sys.argv = ["cascade", "up"]
 run()

@@ -18,7 +18,7 @@ from cascade.domain.deliveries import DeliveryState, webhook
 from cascade.domain.events import EventType
 from cascade.errors import LedgerConflict
 from cascade.services.booking import book_payment, book_reversal
-from cascade.workers.delivery_retries import RetryPolicy
+from cascade.workers.retry_policy import RetryPolicy
 from tests.support.delivery import (
     DispatcherConfig,
     WebhookEndpoint,

@@ -12,14 +12,14 @@ from cascade.db import orders, outbox
 from cascade.db.database import Conn, Database
 from cascade.domain.deliveries import Delivery, DeliveryState
 from cascade.domain.events import EventType
-from cascade.workers import outbox_dispatcher
+from cascade.workers import delivery_loop
 from tests.integration.test_dispatcher import LEDGER_MODE, buy
 from tests.support.delivery import WebhookEndpoint, add_endpoint, dispatching, make_due, rows, until
 from tests.support.purchases import open_order
 
 
 def test_long_try_keeps_its_lease(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_dispatcher, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(delivery_loop, "LEASE_SECONDS", 0.6)
     with WebhookEndpoint.open() as hearer:
         hearer.answer = lambda _: 204 if hearer.released.wait(2.5) else 200
         add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])

@@ -18,12 +18,13 @@ from cascade.adapters.webhooks import Webhooks, new_endpoint_id, new_secret
 from cascade.chains import POLYGON
 from cascade.db import webhook_endpoints
 from cascade.db.database import Database
-from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
+from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE, WEBHOOK, Delivery
 from cascade.domain.events import EventType
 from cascade.workers.credit_sender import CreditChannel
-from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
-from cascade.workers.delivery_retries import RetryPolicy
-from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher
+from cascade.workers.delivery_channel import AsyncDatabase, Channel
+from cascade.workers.notification_channels import EmailChannel, MessageChannel, WebhookChannel
+from cascade.workers.outbox_dispatcher import OutboxDispatcher
+from cascade.workers.retry_policy import RetryPolicy
 
 
 @dataclass(frozen=True)
@@ -39,25 +40,25 @@ class DispatcherConfig:
     operator: str | None = None
     retries: RetryPolicy = field(default_factory=lambda: RetryPolicy(first_pause_seconds=0.02, expired_seconds=0))
 
-    def dispatcher(self, database: Database, *, poll_seconds: float = 0.05) -> Dispatcher:
+    def dispatcher(self, database: Database, *, poll_seconds: float = 0.05) -> OutboxDispatcher:
         """A dispatcher, as bootstrap makes it."""
 
-        def receivers(books: AsyncDatabase) -> dict[str, Channel]:
+        def channels(transact: AsyncDatabase) -> dict[str, Channel[Delivery]]:
             venice = None
             if self.venice_url is not None:
                 venice = VeniceConnector(self.venice_url, timeout_seconds=self.venice_timeout_seconds)
             mailer = Mailer(self.smtp_url, "ducats@venice.example") if self.smtp_url else None
             webhooks = Webhooks(allow_private=True, timeout_seconds=self.webhook_timeout_seconds)
             return {
-                VENICE: CreditChannel(venice, books, settle_seconds=self.settle_seconds),
+                VENICE: CreditChannel(venice, transact, settle_seconds=self.settle_seconds),
                 MESSAGE: MessageChannel(venice, Texts(), POLYGON),
                 EMAIL: EmailChannel(mailer, Texts(), POLYGON),
-                WEBHOOKS: WebhookChannel(
-                    webhooks, books, disable_after_seconds=self.disable_after_seconds, operator=self.operator
+                WEBHOOK: WebhookChannel(
+                    webhooks, transact, disable_after_seconds=self.disable_after_seconds, operator=self.operator
                 ),
             }
 
-        return Dispatcher(database, receivers, poll_seconds=poll_seconds, retries=self.retries)
+        return OutboxDispatcher(database, channels, poll_seconds=poll_seconds, retries=self.retries)
 
 
 @contextmanager

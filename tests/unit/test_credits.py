@@ -10,7 +10,7 @@ from cascade.domain.credits import CreditOutcome, VeniceTransfer, problem_of, re
 from cascade.domain.deliveries import CreditState, DeliveryState, Problem, credit_state
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, Money
-from cascade.workers.delivery_retries import RetryPolicy
+from cascade.workers.retry_policy import RetryPolicy
 
 DUE = Money.parse("525.5", DUCAT)
 LAST = 3

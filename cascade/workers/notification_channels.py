@@ -1,13 +1,10 @@
-"""Receivers of the outbox: each delivers one kind of thing, and says in the database what became of it."""
+"""Channels of the outbox: Venice's messages to citizens, e-mail, and the platform's webhook endpoints."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from cascade.adapters.email import Mailer
 from cascade.adapters.texts import Text, Texts
@@ -15,80 +12,34 @@ from cascade.adapters.venice import VeniceConnector
 from cascade.adapters.webhooks import Webhooks
 from cascade.chains import Chain
 from cascade.db import outbox, webhook_endpoints
-from cascade.db.database import Conn, Database
+from cascade.db.database import Conn
 from cascade.domain.deliveries import EMAIL, Delivery, DeliveryState, Problem, endpoint_of
 from cascade.domain.events import EventType
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
+from cascade.workers.delivery_channel import AsyncDatabase, Channel
 
 log = logging.getLogger(__name__)
 
-_Result = TypeVar("_Result")
 
-
-class AsyncDatabase:
-    """The database, for asynchronous callers: each piece of work is one transaction in one of a few threads.
-
-    Args:
-        database: whose.
-        threads: where the work is done; apart from the threads in which names are looked up, which may hang.
-    """
-
-    def __init__(self, database: Database, threads: Executor) -> None:
-        self._database = database
-        self._threads = threads
-
-    async def __call__(self, work: Callable[[Conn], _Result]) -> _Result:
-        """Do some work in a transaction of its own."""
-
-        def do() -> _Result:
-            with self._database.transaction() as connection:
-                return work(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, do)
-
-
-class Channel(ABC):
-    """Where deliveries go.
-
-    Attributes:
-        at_once: most deliveries to one destination at the same time.
-        seconds: the longest time that a try may take; then it counts as failed.
-        longest_pause_seconds: between two tries.
-    """
-
-    at_once = 4
-    seconds = 30.0
-    longest_pause_seconds = 3600.0
-
-    @abstractmethod
-    async def deliver(self, delivery: Delivery) -> None:
-        """Deliver something.
-
-        Raises:
-            NotDelivered: it is tried again later.
-            DeliveryRefused: it waits for an operator.
-        """
+class OutboxChannel(Channel[Delivery]):
+    """Where deliveries of the outbox go."""
 
     def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
         """Note that it arrived."""
         outbox.QUEUE.settle(connection, delivery, DeliveryState.DELIVERED)
 
     def on_failed(
-        self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
+        self, connection: Conn, delivery: Delivery, error: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Note that it did not, and when it is tried again; None when it waits for an operator."""
-        problem = Problem(fault.problem) if fault.problem else None
+        problem = Problem(error.problem) if error.problem else None
         if pause_seconds is None:
-            outbox.QUEUE.settle(connection, delivery, DeliveryState.PARKED, problem, str(fault))
+            outbox.QUEUE.settle(connection, delivery, DeliveryState.PARKED, problem, str(error))
         else:
-            outbox.QUEUE.postpone(connection, delivery, pause_seconds, problem, str(fault))
-
-    @abstractmethod
-    async def close(self) -> None:
-        """Close all connections."""
+            outbox.QUEUE.postpone(connection, delivery, pause_seconds, problem, str(error))
 
 
-class MessageChannel(Channel):
+class MessageChannel(OutboxChannel):
     """Venice's own messages to citizens; none where our ledger, and with it our inbox, stands for Venice.
 
     Args:
@@ -113,7 +64,7 @@ class MessageChannel(Channel):
         """Do nothing: the worker of credits closes the connector."""
 
 
-class EmailChannel(Channel):
+class EmailChannel(OutboxChannel):
     """E-mail.
 
     Args:
@@ -140,31 +91,31 @@ class EmailChannel(Channel):
         """Do nothing: each letter has a connection of its own."""
 
 
-class WebhookChannel(Channel):
+class WebhookChannel(OutboxChannel):
     """The platform's endpoints.
 
     Args:
         webhooks: signs and posts.
-        books: hold the endpoints and their secrets.
+        database: holds the endpoints and their secrets.
         disable_after_seconds: an endpoint that has accepted nothing for this long gets nothing any more.
         operator: the address that is told of it; None: it is only logged and shown.
     """
 
     def __init__(
-        self, webhooks: Webhooks, books: AsyncDatabase, *, disable_after_seconds: float, operator: str | None
+        self, webhooks: Webhooks, database: AsyncDatabase, *, disable_after_seconds: float, operator: str | None
     ) -> None:
         self._webhooks = webhooks
-        self._books = books
+        self._database = database
         self._disable_after_seconds = disable_after_seconds
         self._operator = operator
 
     async def deliver(self, delivery: Delivery) -> None:
         """Post an event to an endpoint, signed with each of its secrets."""
         endpoint_id = _endpoint(delivery)
-        endpoint = await self._books(lambda connection: webhook_endpoints.by_id(connection, endpoint_id))
+        endpoint = await self._database(lambda connection: webhook_endpoints.by_id(connection, endpoint_id))
         if endpoint is None or endpoint.disabled_at is not None:
             raise DeliveryRefused(f"{endpoint_id} is disabled", Problem.ENDPOINT_DISABLED)
-        secrets = await self._books(lambda connection: webhook_endpoints.secrets_of(connection, endpoint_id))
+        secrets = await self._database(lambda connection: webhook_endpoints.secrets_of(connection, endpoint_id))
         await self._webhooks.send(endpoint.url, secrets, delivery.reference, delivery.payload)
 
     def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
@@ -173,14 +124,14 @@ class WebhookChannel(Channel):
         webhook_endpoints.note_success(connection, _endpoint(delivery))
 
     def on_failed(
-        self, connection: Conn, delivery: Delivery, fault: DeliveryError, pause_seconds: float | None
+        self, connection: Conn, delivery: Delivery, error: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Note that the endpoint is not well; after a long time it is left alone, and the operator is told."""
-        super().on_failed(connection, delivery, fault, pause_seconds)
+        super().on_failed(connection, delivery, error, pause_seconds)
         endpoint_id = _endpoint(delivery)
-        gone = fault.problem == Problem.ENDPOINT_DISABLED
+        gone = error.problem == Problem.ENDPOINT_DISABLED
         if webhook_endpoints.note_failure(connection, endpoint_id, 0 if gone else self._disable_after_seconds):
-            log.error("%s is disabled: %s; see `cascade webhooks list`", endpoint_id, fault)
+            log.error("%s is disabled: %s; see `cascade webhooks list`", endpoint_id, error)
             if self._operator is not None:
                 self._write_to_operator(connection, delivery, endpoint_id, self._operator)
 
