@@ -22,7 +22,7 @@ from cascade.app import App
 from cascade.chains import Deployment
 from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
-from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE, WEBHOOK, Delivery
+from cascade.domain.deliveries import EMAIL, MESSAGE, WEBHOOK, OutboxMessage
 from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Rate
@@ -33,7 +33,7 @@ from cascade.services.checkout import Checkout
 from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
-from cascade.workers.credit_sender import CreditChannel
+from cascade.workers.credit_sender import CreditSender
 from cascade.workers.delivery_channel import AsyncDatabase, Channel
 from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
@@ -204,6 +204,18 @@ def observer(app: App) -> MetricsPoller | None:
     return MetricsPoller(app.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
 
 
+def credit_sender(app: App) -> CreditSender:
+    """Return the worker that sends credits to Venice, or confirms them where our ledger holds the balances."""
+    settings = app.settings
+    return CreditSender(
+        app.database,
+        settings.venice_url,
+        settle_seconds=settings.venice_settle_seconds,
+        poll_seconds=settings.poll_seconds,
+        retries=RetryPolicy(settings.delivery_days),
+    )
+
+
 def dispatcher(app: App) -> OutboxDispatcher:
     """Return the worker that delivers the outbox."""
     settings = app.settings
@@ -215,11 +227,10 @@ def dispatcher(app: App) -> OutboxDispatcher:
     )
 
 
-def _channels(app: App, database: AsyncDatabase) -> Mapping[str, Channel[Delivery]]:
+def _channels(app: App, database: AsyncDatabase) -> Mapping[str, Channel[OutboxMessage]]:
     settings, texts, chain = app.settings, app.texts, app.deployment.chain
     venice = VeniceConnector(settings.venice_url) if settings.venice_url else None
     return {
-        VENICE: CreditChannel(venice, database, settle_seconds=settings.venice_settle_seconds),
         MESSAGE: MessageChannel(venice, texts, chain),
         EMAIL: EmailChannel(mailer(settings), texts, chain),
         WEBHOOK: WebhookChannel(

@@ -12,7 +12,7 @@ from api.problems import documented
 from api.schemas.health import DestinationOut, HealthOut, InboxOut, RateOut, RelayerOut, StreamOut, WorkerOut
 from cascade import bootstrap
 from cascade.app import App
-from cascade.db import checkpoints, heartbeats, outbox, relay_transactions, stripe_inbox
+from cascade.db import checkpoints, credits, heartbeats, outbox, relay_transactions, stripe_inbox
 from cascade.db.checkpoints import StreamHealth
 from cascade.db.database import OUTAGES, Conn
 from cascade.db.delivery_queue import DestinationHealth
@@ -25,7 +25,7 @@ from cascade.workers.heartbeat import describe
 CARD_ALARM_SECONDS = 900
 """An event that has waited for longer, or a list of events that was not read for longer, is worth an alarm."""
 OUTBOX_ALARM_SECONDS = 900
-"""A delivery that is due and that nobody has tried for longer: no dispatcher runs. A receiver that is down is none."""
+"""A delivery that was due for longer and was not tried: its worker does not run. A receiver that is down is none."""
 RELAY_ALARM_SECONDS = 60
 """What a payer signed and nobody has sent for longer: no relayer runs, or it cannot."""
 RATE_ALARM_SECONDS = 900
@@ -57,7 +57,8 @@ def _look(app: App, connection: Conn) -> HealthOut:
     relays = app.settings.has_relayer
     relayer = _relayer(relay_transactions.health(connection, app.deployment.chain.chain_id)) if relays else None
     card = _card(stripe_inbox.health(connection)) if app.card is not None else None
-    destinations = [_destination(destination) for destination in outbox.QUEUE.health(connection)]
+    open_deliveries = sorted([*credits.QUEUE.health(connection), *outbox.QUEUE.health(connection)])
+    destinations = [_destination(destination) for destination in open_deliveries]
     rate = _rate(pricing.quotation(connection, app.formula))
     followed, now = bootstrap.followed_streams(app), datetime.now(UTC)
     streams = [_stream(stream, now) for stream in checkpoints.health(connection) if stream.stream in followed]

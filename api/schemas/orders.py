@@ -13,7 +13,7 @@ from cascade.chains import Chain
 from cascade.db.deposits import Arrival
 from cascade.db.reversals import BookedReversal
 from cascade.domain.card_evidence import CaseKind, IntentStatus
-from cascade.domain.deliveries import CreditState
+from cascade.domain.credits import CreditState
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.payments import Outcome, Rail, SuspenseReason

@@ -32,8 +32,8 @@ _NO_ANSWER = (httpx.HTTPError, httpx.InvalidURL, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
-class Credit:
-    """Ducats for a citizen.
+class CreditRequest:
+    """Ducats for a citizen, as one try asks Venice for them.
 
     Attributes:
         citizen_id: Venice's username.
@@ -62,7 +62,7 @@ class Credit:
 
 
 class VeniceConnector:
-    """Venice's API, for the dispatcher. One client, many requests at a time.
+    """Venice's API, for the workers. One client, many requests at a time.
 
     Args:
         url: where the API is, without ``/api``.
@@ -76,7 +76,7 @@ class VeniceConnector:
         """Close all connections."""
         await self._client.aclose()
 
-    async def transfers(self, credit: Credit) -> list[VeniceTransfer]:
+    async def transfers(self, credit: CreditRequest) -> list[VeniceTransfer]:
         """Return all transfers that carry a credit's reference.
 
         Raises:
@@ -101,7 +101,7 @@ class VeniceConnector:
                     found[str(entry.get("stratagemId"))] = _transfer(number, entry)
         return list(found.values())
 
-    async def send(self, credit: Credit) -> None:
+    async def send(self, credit: CreditRequest) -> None:
         """Ask Venice to credit a citizen. That it answers says nothing: look for the transfer afterwards.
 
         Raises:

@@ -15,6 +15,7 @@ from cascade.cli import (
     card_disputes,
     chain_streams,
     check,
+    credits,
     keys,
     ledger,
     outbox,
@@ -40,7 +41,8 @@ def cli() -> None:
 
 for command in (
     check.check,
-    *(processes.up, processes.api, processes.indexer, processes.card, processes.dispatcher, processes.rate_keeper),
+    *(processes.up, processes.api, processes.indexer, processes.card, processes.rate_keeper),
+    *(processes.credit_sender, processes.dispatcher),
     *(
         processes.migrate,
         processes.relayer,
@@ -53,7 +55,16 @@ for command in (
         card_disputes.inbox,
         status.status,
     ),
-    *(ledger.audit, outbox.outbox, outbox.webhooks, rates.rate, keys.keys, payment_links.link, chain_streams.streams),
+    *(
+        ledger.audit,
+        credits.credits,
+        outbox.outbox,
+        outbox.webhooks,
+        rates.rate,
+        keys.keys,
+        payment_links.link,
+        chain_streams.streams,
+    ),
 ):
     cli.add_command(command)
 

@@ -1,109 +1,38 @@
-"""Outgoing deliveries: those that wait or are parked, and the platform's webhook endpoints."""
+"""The outbox: deliveries that wait or are parked, and the platform's webhook endpoints."""
 
 from __future__ import annotations
 
 import click
 
 from cascade.adapters.webhooks import check_url, new_endpoint_id, new_secret
+from cascade.cli.deliveries import Listing, listing_options, log_command, number_argument
 from cascade.cli.terminal import Record, as_json_option, console, opened, show
 from cascade.db import outbox as store
 from cascade.db import webhook_endpoints
 from cascade.db.database import Conn
-from cascade.db.delivery_queue import Filter
 from cascade.db.webhook_endpoints import Endpoint
-from cascade.domain.deliveries import Problem
+from cascade.domain.deliveries import VENICE
 from cascade.domain.events import EventType
-from cascade.errors import NotFound
-from cascade.services.credits import confirm_credit
+from cascade.errors import InvalidInput, NotFound
 
 _ENDPOINT = click.argument("endpoint_id", metavar="ENDPOINT")
 
 
 @click.group(invoke_without_command=True)
-@click.option("--id", "number", type=int, help="Only this delivery.")
-@click.option("--destination", help="Only to venice, message, email or webhook:ENDPOINT.")
-@click.option("--citizen", help="Only about this citizen.")
-@click.option("--order", help="Only of this order.")
-@click.option("--problem", type=click.Choice([str(problem) for problem in Problem]), help="Only with this problem.")
-@click.option("--waiting", is_flag=True, help="Show what is tried again by itself instead of what is parked.")
-@click.option("--replay", is_flag=True, help="Try the parked deliveries that match once more.")
-@click.option("--limit", default=100, show_default=True, help="Most deliveries to show.")
-@as_json_option
-@click.pass_context
-def outbox(
-    context: click.Context,
-    number: int | None,
-    destination: str | None,
-    citizen: str | None,
-    order: str | None,
-    problem: str | None,
-    waiting: bool,
-    replay: bool,
-    limit: int,
-    as_json: bool,
-) -> None:
-    """List deliveries that wait for an operator, with the next step for each."""
-    if context.invoked_subcommand is not None:
-        return
-    wanted = Filter(number, destination, citizen, order, problem)
-    with opened() as app, app.database.transaction() as connection:
-        if replay:
-            click.echo(f"{store.replay(connection, wanted)} deliveries are tried once more.", err=as_json)
-        entries = (store.QUEUE.waiting if waiting else store.QUEUE.parked)(connection, wanted, limit=limit)
-    records: list[Record] = [
-        {
-            "id": entry.id,
-            "to": entry.destination,
-            "citizen_id": entry.citizen_id,
-            "order_id": entry.order_id,
-            "reference": entry.reference,
-            "tries": entry.attempts,
-            "next_try_at": entry.due_at if waiting else None,
-            "problem": entry.problem,
-            "error": entry.error,
-            "next_step": entry.problem.next_step if entry.problem else None,
-        }
-        for entry in entries
-    ]
-    show(records, "Nothing waits." if waiting else "Nothing is parked.", as_json=as_json)
+@click.option("--destination", help="Only to message, email or webhook:ENDPOINT.")
+@listing_options
+def outbox(listing: Listing) -> None:
+    """List messages, letters and webhooks that wait for an operator, with the next step for each."""
+    if listing.destination == VENICE:
+        raise InvalidInput("destination", "the outbox holds no credits: `cascade credits` lists and replays them")
+    listing.show(store.QUEUE, store.QUEUE.replay, "deliveries")
+
+
+outbox.add_command(log_command(store.QUEUE, "delivery"))
 
 
 @outbox.command()
-@click.argument("number", metavar="ID", type=int)
-@as_json_option
-def log(number: int, as_json: bool) -> None:
-    """List the tries of a delivery, the newest first."""
-    with opened() as app, app.database.transaction() as connection:
-        attempts = store.QUEUE.attempts(connection, number)
-    records: list[Record] = [
-        {
-            "try": attempt["number"],
-            "ended_at": attempt["ended_at"],
-            "seconds": f"{attempt['seconds']:.1f}",
-            "error": attempt["error"] or "delivered",
-        }
-        for attempt in attempts
-    ]
-    show(records, "It was never tried.", as_json=as_json)
-
-
-@outbox.command()
-@click.argument("number", metavar="ID", type=int)
-def settle(number: int) -> None:
-    """Take a parked credit as delivered, when you have seen in Venice that the citizen has the ducats."""
-    with opened() as app, app.database.transaction() as connection:
-        delivery = store.QUEUE.take_parked(connection, number)
-        if delivery is None or delivery.destination != "venice":
-            raise NotFound(f"no credit {number} is parked")
-        if app.settings.venice_url is not None and delivery.handed is None:
-            # They are in our ledger again: settled, they would be in both, and a refund would take the wrong ones.
-            raise NotFound(f"the ducats of credit {number} surely did not reach Venice: replay it instead")
-        confirm_credit(connection, delivery)
-    console.print(f"Delivery {number} is settled, and the citizen is told.")
-
-
-@outbox.command()
-@click.argument("number", metavar="ID", type=int)
+@number_argument
 def redeliver(number: int) -> None:
     """Send a webhook once more that was delivered."""
     with opened() as app, app.database.transaction() as connection:

@@ -41,6 +41,7 @@ def up(application: Application) -> None:
             if app.card.stripe.test_mode:
                 logging.getLogger(__name__).warning("Stripe is in test mode: ducats are credited for test cards")
             crew.start("card", _book_cards)
+        crew.start("credit sender", _send_credits)
         crew.start("dispatcher", _dispatch)
         if app.settings.has_relayer:
             crew.start("relayer", _relay)
@@ -115,9 +116,16 @@ def card() -> None:
         _work_alone(app, "card", _book_cards)
 
 
+@click.command("credit-sender")
+def credit_sender() -> None:
+    """Run only the sender of credits to Venice; many may run side by side."""
+    with opened(WORKERS) as app:
+        _work_alone(app, "credit sender", _send_credits)
+
+
 @click.command()
 def dispatcher() -> None:
-    """Run only the dispatcher, which delivers credits, messages, letters and webhooks; many may run side by side."""
+    """Run only the dispatcher, which delivers messages, letters and webhooks; many may run side by side."""
     with opened(WORKERS) as app:
         _work_alone(app, "dispatcher", _dispatch)
 
@@ -195,6 +203,10 @@ def _book_cards(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
     worker = bootstrap.card_worker(app)
     if worker is not None:
         worker.run(stop, heartbeat)
+
+
+def _send_credits(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:
+    bootstrap.credit_sender(app).run(stop, heartbeat)
 
 
 def _dispatch(app: App, stop: threading.Event, heartbeat: Heartbeat) -> None:

@@ -8,13 +8,14 @@ import click
 
 from cascade import bootstrap
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
-from cascade.db import checkpoints, heartbeats, relay_transactions
+from cascade.db import checkpoints, credits, heartbeats, relay_transactions
 from cascade.db import outbox as outbox_store
 from cascade.db import stripe_inbox as inbox_store
 from cascade.db.checkpoints import StreamHealth
 from cascade.db.heartbeats import WorkerHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
+from cascade.domain.deliveries import VENICE
 from cascade.services import pricing
 
 
@@ -25,7 +26,7 @@ def status(as_json: bool) -> None:
     with opened() as app, app.database.transaction() as connection:
         streams = [_stream(stream) for stream in checkpoints.health(connection)]
         stripe = inbox_store.health(connection) if app.card is not None else None
-        destinations = outbox_store.QUEUE.health(connection)
+        destinations = sorted([*credits.QUEUE.health(connection), *outbox_store.QUEUE.health(connection)])
         rate = pricing.quotation(connection, app.formula)
         senders = relay_transactions.health(connection, app.deployment.chain.chain_id)
         workers = heartbeats.health(connection)
@@ -55,9 +56,10 @@ def status(as_json: bool) -> None:
     console.print(f"Rate: {rate.rate} USD per ducat {since}{late}.")
     _say_senders(senders)
     for destination in destinations:
+        command = "credits" if destination.destination == VENICE else "outbox"
         console.print(
             f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"
-            f" {destination.oldest_seconds} s; {destination.parked} are parked, see `cascade outbox`."
+            f" {destination.oldest_seconds} s; {destination.parked} are parked, see `cascade {command}`."
         )
     _say_workers(workers)
 

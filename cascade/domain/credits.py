@@ -1,4 +1,4 @@
-"""Judging a credit by what Venice says it has done. Venice knows no idempotency key, so we look before we send again.
+"""Credits, and judging one by what Venice says it has done: it knows no idempotency key, so we look before we resend.
 
 Venice makes a transfer of every request, executes it a little later by two writes that are not one, and then marks it.
 Our reference stands in the transfer's notes.
@@ -6,17 +6,57 @@ Our reference stands in the transfer's notes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
+from typing import Any
 
-from cascade.domain.deliveries import Problem
+from cascade.domain.deliveries import Delivery, DeliveryState, Problem
+from cascade.domain.events import EventType
 from cascade.domain.money import Money
 
 EXECUTED = "executed"
 ACTIVE = "active"
 FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Credit(Delivery):
+    """Ducats that are due to a citizen in Venice, as the credit sender has claimed them.
+
+    Attributes:
+        ducats: what is due.
+        event_type: of the event that is recorded once the credit is confirmed.
+        event_key: of that event.
+        event_data: of that event; it names the payment.
+        handed: ducats that left our ledger for this credit; None when none did.
+        sent_seconds: since the credit was last sent; None when nothing that was sent is open any more.
+        sent_number: which try sent it.
+    """
+
+    ducats: Money
+    event_type: EventType
+    event_key: str
+    event_data: Mapping[str, Any]
+    handed: Money | None
+    sent_seconds: float | None
+    sent_number: int | None
+
+
+class CreditState(StrEnum):
+    """How the ducats of a paid order stand."""
+
+    ON_ITS_WAY = "on_its_way"
+    CREDITED = "credited"
+    IN_REVIEW = "in_review"
+
+
+def credit_state(states: Sequence[DeliveryState]) -> CreditState:
+    """Return how an order's ducats stand, by all of its credits to Venice."""
+    if DeliveryState.PARKED in states:
+        return CreditState.IN_REVIEW
+    return CreditState.ON_ITS_WAY if DeliveryState.PENDING in states else CreditState.CREDITED
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from cascade.domain.money import Money
-
 VENICE = "venice"
-"""Ducats, to whoever keeps the citizens' purses."""
+"""Where credits go: ducats, to the city that keeps the citizens' balances."""
 MESSAGE = "message"
 """Venice's own message to a citizen."""
 EMAIL = "email"
@@ -43,21 +41,6 @@ class DeliveryState(StrEnum):
     """There was nothing left to deliver: the ducats had been taken back meanwhile."""
     PARKED = "parked"
     """It waits for an operator, who replays or settles it."""
-
-
-class CreditState(StrEnum):
-    """How the ducats of a paid order stand."""
-
-    ON_ITS_WAY = "on_its_way"
-    CREDITED = "credited"
-    IN_REVIEW = "in_review"
-
-
-def credit_state(states: Sequence[DeliveryState]) -> CreditState:
-    """Return how an order's ducats stand, by all of its credits to Venice."""
-    if DeliveryState.PARKED in states:
-        return CreditState.IN_REVIEW
-    return CreditState.ON_ITS_WAY if DeliveryState.PENDING in states else CreditState.CREDITED
 
 
 class Problem(StrEnum):
@@ -95,20 +78,16 @@ _NEXT_STEP = {
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One thing for one receiver.
+    """One thing for one receiver, as a worker has claimed it.
 
     Attributes:
-        id: its number in the outbox.
+        id: its number in its table.
         destination: ``venice``, ``message``, ``email`` or ``webhook:<endpoint>``.
         citizen_id: whom it is about; order is kept for each destination and citizen.
         order_id: the order it belongs to.
         reference: the receiver's idempotency key, the same at every try.
-        payload: what is to be delivered.
         attempts: tries so far, this one included. It fences the writes of a try that was overtaken.
         age_seconds: since the first try.
-        handed: ducats that left our ledger for this credit; None when none did.
-        sent_seconds: since the credit was last sent; None when nothing that was sent is open any more.
-        sent_number: which try sent it.
     """
 
     id: int
@@ -116,12 +95,15 @@ class Delivery:
     citizen_id: str
     order_id: str
     reference: str
-    payload: Mapping[str, Any]
     attempts: int
     age_seconds: float
-    handed: Money | None = None
-    sent_seconds: float | None = None
-    sent_number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage(Delivery):
+    """A delivery of the outbox; ``payload``: what is to be delivered."""
+
+    payload: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

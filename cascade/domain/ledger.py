@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cascade.domain.deliveries import Delivery
+from cascade.domain.credits import Credit
 from cascade.domain.money import Money
 from cascade.domain.partial_payments import Grant
 from cascade.domain.payments import ConfirmedPayment
@@ -118,16 +118,16 @@ def suspense(payment: ConfirmedPayment) -> Transaction:
     return Transaction(payment.reference, Kind.SUSPENSE, nonzero(*_received(payment, SUSPENSE)))
 
 
-def handover(delivery: Delivery, ducats: Money) -> Transaction:
-    """Return ducats that leave for Venice with this try of a delivery."""
-    posting = Posting(citizen(delivery.citizen_id), venice(delivery.citizen_id), ducats)
-    return Transaction(f"handover:{delivery.id}:{delivery.attempts}", Kind.HANDOVER, (posting,))
+def handover(credit: Credit, ducats: Money) -> Transaction:
+    """Return ducats that leave for Venice with this try of a credit."""
+    posting = Posting(citizen(credit.citizen_id), venice(credit.citizen_id), ducats)
+    return Transaction(f"handover:{credit.id}:{credit.attempts}", Kind.HANDOVER, (posting,))
 
 
-def handback(delivery: Delivery, ducats: Money) -> Transaction:
-    """Return ducats that Venice did not credit, with this try of a delivery."""
-    posting = Posting(venice(delivery.citizen_id), citizen(delivery.citizen_id), ducats)
-    return Transaction(f"handback:{delivery.id}:{delivery.attempts}", Kind.HANDBACK, (posting,))
+def handback(credit: Credit, ducats: Money) -> Transaction:
+    """Return ducats that Venice did not credit, with this try of a credit."""
+    posting = Posting(venice(credit.citizen_id), citizen(credit.citizen_id), ducats)
+    return Transaction(f"handback:{credit.id}:{credit.attempts}", Kind.HANDBACK, (posting,))
 
 
 def _received(payment: ConfirmedPayment, source: str) -> tuple[Posting, ...]:

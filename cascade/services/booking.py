@@ -1,6 +1,6 @@
 """★ Book payments: a confirmed payment becomes ducats, exactly once, in the caller's database transaction.
 
-What others must hear of it is written into the outbox in that same transaction.
+Credits to Venice, and what others must hear of it, are enqueued in that same transaction.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cascade.db import balances, card_attempts, ledger, orders, outbox, payments, reversals
+from cascade.db import balances, card_attempts, credits, ledger, orders, payments, reversals
 from cascade.db.database import Conn
 from cascade.db.payments import BookedPayment
 from cascade.domain import ledger as books
 from cascade.domain import reversals as money_back
-from cascade.domain.deliveries import VENICE
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, USD, Asset, Money
 from cascade.domain.orders import Order
@@ -231,7 +230,7 @@ def _tell(
         _credit(connection, order, payment.reference, verdict.total, EventType.PAYMENT_CREDITED_IN_PART, data)
 
 
-_TOLD_AS = {
+_EVENT_OF = {
     ReversalKind.REFUND: EventType.PAYMENT_REFUNDED,
     ReversalKind.REFUND_FAILED: EventType.PAYMENT_REFUND_FAILED,
     ReversalKind.DISPUTE: EventType.PAYMENT_DISPUTED,
@@ -250,7 +249,7 @@ def _tell_of_reversal(connection: Conn, order: Order, payment: BookedPayment, re
         "ducats_taken": booked.taken.plain,
         "ducats_owed": booked.owed.plain,
     }
-    kind = _TOLD_AS[reversal.kind]
+    kind = _EVENT_OF[reversal.kind]
     if booked.taken.units < 0:
         _credit(connection, order, reversal.reference, Money(DUCAT, -booked.taken.units), kind, data)
     else:
@@ -262,15 +261,19 @@ def _tell_of_reversal(connection: Conn, order: Order, payment: BookedPayment, re
 
 
 def _credit(
-    connection: Conn, order: Order, reference: str, ducats: Money, told_as: EventType, data: Mapping[str, Any]
+    connection: Conn, order: Order, reference: str, ducats: Money, event_type: EventType, data: Mapping[str, Any]
 ) -> None:
-    """Enqueue ducats for Venice, with what is told once it has them."""
-    payload = {
-        "units": ducats.units,
-        "payment": data["payment"],
-        "told": {"type": told_as, "key": reference, "data": data},
-    }
-    outbox.enqueue(connection, VENICE, order.citizen_id, order.id, reference, payload)
+    """Enqueue ducats for Venice, with the event that is recorded once it has them."""
+    credits.enqueue(
+        connection,
+        order.citizen_id,
+        order.id,
+        reference,
+        ducats=ducats,
+        event_type=event_type,
+        event_key=reference,
+        event_data=data,
+    )
 
 
 def _paid(payment: ConfirmedPayment | BookedPayment) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cascade.chains import chain_by_id
-from cascade.db import card_attempts, checkpoints, deposits, orders, outbox, payments, relay_queue, reversals
+from cascade.db import card_attempts, checkpoints, credits, deposits, orders, payments, relay_queue, reversals
 from cascade.db.checkpoints import PendingPayment
 from cascade.db.database import Conn
 from cascade.db.deposits import Arrival
@@ -19,7 +19,7 @@ from cascade.db.payments import BookedPayment
 from cascade.db.reversals import BookedReversal
 from cascade.domain import orders as rules
 from cascade.domain.card_evidence import CardCase, CardIntent, IntentStatus
-from cascade.domain.deliveries import CreditState, credit_state
+from cascade.domain.credits import CreditState, credit_state
 from cascade.domain.money import DUCAT, Asset, Money
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, status_of
 from cascade.domain.partial_payments import PriorPayment, is_a_cent, missing_of
@@ -76,7 +76,7 @@ def view_of(connection: Conn, order: Order, *, ledger_mode: bool = True) -> Orde
     sightings = checkpoints.sightings_of_order(connection, order.id)
     intents = card_attempts.intents_of_order(connection, order.id)
     is_credited = any(payment.grant for payment in booked)
-    credit = credit_state(outbox.credit_states(connection, order.id)) if is_credited else None
+    credit = credit_state(credits.states_of_order(connection, order.id)) if is_credited else None
     status = status_of(
         order,
         orders.clock(connection),

@@ -1,23 +1,56 @@
-"""Credits: ducats on their way to whoever keeps the citizens' purses."""
+"""Sends credits to Venice: once, and after anything unclear only when a look does not find them there."""
 
 from __future__ import annotations
 
 import time
 
-from cascade.adapters.venice import Credit, VeniceConnector
-from cascade.db import outbox
-from cascade.db.database import Conn
-from cascade.domain.credits import CreditOutcome, Reconciliation, reconcile_credit
-from cascade.domain.deliveries import Delivery, Problem
+from cascade.adapters.venice import CreditRequest, VeniceConnector
+from cascade.db import credits
+from cascade.db.database import Conn, Database
+from cascade.domain.credits import Credit, CreditOutcome, Reconciliation, reconcile_credit
+from cascade.domain.deliveries import VENICE, Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.services.credits import confirm_credit, debit_credit, fail_credit
 from cascade.workers.delivery_channel import AsyncDatabase, Channel
+from cascade.workers.delivery_loop import DeliveryLoop
+from cascade.workers.retry_policy import RetryPolicy
 
 _STALE_SECONDS = 5.0
 """A try that was stopped for longer between noting that it sends and sending must not send: another may have begun."""
 
 
-class CreditChannel(Channel[Delivery]):
+class CreditSender(DeliveryLoop[Credit]):
+    """The delivery loop over the credits.
+
+    Args:
+        database: holds the credits and the ledger.
+        venice_url: where Venice's API is; None in ledger mode.
+        settle_seconds: what was sent may still take effect for this long: it is not sent again before.
+        poll_seconds: how often to look when nothing is notified.
+        retries: how long something is tried.
+        venice_timeout_seconds: the longest wait for an answer of Venice's.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        venice_url: str | None,
+        *,
+        settle_seconds: float,
+        poll_seconds: float,
+        retries: RetryPolicy,
+        venice_timeout_seconds: float = 10.0,
+    ) -> None:
+        def channels(transact: AsyncDatabase) -> dict[str, Channel[Credit]]:
+            venice = VeniceConnector(venice_url, timeout_seconds=venice_timeout_seconds) if venice_url else None
+            return {VENICE: CreditChannel(venice, transact, settle_seconds=settle_seconds)}
+
+        super().__init__(
+            database, credits.QUEUE, channels, name="credit sender", poll_seconds=poll_seconds, retries=retries
+        )
+
+
+class CreditChannel(Channel[Credit]):
     """Ducats for citizens.
 
     In ledger mode our ledger is the purse, and the booking was the credit. Else Venice is asked: once, and after
@@ -25,7 +58,7 @@ class CreditChannel(Channel[Delivery]):
 
     Args:
         venice: the connector; None in ledger mode.
-        database: holds the ducats and the outbox.
+        database: holds the credits and the ledger.
         settle_seconds: what was sent may still take effect for this long: it is not sent again before.
     """
 
@@ -36,39 +69,39 @@ class CreditChannel(Channel[Delivery]):
         self._database = database
         self._settle_seconds = settle_seconds
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, credit: Credit) -> None:
         """Bring a credit to its end, or one step nearer to it."""
         if self._venice is None:
-            await self._database(lambda connection: confirm_credit(connection, delivery))
+            await self._database(lambda connection: confirm_credit(connection, credit))
             return
-        handed = await self._database(lambda connection: debit_credit(connection, delivery))
+        handed = await self._database(lambda connection: debit_credit(connection, credit))
         if handed is None or handed.handed is None:
             return
         ducats, venice = handed.handed, self._venice
-        credit = Credit(handed.citizen_id, ducats, handed.reference, handed.attempts, handed.order_id)
+        request = CreditRequest(handed.citizen_id, ducats, handed.reference, handed.attempts, handed.order_id)
         verdict = Reconciliation(CreditOutcome.ABSENT)
         if handed.attempts > 1:  # a first try cannot have been preceded by anything
-            verdict = reconcile_credit(await venice.transfers(credit), ducats, handed.sent_number)
+            verdict = reconcile_credit(await venice.transfers(request), ducats, handed.sent_number)
             _check(verdict)
         if verdict.finding is CreditOutcome.ABSENT:
-            await self._send(venice, credit, handed)
+            await self._send(venice, request, handed)
         await self._database(lambda connection: confirm_credit(connection, handed))
 
-    async def _send(self, venice: VeniceConnector, credit: Credit, delivery: Delivery) -> None:
+    async def _send(self, venice: VeniceConnector, request: CreditRequest, credit: Credit) -> None:
         """Ask Venice, and look what has become of it; its answer alone says nothing."""
-        if delivery.sent_seconds is not None and delivery.sent_seconds < self._settle_seconds:
+        if credit.sent_seconds is not None and credit.sent_seconds < self._settle_seconds:
             raise NotDelivered("Venice shows no transfer; what was sent may still take effect")
         begun = time.monotonic()
-        if not await self._database(lambda connection: outbox.note_sent(connection, delivery)):
-            raise NotDelivered("another dispatcher has taken this credit over")
+        if not await self._database(lambda connection: credits.note_sent(connection, credit)):
+            raise NotDelivered("another worker has taken this credit over")
         if time.monotonic() - begun > _STALE_SECONDS:
             raise NotDelivered("too long between noting and sending")
         answer: DeliveryError | None = None
         try:
-            await venice.send(credit)
+            await venice.send(request)
         except DeliveryError as fault:
             answer = fault
-        verdict = reconcile_credit(await venice.transfers(credit), credit.ducats, credit.number)
+        verdict = reconcile_credit(await venice.transfers(request), request.ducats, request.number)
         _check(verdict)
         if verdict.finding is CreditOutcome.CREDITED:
             return
@@ -76,14 +109,12 @@ class CreditChannel(Channel[Delivery]):
             raise NotDelivered(str(answer), answer.problem)
         raise answer or NotDelivered("Venice has taken the transfer and does not show it yet")
 
-    def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
+    def on_delivered(self, connection: Conn, credit: Credit) -> None:
         """Do nothing: it was acknowledged together with what is told of it."""
 
-    def on_failed(
-        self, connection: Conn, delivery: Delivery, error: DeliveryError, pause_seconds: float | None
-    ) -> None:
+    def on_failed(self, connection: Conn, credit: Credit, error: DeliveryError, pause_seconds: float | None) -> None:
         """Give back what Venice surely did not move: it is the citizen's with us again."""
-        fail_credit(connection, delivery, error, pause_seconds)
+        fail_credit(connection, credit, error, pause_seconds)
 
     async def close(self) -> None:
         """Close all connections to Venice."""

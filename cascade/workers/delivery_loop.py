@@ -61,7 +61,7 @@ class DeliveryLoop(Generic[D]):
         self._database = database
         self._queue = queue
         self._make_channels = channels
-        self._name = name
+        self.name = name
         self._poll_seconds = poll_seconds
         self._retries = retries
         self._in_flight: Counter[str] = Counter()
@@ -70,15 +70,15 @@ class DeliveryLoop(Generic[D]):
 
     def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
         """Deliver until told to stop. Whatever goes wrong is reported, waited out and tried again."""
-        asyncio.run(self._run(stop, heartbeat or Heartbeat(self._name)))
+        asyncio.run(self._run(stop, heartbeat or Heartbeat(self.name)))
 
     async def _run(self, stop: threading.Event, heartbeat: Heartbeat) -> None:
         loop = asyncio.get_running_loop()
         # Names of hosts are looked up in the default threads: one that hangs must not hold up the others.
         loop.set_default_executor(ThreadPoolExecutor(64, thread_name_prefix="lookup"))
         self._wake = asyncio.Event()
-        threading.Thread(target=self._hear_end, args=(stop, loop), name=f"{self._name} end", daemon=True).start()
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix=self._name) as threads:
+        threading.Thread(target=self._hear_end, args=(stop, loop), name=f"{self.name} end", daemon=True).start()
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix=self.name) as threads:
             self._transact = AsyncDatabase(self._database, threads)
             self._channels = self._make_channels(self._transact)
             self._renewing = asyncio.Lock()

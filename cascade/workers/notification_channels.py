@@ -13,7 +13,7 @@ from cascade.adapters.webhooks import Webhooks
 from cascade.chains import Chain
 from cascade.db import outbox, webhook_endpoints
 from cascade.db.database import Conn
-from cascade.domain.deliveries import EMAIL, Delivery, DeliveryState, Problem, endpoint_of
+from cascade.domain.deliveries import EMAIL, DeliveryState, OutboxMessage, Problem, endpoint_of
 from cascade.domain.events import EventType
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.workers.delivery_channel import AsyncDatabase, Channel
@@ -21,15 +21,15 @@ from cascade.workers.delivery_channel import AsyncDatabase, Channel
 log = logging.getLogger(__name__)
 
 
-class OutboxChannel(Channel[Delivery]):
+class OutboxChannel(Channel[OutboxMessage]):
     """Where deliveries of the outbox go."""
 
-    def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
+    def on_delivered(self, connection: Conn, delivery: OutboxMessage) -> None:
         """Note that it arrived."""
         outbox.QUEUE.settle(connection, delivery, DeliveryState.DELIVERED)
 
     def on_failed(
-        self, connection: Conn, delivery: Delivery, error: DeliveryError, pause_seconds: float | None
+        self, connection: Conn, delivery: OutboxMessage, error: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Note that it did not, and when it is tried again; None when it waits for an operator."""
         problem = Problem(error.problem) if error.problem else None
@@ -53,7 +53,7 @@ class MessageChannel(OutboxChannel):
         self._texts = texts
         self._chain = chain
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: OutboxMessage) -> None:
         """Send a message; Venice knows no idempotency key here, so that a lost answer may lead to a second one."""
         if self._venice is None:
             return
@@ -61,7 +61,9 @@ class MessageChannel(OutboxChannel):
         await self._venice.message(delivery.citizen_id, f"{text.title}\n\n{text.body}")
 
     async def close(self) -> None:
-        """Do nothing: the worker of credits closes the connector."""
+        """Close all connections to Venice."""
+        if self._venice is not None:
+            await self._venice.close()
 
 
 class EmailChannel(OutboxChannel):
@@ -78,7 +80,7 @@ class EmailChannel(OutboxChannel):
         self._texts = texts
         self._chain = chain
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: OutboxMessage) -> None:
         """Send a letter; its Message-ID is the same at every try."""
         if self._mailer is None:
             raise NotDelivered("CASCADE_SMTP_URL is not set: no mail can be sent")
@@ -109,7 +111,7 @@ class WebhookChannel(OutboxChannel):
         self._disable_after_seconds = disable_after_seconds
         self._operator = operator
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: OutboxMessage) -> None:
         """Post an event to an endpoint, signed with each of its secrets."""
         endpoint_id = _endpoint(delivery)
         endpoint = await self._database(lambda connection: webhook_endpoints.by_id(connection, endpoint_id))
@@ -118,13 +120,13 @@ class WebhookChannel(OutboxChannel):
         secrets = await self._database(lambda connection: webhook_endpoints.secrets_of(connection, endpoint_id))
         await self._webhooks.send(endpoint.url, secrets, delivery.reference, delivery.payload)
 
-    def on_delivered(self, connection: Conn, delivery: Delivery) -> None:
+    def on_delivered(self, connection: Conn, delivery: OutboxMessage) -> None:
         """Note that the endpoint is well."""
         super().on_delivered(connection, delivery)
         webhook_endpoints.note_success(connection, _endpoint(delivery))
 
     def on_failed(
-        self, connection: Conn, delivery: Delivery, error: DeliveryError, pause_seconds: float | None
+        self, connection: Conn, delivery: OutboxMessage, error: DeliveryError, pause_seconds: float | None
     ) -> None:
         """Note that the endpoint is not well; after a long time it is left alone, and the operator is told."""
         super().on_failed(connection, delivery, error, pause_seconds)
@@ -135,7 +137,7 @@ class WebhookChannel(OutboxChannel):
             if self._operator is not None:
                 self._write_to_operator(connection, delivery, endpoint_id, self._operator)
 
-    def _write_to_operator(self, connection: Conn, delivery: Delivery, endpoint_id: str, operator: str) -> None:
+    def _write_to_operator(self, connection: Conn, delivery: OutboxMessage, endpoint_id: str, operator: str) -> None:
         body = (
             f"The webhook endpoint {endpoint_id} has accepted nothing for a long time and gets nothing any more.\n"
             "Events are kept for it. When it works again:\n\n"
@@ -170,7 +172,7 @@ def _whole_seconds(timestamp: str | None) -> str | None:
     return timestamp and f"{timestamp.rstrip('Z').partition('.')[0]}Z"
 
 
-def _endpoint(delivery: Delivery) -> str:
+def _endpoint(delivery: OutboxMessage) -> str:
     endpoint_id = endpoint_of(delivery.destination)
     assert endpoint_id is not None  # noqa: S101 - only webhooks come here
     return endpoint_id

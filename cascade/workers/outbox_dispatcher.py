@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from cascade.db import outbox
 from cascade.db.database import Database
-from cascade.domain.deliveries import Delivery
+from cascade.domain.deliveries import OutboxMessage
 from cascade.services.checkout import tell_expired
 from cascade.workers.delivery_channel import AsyncDatabase, Channel
 from cascade.workers.delivery_loop import DeliveryLoop
@@ -15,7 +15,7 @@ from cascade.workers.retry_policy import RetryPolicy
 _KEEP_DAYS = 90
 
 
-class OutboxDispatcher(DeliveryLoop[Delivery]):
+class OutboxDispatcher(DeliveryLoop[OutboxMessage]):
     """The delivery loop over the outbox, and the chores that go with it.
 
     Args:
@@ -28,7 +28,7 @@ class OutboxDispatcher(DeliveryLoop[Delivery]):
     def __init__(
         self,
         database: Database,
-        channels: Callable[[AsyncDatabase], Mapping[str, Channel[Delivery]]],
+        channels: Callable[[AsyncDatabase], Mapping[str, Channel[OutboxMessage]]],
         *,
         poll_seconds: float,
         retries: RetryPolicy,

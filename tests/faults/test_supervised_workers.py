@@ -32,6 +32,7 @@ from tests.support.purchases import NOWHERE
 POISONED = """
 import os, sys
 from cascade.__main__ import run
+from cascade.workers.credit_sender import CreditSender
 from cascade.workers.outbox_dispatcher import OutboxDispatcher
 from cascade.workers.indexer import Indexer
 from cascade.workers.tick_worker import TickWorker
@@ -48,11 +49,12 @@ def spoil(cls, name, fault):
 
 spoil(TickWorker, "keep_once", ValueError("a number that no rule likes"))
 spoil(OutboxDispatcher, "__init__", OverflowError("int too large to convert"))
+spoil(CreditSender, "_start_due", ArithmeticError("a sum that no credit has"))
 spoil(Indexer, "step", MemoryError())
 sys.argv = ["cascade", "up"]
 run()
 """
-"""`cascade up`, but three of its workers fail as long as a file is there; the second cannot even be made."""
+"""`cascade up`, but four of its workers fail as long as a file is there; the second cannot even be made."""
 
 
 class Wound:
@@ -168,7 +170,7 @@ def test_a_mismatch_ends_only_the_first_start(database: Database) -> None:
         assert thread.is_alive()
 
 
-def test_the_whole_system_outlives_three_broken_workers(
+def test_the_whole_system_outlives_four_broken_workers(
     environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The API goes on, the healthy workers work, and `/health` names the others until they work again."""
@@ -183,6 +185,7 @@ def test_the_whole_system_outlives_three_broken_workers(
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
         try:
             broken = {"rate keeper": "ValueError", "dispatcher": "OverflowError", "indexer": "MemoryError"}
+            broken["credit sender"] = "ArithmeticError"
             until(lambda: named(port) == broken, 30)
             wish = {"citizen_id": "Marco", "package": "starter", "token": "USDC"}
             path = f"http://127.0.0.1:{port}/api/payments/crypto-payment-intent"

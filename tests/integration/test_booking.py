@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cascade.db import balances, ledger, outbox, payments, reversals
+from cascade.db import balances, credits, ledger, payments, reversals
 from cascade.db.database import Conn, Database
-from cascade.domain.deliveries import Delivery, Problem
+from cascade.domain.credits import Credit
+from cascade.domain.deliveries import Problem
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, SuspenseReason
@@ -115,10 +116,10 @@ def somebody_waits(database: Database) -> bool:
         return connection.execute(query).fetchone() is not None
 
 
-def refused(connection: Conn, delivery: Delivery) -> bool:
+def refused(connection: Conn, credit: Credit) -> bool:
     """Venice surely did not move the ducats of a credit."""
     fault = NotDelivered("the purse is empty", Problem.INSUFFICIENT_FUNDS)
-    return fail_credit(connection, delivery, fault, pause_seconds=60)
+    return fail_credit(connection, credit, fault, pause_seconds=60)
 
 
 def test_a_payment_is_taken_back_once(database: Database) -> None:
@@ -231,14 +232,14 @@ def test_who_books_much_at_once_waits_for_others_who_do(database: Database) -> N
 
 @pytest.mark.parametrize("step", [debit_credit, refused])
 def test_who_sends_a_credit_waits_for_who_books_much(
-    database: Database, step: Callable[[Conn, Delivery], object]
+    database: Database, step: Callable[[Conn, Credit], object]
 ) -> None:
     """Two orders of one citizen: the credit of the first moves while a batch takes back of the second, then of it."""
     first, second = (confirmed(open_order(database).terms[0]) for _ in range(2))
     for payment in (first, second):
         book(database, payment)
     with database.transaction() as connection:
-        (credit,) = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=60)
+        (credit,) = credits.QUEUE.claim(connection, "venice", limit=5, seconds=60)
     if step is refused:
         with database.transaction() as connection:
             assert debit_credit(connection, credit)

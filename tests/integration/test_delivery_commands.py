@@ -36,26 +36,29 @@ def buy(database: Database, citizen: str) -> None:
 def test_a_parked_credit_is_shown_with_its_next_step_its_tries_and_is_replayed(
     venice: VeniceDouble, database: Database
 ) -> None:
-    assert "Nothing is parked." in run("outbox")
+    assert "Nothing is parked." in run("credits")
     wishes = DispatcherConfig(venice_url=venice.url)
     buy(database, "stranger")
-    assert "venice" in run("outbox", "--waiting")
+    assert "venice" in run("credits", "--waiting")
     deliver_all(database, wishes, destination="venice")
-    shown = run("outbox")
+    assert "Nothing is parked." in run("outbox")
+    shown = run("credits")
     for words in ("unknown_citizen", "stranger", "Let Venice know the citizen and replay it, or refund the payment."):
         assert words in shown
     (parked,) = rows(database, "parked")
-    assert "Target citizen 'stranger' not found" in run("outbox", "log", str(parked["id"]))
-    assert "To venice: 0 deliveries wait" in run("status")
+    assert "Target citizen 'stranger' not found" in run("credits", "log", str(parked["id"]))
+    status = run("status")
+    assert "To venice: 0 deliveries wait" in status
+    assert "1 are parked, see `cascade credits`" in status
     with pytest.raises(NotFound, match="surely did not reach Venice: replay it instead"):
-        run("outbox", "settle", str(parked["id"]))
+        run("credits", "settle", str(parked["id"]))
     assert [row["state"] for row in rows(database, destination="venice")] == ["parked"]
-    assert "0 deliveries are tried once more" in run("outbox", "--citizen", "somebody else", "--replay")
+    assert "0 credits are tried once more" in run("credits", "--citizen", "somebody else", "--replay")
     venice.control.add_citizen("stranger")
-    assert "1 deliveries are tried once more" in run("outbox", "--problem", "unknown_citizen", "--replay")
+    assert "1 credits are tried once more" in run("credits", "--problem", "unknown_citizen", "--replay")
     deliver_all(database, wishes)
     assert venice.control.balance("stranger") == 2750
-    assert "Nothing waits." in run("outbox", "--waiting")
+    assert "Nothing waits." in run("credits", "--waiting")
 
 
 def test_an_unclear_credit_is_settled_by_an_operators_word_and_only_then_told(
@@ -66,10 +69,10 @@ def test_an_unclear_credit_is_settled_by_an_operators_word_and_only_then_told(
     deliver_all(database, DispatcherConfig(venice_url=venice.url), destination="venice")
     (parked,) = rows(database, "parked")
     assert [notice["type"] for notice in told(database)] == ["credit.in_review"]
-    assert "is settled" in run("outbox", "settle", str(parked["id"]))
+    assert "is settled" in run("credits", "settle", str(parked["id"]))
     assert told(database)[-1]["type"] == "order.fulfilled"
     with pytest.raises(NotFound, match="is parked"):
-        run("outbox", "settle", str(parked["id"]))
+        run("credits", "settle", str(parked["id"]))
     assert "all postings sum to 0" in run("audit")
 
 
@@ -105,12 +108,17 @@ def test_an_endpoint_is_added_rotated_disabled_enabled_and_deleted(venice: Venic
         run("webhooks", "rotate", endpoint)
 
 
+def test_the_outbox_says_where_credits_are(venice: VeniceDouble, database: Database) -> None:
+    with pytest.raises(InvalidInput, match="`cascade credits` lists and replays them"):
+        run("outbox", "--destination", "venice", "--replay")
+
+
 def test_what_was_never_delivered_cannot_be_delivered_again(venice: VeniceDouble, database: Database) -> None:
     buy(database, "Marco_Polo")
     deliver_all(database, replace(DispatcherConfig(), venice_url=venice.url))
-    (credit,) = rows(database, destination="venice")
-    with pytest.raises(NotFound, match="no delivered webhook"):
-        run("outbox", "redeliver", str(credit["id"]))  # a credit is never sent again this way
+    for row in rows(database):  # the credit, which is never sent again this way, and the message about it
+        with pytest.raises(NotFound, match="no delivered webhook"):
+            run("outbox", "redeliver", str(row["id"]))
     assert len(venice.control.transfers()) == 1
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cascade.db import outbox, webhook_endpoints
+from cascade.db import credits, outbox, webhook_endpoints
 from cascade.db.database import Database
 from cascade.db.delivery_queue import Filter
 from cascade.domain.deliveries import DeliveryState, webhook
@@ -214,8 +214,8 @@ def test_what_was_tried_for_too_long_is_parked_and_can_be_replayed(database: Dat
         assert entry["attempts"] > 2
         hearer.answer = lambda _: 204
         with database.transaction() as connection:
-            assert outbox.replay(connection, Filter(order="ord_other")) == 0
-            assert outbox.replay(connection, Filter(destination=webhook(endpoint_id), order=view.order.id)) == 1
+            assert outbox.QUEUE.replay(connection, Filter(order="ord_other")) == 0
+            assert outbox.QUEUE.replay(connection, Filter(destination=webhook(endpoint_id), order=view.order.id)) == 1
         deliver_all(database, impatient)
     assert rows(database, "parked") == []
     assert len(rows(database, "delivered")) == 1
@@ -245,7 +245,7 @@ def test_an_endpoint_that_fails_for_long_is_disabled_keeps_its_events_and_the_op
         hearer.answer = lambda _: 204
         with database.transaction() as connection:
             webhook_endpoints.set_enabled(connection, endpoint_id, True)
-            outbox.replay(connection, Filter(destination=webhook(endpoint_id)))
+            outbox.QUEUE.replay(connection, Filter(destination=webhook(endpoint_id)))
         deliver_all(database, wishes, destination=webhook(endpoint_id))
         assert len(hearer.heard) == heard + 2
 
@@ -298,26 +298,27 @@ def test_a_try_that_was_overtaken_changes_nothing(database: Database) -> None:
     open_order(database)
     buy(database)
     with database.transaction() as connection:
-        (stale,) = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=0)
+        (stale,) = credits.QUEUE.claim(connection, "venice", limit=5, seconds=0)
     with database.transaction() as connection:
-        (fresh,) = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=60)
+        (fresh,) = credits.QUEUE.claim(connection, "venice", limit=5, seconds=60)
     with database.transaction() as connection:
-        assert not outbox.QUEUE.settle(connection, stale, DeliveryState.DELIVERED)
-        assert not outbox.QUEUE.postpone(connection, stale, 1, None, "late")
-        assert not outbox.note_sent(connection, stale)
-        assert outbox.QUEUE.hold(connection, stale) is None
-        assert outbox.QUEUE.settle(connection, fresh, DeliveryState.DELIVERED)
+        assert not credits.QUEUE.settle(connection, stale, DeliveryState.DELIVERED)
+        assert not credits.QUEUE.postpone(connection, stale, 1, None, "late")
+        assert not credits.note_sent(connection, stale)
+        assert credits.QUEUE.hold(connection, stale) is None
+        assert credits.QUEUE.settle(connection, fresh, DeliveryState.DELIVERED)
 
 
-def test_it_wakes_up_at_once_when_something_is_enqueued(database: Database) -> None:
-    lazy = LEDGER_MODE.dispatcher(database, poll_seconds=30)
+@pytest.mark.parametrize("channel", ["cascade_outbox", "cascade_credits"])
+def test_each_wakes_up_at_once_when_something_is_enqueued(database: Database, channel: str) -> None:
+    make = LEDGER_MODE.credit_sender if channel == "cascade_credits" else LEDGER_MODE.dispatcher
     stop = threading.Event()
-    thread = threading.Thread(target=lazy.run, args=(stop,))
+    thread = threading.Thread(target=make(database, poll_seconds=30).run, args=(stop,))
 
     def is_listening() -> bool:
         with database.transaction() as connection:
-            query = "SELECT FROM pg_stat_activity WHERE application_name = 'cascade_outbox' AND state = 'idle'"
-            return connection.execute(query).fetchone() is not None
+            query = "SELECT FROM pg_stat_activity WHERE application_name = %s AND state = 'idle'"
+            return connection.execute(query, (channel,)).fetchone() is not None
 
     with WebhookEndpoint.open() as hearer:
         add_endpoint(database, hearer.url, [EventType.ORDER_OPENED])
@@ -325,8 +326,8 @@ def test_it_wakes_up_at_once_when_something_is_enqueued(database: Database) -> N
         try:
             until(is_listening)
             time.sleep(0.3)  # it looks once when it begins to listen
-            open_order(database)
-            until(lambda: hearer.heard, 5)
+            buy(database)
+            until(lambda: hearer.heard if channel == "cascade_outbox" else rows(database, "delivered", "venice"), 5)
         finally:
             stop.set()
             thread.join(30)

@@ -8,9 +8,10 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from cascade.db import orders, outbox
+from cascade.db import credits, orders
 from cascade.db.database import Conn, Database
-from cascade.domain.deliveries import Delivery, DeliveryState
+from cascade.domain.credits import Credit
+from cascade.domain.deliveries import DeliveryState
 from cascade.domain.events import EventType
 from cascade.workers import delivery_loop
 from tests.integration.test_dispatcher import LEDGER_MODE, buy
@@ -33,9 +34,9 @@ def test_what_a_lost_claim_holds_is_due_again_after_the_lease(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the database goes away after it committed a claim, and before it says so."""
-    claim, lost = outbox.QUEUE.claim, threading.Event()
+    claim, lost = credits.QUEUE.claim, threading.Event()
 
-    def lose(connection: Conn, destination: str, *, limit: int, seconds: float) -> list[Delivery]:
+    def lose(connection: Conn, destination: str, *, limit: int, seconds: float) -> list[Credit]:
         claimed = claim(connection, destination, limit=limit, seconds=seconds)
         if claimed and not lost.is_set():
             lost.set()
@@ -43,7 +44,7 @@ def test_what_a_lost_claim_holds_is_due_again_after_the_lease(
             raise psycopg.OperationalError("the server closed the connection")
         return claimed
 
-    monkeypatch.setattr(outbox.QUEUE, "claim", lose)
+    monkeypatch.setattr(credits.QUEUE, "claim", lose)
     buy(database)
     with dispatching(database, LEDGER_MODE):
         until(lost.is_set)
@@ -59,15 +60,15 @@ def test_renewal_leaves_what_was_overtaken_or_has_ended(database: Database) -> N
     buy(database, "one")
     buy(database, "two")
     with database.transaction() as connection:
-        ended, overtaken = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=0)
-        outbox.QUEUE.settle(connection, ended, DeliveryState.DELIVERED)
+        ended, overtaken = credits.QUEUE.claim(connection, "venice", limit=5, seconds=0)
+        credits.QUEUE.settle(connection, ended, DeliveryState.DELIVERED)
     with database.transaction() as connection:
-        (again,) = outbox.QUEUE.claim(connection, "venice", limit=5, seconds=60)
+        (again,) = credits.QUEUE.claim(connection, "venice", limit=5, seconds=60)
     before = rows(database, None, "venice")
     with database.transaction() as connection:
-        outbox.QUEUE.renew(connection, [ended, overtaken], 3600)
+        credits.QUEUE.renew(connection, [ended, overtaken], 3600)
     assert rows(database, None, "venice") == before
     with database.transaction() as connection:
-        outbox.QUEUE.renew(connection, [again], 3600)
+        credits.QUEUE.renew(connection, [again], 3600)
     (pending,) = rows(database, "pending", "venice")
     assert pending["due_at"] > next(row for row in before if row["id"] == again.id)["due_at"]

@@ -37,6 +37,8 @@ LISTINGS = (
     ("inbox",),
     ("status",),
     ("audit",),
+    ("credits",),
+    ("credits", "--waiting"),
     ("outbox",),
     ("outbox", "--waiting"),
     ("webhooks", "list"),
@@ -86,10 +88,10 @@ def test_ids_are_whole_on_a_terminal_of_80_columns(busy: list[str]) -> None:
         assert whole in shown
     assert max(map(len, shown.splitlines())) <= COLUMNS
     assert "next step" in shown
-    outbox = on_a_terminal("outbox")
-    assert busy[-1] in outbox
-    assert "problem" in outbox
-    assert max(map(len, outbox.splitlines())) <= COLUMNS
+    credits = on_a_terminal("credits")
+    assert busy[-1] in credits
+    assert "problem" in credits
+    assert max(map(len, credits.splitlines())) <= COLUMNS
 
 
 @pytest.mark.parametrize("words", LISTINGS, ids=" ".join)

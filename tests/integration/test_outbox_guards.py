@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from psycopg import errors
 
-from cascade.db import card_attempts, events, outbox
+from cascade.db import card_attempts, credits, events, outbox
 from cascade.db.database import Database
 from cascade.domain.card_evidence import CardEvidence, CardIntent, IntentStatus
 from cascade.domain.events import EventType
+from cascade.domain.money import DUCAT, Money
 from cascade.services.booking import book_payment
 from cascade.services.checkout import tell_card, tell_expired
 from cascade.services.order_events import record
@@ -76,6 +79,18 @@ def test_a_delivery_is_enqueued_once(database: Database) -> None:
         outbox.enqueue(connection, "message", order.citizen_id, order.id, "evt_1", {})
     with pytest.raises(errors.UniqueViolation), database.transaction() as connection:
         outbox.enqueue(connection, "message", order.citizen_id, order.id, "evt_1", {})
+
+
+def test_a_credit_is_enqueued_once(database: Database) -> None:
+    order = open_order(database).order
+    event: Any = {"event_type": EventType.ORDER_FULFILLED, "event_key": "chain:137:1:1", "event_data": {}}
+    booked = (order.citizen_id, order.id, "chain:137:1:1")
+    with database.transaction() as connection:
+        credits.enqueue(connection, *booked, ducats=Money(DUCAT, 1), **event)
+    with pytest.raises(errors.UniqueViolation), database.transaction() as connection:
+        credits.enqueue(connection, *booked, ducats=Money(DUCAT, 1), **event)
+    with pytest.raises(errors.CheckViolation), database.transaction() as connection:
+        credits.enqueue(connection, order.citizen_id, order.id, "chain:137:1:2", ducats=Money(DUCAT, 0), **event)
 
 
 def test_two_dispatchers_never_take_the_same_delivery(database: Database) -> None:

@@ -267,7 +267,7 @@ def test_each_payment_is_credited_and_told_of_by_itself(database: Database, view
     for payment in (first, first, last, last):
         book(database, payment)
     sent = rows(database, destination="venice")
-    assert [(row["reference"], row["payload"]["units"]) for row in sent] == [
+    assert [(row["reference"], row["ducat_units"]) for row in sent] == [
         (first.reference, 1_000_000_000),
         (last.reference, 1_800_000_000),
     ]

@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.db import balances, outbox
+from cascade.db import balances, credits
 from cascade.db.database import Database
 from cascade.db.delivery_queue import Filter
 from cascade.domain.payments import ConfirmedPayment
@@ -51,7 +51,7 @@ class City:
         return self.venice.control.transfers(f"[cascade:{payment.reference}#")
 
     def credit(self) -> dict[str, Any]:
-        """The one credit in the outbox."""
+        """The one credit in the credits."""
         (row,) = rows(self.database, destination="venice")
         return row
 
@@ -182,7 +182,7 @@ def test_an_unknown_citizen_is_parked_the_ducats_stay_and_a_replay_works(city: C
     assert [notice["type"] for notice in told(city.database, "stranger")] == ["credit.in_review"]
     city.venice.control.add_citizen("stranger")
     with city.database.transaction() as connection:
-        assert outbox.replay(connection, Filter(problem="unknown_citizen")) == 1
+        assert credits.replay(connection, Filter(problem="unknown_citizen")) == 1
     city.deliver()
     assert len(city.transfers(payment)) == 1
     assert told(city.database, "stranger")[-1]["type"] == "order.fulfilled"
@@ -222,15 +222,15 @@ def test_what_an_operator_has_to_see_is_parked_with_a_next_step(city: City, swit
     assert city.held() == ((0, 525_000_000) if moved else (525_000_000, 0))
     city.venice.control.reset_chaos()
     with city.database.transaction() as connection:
-        (entry,) = outbox.QUEUE.parked(connection, Filter(), limit=10)
+        (entry,) = credits.QUEUE.parked(connection, Filter(), limit=10)
         assert entry.problem is not None
         assert entry.problem.next_step
         if moved:  # the operator has seen the ducats
-            delivery = outbox.QUEUE.take_parked(connection, entry.id)
+            delivery = credits.QUEUE.take_parked(connection, entry.id)
             assert delivery is not None
             confirm_credit(connection, delivery)
         else:
-            outbox.replay(connection, Filter(id=entry.id))
+            credits.replay(connection, Filter(id=entry.id))
     city.deliver()
     assert city.credit()["state"] == "delivered"
     assert len(city.transfers(payment)) == (2 if problem == "credited_twice" else 1)
@@ -248,7 +248,7 @@ def test_what_was_unclear_and_did_not_arrive_is_sent_again_when_an_operator_says
     assert city.credit()["problem"] == "unclear"
     city.venice.control.reset_chaos()
     with city.database.transaction() as connection:
-        outbox.replay(connection, Filter())
+        credits.replay(connection, Filter())
     city.deliver()
     assert len(city.transfers(payment)) == 1
 

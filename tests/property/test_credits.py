@@ -19,7 +19,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
-from cascade.db import balances, outbox
+from cascade.db import balances, credits
 from cascade.db.database import Database
 from cascade.db.delivery_queue import Filter
 from cascade.domain.deliveries import Problem
@@ -63,9 +63,11 @@ class Credits(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         with self.database.transaction() as connection:  # what is left of an example that failed is not ours
-            connection.execute(
-                "UPDATE outbox SET state = 'void', settled_at = now() WHERE state IN ('pending', 'parked')"
-            )
+            for table in ("credits", "outbox"):
+                connection.execute(
+                    f"UPDATE {table} SET state = 'void', settled_at = now()"
+                    " WHERE state IN ('pending', 'parked')".encode()
+                )
         example = next(_examples)
         self.citizens = [f"citizen{example}_{number}" for number in range(3)]
         self._let_all_be_well()
@@ -175,11 +177,11 @@ class Credits(RuleBasedStateMachine):
             arrived = bool(self.venice.control.transfers(_mark(row["reference"])))
             with self.database.transaction() as connection:
                 if problem in (Problem.UNCLEAR, Problem.CREDITED_TWICE) and arrived:
-                    delivery = outbox.QUEUE.take_parked(connection, row["id"])
+                    delivery = credits.QUEUE.take_parked(connection, row["id"])
                     assert delivery is not None
                     confirm_credit(connection, delivery)
                 else:
-                    outbox.replay(connection, Filter(id=row["id"]))
+                    credits.replay(connection, Filter(id=row["id"]))
 
     @invariant()
     def nobody_is_told_before_the_ducats_are_there(self) -> None:
@@ -250,8 +252,8 @@ def _mark(reference: str) -> str:
 def _credit_of(database: Database, notice: dict[str, Any]) -> str:
     """The reference of the credit that a notification tells of."""
     for row in rows(database, destination="venice"):
-        told_by = row["payload"]["told"]
-        if row["order_id"] == notice["order_id"] and told_by["type"] == notice["type"] and row["state"] == "delivered":
+        event = (row["order_id"], row["event_type"])
+        if event == (notice["order_id"], notice["type"]) and row["state"] == "delivered":
             return str(row["reference"])
     raise AssertionError(f"{notice} tells of no credit that was acknowledged")
 

@@ -18,10 +18,11 @@ from cascade.adapters.webhooks import Webhooks, new_endpoint_id, new_secret
 from cascade.chains import POLYGON
 from cascade.db import webhook_endpoints
 from cascade.db.database import Database
-from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE, WEBHOOK, Delivery
+from cascade.domain.deliveries import EMAIL, MESSAGE, WEBHOOK, OutboxMessage
 from cascade.domain.events import EventType
-from cascade.workers.credit_sender import CreditChannel
+from cascade.workers.credit_sender import CreditSender
 from cascade.workers.delivery_channel import AsyncDatabase, Channel
+from cascade.workers.delivery_loop import DeliveryLoop
 from cascade.workers.notification_channels import EmailChannel, MessageChannel, WebhookChannel
 from cascade.workers.outbox_dispatcher import OutboxDispatcher
 from cascade.workers.retry_policy import RetryPolicy
@@ -43,14 +44,13 @@ class DispatcherConfig:
     def dispatcher(self, database: Database, *, poll_seconds: float = 0.05) -> OutboxDispatcher:
         """A dispatcher, as bootstrap makes it."""
 
-        def channels(transact: AsyncDatabase) -> dict[str, Channel[Delivery]]:
+        def channels(transact: AsyncDatabase) -> dict[str, Channel[OutboxMessage]]:
             venice = None
             if self.venice_url is not None:
                 venice = VeniceConnector(self.venice_url, timeout_seconds=self.venice_timeout_seconds)
             mailer = Mailer(self.smtp_url, "ducats@venice.example") if self.smtp_url else None
             webhooks = Webhooks(allow_private=True, timeout_seconds=self.webhook_timeout_seconds)
             return {
-                VENICE: CreditChannel(venice, transact, settle_seconds=self.settle_seconds),
                 MESSAGE: MessageChannel(venice, Texts(), POLYGON),
                 EMAIL: EmailChannel(mailer, Texts(), POLYGON),
                 WEBHOOK: WebhookChannel(
@@ -60,12 +60,36 @@ class DispatcherConfig:
 
         return OutboxDispatcher(database, channels, poll_seconds=poll_seconds, retries=self.retries)
 
+    def credit_sender(self, database: Database, *, poll_seconds: float = 0.05) -> CreditSender:
+        """A sender of credits, as bootstrap makes it."""
+        return CreditSender(
+            database,
+            self.venice_url,
+            settle_seconds=self.settle_seconds,
+            poll_seconds=poll_seconds,
+            retries=self.retries,
+            venice_timeout_seconds=self.venice_timeout_seconds,
+        )
+
+    def workers(
+        self, database: Database, only: str | None = None, *, poll_seconds: float = 0.05
+    ) -> list[DeliveryLoop[Any]]:
+        """A sender of credits and a dispatcher, or ``only`` one of them."""
+        both: list[DeliveryLoop[Any]] = [
+            self.credit_sender(database, poll_seconds=poll_seconds),
+            self.dispatcher(database, poll_seconds=poll_seconds),
+        ]
+        return [worker for worker in both if only in (None, worker.name)]
+
 
 @contextmanager
-def dispatching(database: Database, wishes: DispatcherConfig, *, count: int = 1) -> Iterator[None]:
-    """Some dispatchers, side by side, for the time of the block."""
+def dispatching(
+    database: Database, wishes: DispatcherConfig, *, count: int = 1, only: str | None = None
+) -> Iterator[None]:
+    """Some senders of credits and dispatchers, or only some of one kind, side by side, for the time of the block."""
     stop = threading.Event()
-    threads = [threading.Thread(target=wishes.dispatcher(database).run, args=(stop,)) for _ in range(count)]
+    workers = [worker for _ in range(count) for worker in wishes.workers(database, only)]
+    threads = [threading.Thread(target=worker.run, args=(stop,)) for worker in workers]
     for thread in threads:
         thread.start()
     try:
@@ -96,19 +120,23 @@ def until(holds: Callable[[], Any], seconds: float = 10.0) -> Any:
 
 
 def make_due(database: Database) -> None:
-    """Let nothing wait any longer; only while no dispatcher runs, since it ends every lease."""
+    """Let nothing wait any longer; only while no worker runs, since it ends every lease."""
     with database.transaction() as connection:
+        connection.execute("UPDATE credits SET due_at = now() WHERE state = 'pending'")
         connection.execute("UPDATE outbox SET due_at = now() WHERE state = 'pending'")
 
 
 def rows(database: Database, state: str | None = None, destination: str | None = None) -> list[dict[str, Any]]:
-    """The outbox, oldest first."""
+    """Credits, whose destination is ``venice``, then the outbox, each oldest first."""
+    found: list[dict[str, Any]] = []
     with database.transaction() as connection:
-        return connection.execute(
-            "SELECT * FROM outbox WHERE (%(state)s::text IS NULL OR state = %(state)s)"
-            " AND (%(to)s::text IS NULL OR destination = %(to)s) ORDER BY id",
-            {"state": state, "to": destination},
-        ).fetchall()
+        for query in ("SELECT *, 'venice' AS destination FROM credits", "SELECT * FROM outbox"):
+            found += connection.execute(
+                f"SELECT * FROM ({query}) o WHERE (%(state)s::text IS NULL OR state = %(state)s)"
+                " AND (%(to)s::text IS NULL OR destination = %(to)s) ORDER BY id".encode(),
+                {"state": state, "to": destination},
+            ).fetchall()
+    return found
 
 
 def told(database: Database, citizen: str = "Marco_Polo") -> list[dict[str, Any]]:

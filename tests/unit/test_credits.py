@@ -6,8 +6,15 @@ from decimal import Decimal
 
 import pytest
 
-from cascade.domain.credits import CreditOutcome, VeniceTransfer, problem_of, reconcile_credit
-from cascade.domain.deliveries import CreditState, DeliveryState, Problem, credit_state
+from cascade.domain.credits import (
+    CreditOutcome,
+    CreditState,
+    VeniceTransfer,
+    credit_state,
+    problem_of,
+    reconcile_credit,
+)
+from cascade.domain.deliveries import DeliveryState, Problem
 from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, Money
 from cascade.workers.retry_policy import RetryPolicy
