@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from standardwebhooks import Webhook
 
+from api.main import create_app
 from cascade.db.database import Database
 from cascade.errors import InvalidInput, NotFound
 from cascade.services.booking import book_payment
@@ -59,6 +62,24 @@ def test_a_parked_credit_is_shown_with_its_next_step_its_tries_and_is_replayed(
     deliver_all(database, wishes)
     assert venice.control.balance("stranger") == 2750
     assert "Nothing waits." in run("credits", "--waiting")
+
+
+def test_health_and_status_show_credits_beside_the_outbox(venice: VeniceDouble, database: Database) -> None:
+    buy(database, "stranger")
+    deliver_all(database, DispatcherConfig(venice_url=venice.url), destination="venice")
+    buy(database, "Marco_Polo")
+    with database.transaction() as connection:
+        connection.execute("UPDATE credits SET due_at = now() - interval '1 hour' WHERE state = 'pending'")
+        connection.execute("UPDATE outbox SET state = 'pending', settled_at = NULL, due_at = now()")
+    with TestClient(create_app()) as client:
+        message, credit = client.get("/health").json()["outbox"]
+    assert (message["destination"], message["waiting"], message["standing_still"]) == ("message", 1, False)
+    oldest = credit.pop("oldest_seconds")
+    assert 0 <= oldest < 60
+    assert credit == {"destination": "venice", "waiting": 1, "parked": 1, "standing_still": True}
+    shown = json.loads(run("status", "--json"))["destinations"]
+    assert [one["destination"] for one in shown] == ["message", "venice"]
+    assert shown[1]["error"].endswith("Target citizen 'stranger' not found")
 
 
 def test_an_unclear_credit_is_settled_by_an_operators_word_and_only_then_told(
