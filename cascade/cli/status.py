@@ -12,6 +12,7 @@ from cascade.db import checkpoints, credits, heartbeats, relay_transactions
 from cascade.db import outbox as outbox_store
 from cascade.db import stripe_inbox as inbox_store
 from cascade.db.checkpoints import StreamHealth
+from cascade.db.delivery_queue import DestinationHealth
 from cascade.db.heartbeats import WorkerHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
@@ -55,12 +56,7 @@ def status(as_json: bool) -> None:
     late = f"; the next tick is {rate.overdue_seconds} s late" if rate.overdue_seconds else ""
     console.print(f"Rate: {rate.rate} USD per ducat {since}{late}.")
     _say_senders(senders)
-    for destination in destinations:
-        command = "credits" if destination.destination == VENICE else "outbox"
-        console.print(
-            f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"
-            f" {destination.oldest_seconds} s; {destination.parked} are parked, see `cascade {command}`."
-        )
+    _say_destinations(destinations)
     _say_workers(workers)
 
 
@@ -71,6 +67,15 @@ def _say_senders(senders: list[SenderHealth]) -> None:
         console.print(
             f"Hot key {sender.address}: {pol} POL; {sender.waiting} payments wait, the oldest"
             f" {sender.oldest_seconds} s.{alarm}"
+        )
+
+
+def _say_destinations(destinations: list[DestinationHealth]) -> None:
+    for destination in destinations:
+        command = "credits" if destination.destination == VENICE else "outbox"
+        console.print(
+            f"To {destination.destination}: {destination.waiting} deliveries wait, the oldest"
+            f" {destination.oldest_seconds} s; {destination.parked} are parked, see `cascade {command}`."
         )
 
 
