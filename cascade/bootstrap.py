@@ -25,7 +25,7 @@ from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.fees import GWEI, FeePolicy
 from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import Rate
 from cascade.domain.relay_policy import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.services.card_checkout import CardCheckout

@@ -25,7 +25,8 @@ from cascade.charts import Prices, Size, Theme
 from cascade.db import rate_ticks
 from cascade.db.database import Conn
 from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import InputState, Rate, Tick
+from cascade.domain.rate_rule import InputState, Tick
+from cascade.domain.rates import Rate
 from cascade.errors import NotFound
 from cascade.services import pricing
 from cascade.services.pricing import Quotation

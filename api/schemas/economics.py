@@ -14,9 +14,10 @@ from api.schemas.purchases import Body, DucatAmount, Plain, Signed, UsdAmount
 from cascade.db.rate_signals import Taken
 from cascade.db.rate_ticks import Candle, Interval
 from cascade.domain.money import USD, Money
-from cascade.domain.rate_parameters import NANO_USD, PPM
-from cascade.domain.rate_rule import Contribution, InputState, Rate, Tick, counting
+from cascade.domain.rate_parameters import PPM
+from cascade.domain.rate_rule import Contribution, InputState, Tick, counting
 from cascade.domain.rate_signals import MICRO, Input, Observation, Signal, SignalKind, micro_of
+from cascade.domain.rates import NANO_USD, Rate
 from cascade.services import pricing
 from cascade.services.pricing import CityState, Quotation
 

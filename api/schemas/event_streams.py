@@ -10,7 +10,7 @@ from api.schemas.purchases import Body
 from cascade.db.event_streams import CityNews
 from cascade.db.events import Notification
 from cascade.domain.events import EventType, OrderEvent
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import Rate
 from cascade.services.pricing import city_state
 
 RETRY = b"retry: 2000\n\n"

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from api.schemas.event_streams import message
 from cascade.db.database import Database
 from cascade.db.event_streams import Feeds, News, Topic
-from cascade.domain.rate_rule import START, Rate
+from cascade.domain.rates import START, Rate
 from cascade.errors import NotFound
 
 log = logging.getLogger(__name__)

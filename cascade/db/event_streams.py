@@ -17,7 +17,7 @@ from cascade.db.database import Database, Row
 from cascade.db.events import Notification, event_of, notification_of
 from cascade.db.rate_signals import SignalSnapshot
 from cascade.domain.events import OrderEvent
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import Rate
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
 from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Contribution, InputState, Rate, RateStep, Tick
+from cascade.domain.rate_rule import Contribution, InputState, RateStep, Tick
 from cascade.domain.rate_signals import Input, inputs_as_data, inputs_of
+from cascade.domain.rates import Rate
 from cascade.errors import SettingsError
 
 _PAGE = 1000

@@ -23,7 +23,7 @@ from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_
 from cascade.domain.partial_payments import missing_of
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
-from cascade.domain.rate_rule import START, Rate
+from cascade.domain.rates import START, Rate
 from cascade.errors import InvalidInput
 from cascade.services.order_events import record
 from cascade.services.order_view import OrderView, lock_payable, view_of

@@ -12,8 +12,9 @@ from cascade.db.database import Conn, Database
 from cascade.db.rate_signals import SignalSnapshot
 from cascade.domain import rate_signals as city
 from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Contribution, Rate, RateStep, Tick, next_rate
+from cascade.domain.rate_rule import Contribution, RateStep, Tick, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation, RecognitionStats, SignalKind
+from cascade.domain.rates import Rate
 from cascade.errors import CascadeError, ClockFault
 
 TICKS_AT_ONCE = 300

@@ -11,8 +11,9 @@ import pytest
 
 from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.db.database import Database
-from cascade.domain.rate_rule import InputState, Rate, next_rate
+from cascade.domain.rate_rule import InputState, next_rate
 from cascade.domain.rate_signals import Input
+from cascade.domain.rates import Rate
 from cascade.services.pricing import observe
 from cascade.workers.metrics_poller import MetricsPoller
 from sandbox.venice import VeniceDouble

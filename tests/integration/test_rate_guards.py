@@ -15,8 +15,9 @@ from cascade.db.database import Database
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
 from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import START, Rate, Tick, next_rate
+from cascade.domain.rate_rule import Tick, next_rate
 from cascade.domain.rate_signals import MICRO, OUR_LEDGER, Input, Observation, SalesVolume, Signal, SignalKind
+from cascade.domain.rates import START, Rate
 from cascade.domain.reversals import Reversal
 from cascade.errors import InvalidInput
 from cascade.services import pricing

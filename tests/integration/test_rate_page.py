@@ -25,8 +25,9 @@ from cascade import charts
 from cascade.db import rate_ticks
 from cascade.db.database import Database
 from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Rate, Tick, next_rate
+from cascade.domain.rate_rule import Tick, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
+from cascade.domain.rates import Rate
 from tests.support.concurrency import run_concurrently
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from cascade.db import rate_ticks
 from cascade.db.database import Conn, Database
 from cascade.domain.rate_parameters import PPM, Formula
-from cascade.domain.rate_rule import InputState, Rate, Tick, next_rate
+from cascade.domain.rate_rule import InputState, Tick, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
+from cascade.domain.rates import Rate
 from cascade.services.pricing import ReplayResult, observe, replay
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
