@@ -24,9 +24,10 @@ from rich.table import Table
 
 from cascade.charts import Run, input_curves, year
 from cascade.domain import rate_signals as city
+from cascade.domain.ledger import SalesVolume
 from cascade.domain.rate_parameters import PPM, Formula
 from cascade.domain.rate_rule import next_rate
-from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation, RecognitionStats, SalesVolume
+from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation, RecognitionStats
 from cascade.domain.rates import Rate
 
 TICK = timedelta(minutes=5)

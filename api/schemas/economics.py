@@ -16,8 +16,9 @@ from cascade.db.rate_ticks import Candle, Interval
 from cascade.domain.money import USD, Money
 from cascade.domain.rate_parameters import PPM
 from cascade.domain.rate_rule import Contribution, InputState, Tick, counting
-from cascade.domain.rate_signals import MICRO, Input, Observation, Signal, SignalKind, micro_of
+from cascade.domain.rate_signals import MICRO, Input, Observation, Signal, micro_of
 from cascade.domain.rates import NANO_USD, Rate
+from cascade.domain.signal_kinds import SignalKind
 from cascade.services import pricing
 from cascade.services.pricing import CityState, Quotation
 

@@ -13,8 +13,9 @@ from cascade.charts.locale import ENGLISH
 from cascade.charts.rate_page import name_of
 from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import next_rate
-from cascade.domain.rate_signals import MICRO, Input, Observation, SignalKind
+from cascade.domain.rate_signals import MICRO, Input, Observation
 from cascade.domain.rates import NANO_USD, Rate
+from cascade.domain.signal_kinds import SignalKind
 
 _POINTS = 750
 """Of each of the two lines of a year."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cascade.db.database import Conn, Row
-from cascade.domain.rate_signals import BASELINE, HOUR, MICRO, RecognitionStats, Signal, SignalKind
+from cascade.domain.rate_signals import BASELINE, HOUR, MICRO, RecognitionStats, Signal
+from cascade.domain.signal_kinds import SignalKind
 from cascade.errors import InvalidInput
 
 OLDEST = timedelta(days=30)

@@ -13,8 +13,9 @@ from cascade.db.rate_signals import SignalSnapshot
 from cascade.domain import rate_signals as city
 from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Contribution, RateStep, Tick, next_rate
-from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation, RecognitionStats, SignalKind
+from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation, RecognitionStats
 from cascade.domain.rates import Rate
+from cascade.domain.signal_kinds import SignalKind
 from cascade.errors import CascadeError, ClockFault
 
 TICKS_AT_ONCE = 300

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.db import orders, rate_signals
 from cascade.db.database import Database
-from cascade.domain.rate_signals import VENICE, Signal, SignalKind
+from cascade.domain.rate_signals import Signal
+from cascade.domain.signal_kinds import VENICE, SignalKind
 from cascade.errors import InvalidInput
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.supervisor import poll

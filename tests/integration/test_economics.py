@@ -15,7 +15,7 @@ from api.main import create_app
 from cascade.db import orders, rate_ticks
 from cascade.db.database import Database
 from cascade.domain.rate_rule import Tick
-from cascade.domain.rate_signals import SignalKind
+from cascade.domain.signal_kinds import SignalKind
 from cascade.services.booking import book_payment
 from tests.support.purchases import confirmed, open_order
 from tests.support.rate import FORMULA, clock, insert_signal, ticks_until, write_tick

@@ -14,7 +14,7 @@ from cascade.db import keys, orders
 from cascade.db.database import Database
 from cascade.db.keys import Scope
 from cascade.domain.rate_rule import Tick
-from cascade.domain.rate_signals import SignalKind
+from cascade.domain.signal_kinds import SignalKind
 from cascade.errors import InvalidInput, NotFound, SettingsError
 from tests.integration.test_operators import run
 from tests.support.rate import FORMULA, ticks_until, write_tick

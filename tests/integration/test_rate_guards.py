@@ -12,13 +12,15 @@ import pytest
 
 from cascade.db import balances, orders, rate_signals, rate_ticks
 from cascade.db.database import Database
+from cascade.domain.ledger import SalesVolume
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
 from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Tick, next_rate
-from cascade.domain.rate_signals import MICRO, OUR_LEDGER, Input, Observation, SalesVolume, Signal, SignalKind
+from cascade.domain.rate_signals import MICRO, Input, Observation, Signal
 from cascade.domain.rates import START, Rate
 from cascade.domain.reversals import Reversal
+from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import InvalidInput
 from cascade.services import pricing
 from cascade.services.booking import book_payment, book_reversal

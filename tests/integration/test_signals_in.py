@@ -14,7 +14,7 @@ from api.main import create_app
 from cascade.db import keys, orders
 from cascade.db.database import Database
 from cascade.db.keys import Scope
-from cascade.domain.rate_signals import SignalKind
+from cascade.domain.signal_kinds import SignalKind
 from cascade.services.pricing import observe
 from tests.support.concurrency import run_concurrently
 from tests.support.rate import clock, insert_signal, write_tick

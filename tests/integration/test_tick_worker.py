@@ -17,8 +17,9 @@ from cascade.db import orders, rate_signals, rate_ticks
 from cascade.db.database import Conn, Database
 from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import InputState, Tick, next_rate
-from cascade.domain.rate_signals import HOUR, MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind
+from cascade.domain.rate_signals import HOUR, MICRO, Input, Observation, Signal
 from cascade.domain.rates import Rate
+from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import SettingsError
 from cascade.services import pricing
 from cascade.services.pricing import TICKS_AT_ONCE, ReplayResult, observe, replay

@@ -10,7 +10,8 @@ from cascade.db import orders, rate_ticks
 from cascade.db.database import Conn, Database
 from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Tick, next_rate
-from cascade.domain.rate_signals import MICRO, SignalKind
+from cascade.domain.rate_signals import MICRO
+from cascade.domain.signal_kinds import SignalKind
 from cascade.services import pricing
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
