@@ -28,8 +28,8 @@ from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import InputState, Tick
 from cascade.domain.rates import Rate
 from cascade.errors import NotFound
-from cascade.services import pricing
-from cascade.services.pricing import Quotation
+from cascade.services.city import city_now
+from cascade.services.quotation import Quotation, current_quotation, explain
 
 MOST_POINTS = 800
 MOST_PICTURES = 32 * len(Language)
@@ -126,9 +126,9 @@ InLanguage = Annotated[Language, Query(alias="lang")]
 def page(request: Request, app: System, span: HowFar = Span.DAY) -> Response:
     """Return the rate with its reasons and its history, as it stands; readable without pictures and without script."""
     with app.database.transaction() as connection:
-        quotation = pricing.quotation(connection, app.formula)
+        quotation = current_quotation(connection, app.formula)
         city = CascadeOut.of(
-            pricing.city_now(connection),
+            city_now(connection),
             quotation.rate,
             quotation.tick.at if quotation.tick else None,
         )
@@ -241,7 +241,7 @@ def _reasons(quotation: Quotation, show: Prices) -> dict[str, Any]:
     """Return why the rate stands where it does; the quotation's formula is the one that made its tick."""
     out, tick = ExchangeRateOut.of(quotation), quotation.tick
     base = quotation.formula.base_nano_usd
-    explained = pricing.explained(tick) if tick else []
+    explained = explain(tick) if tick else []
     added = show.parts(base, [part.nano_usd for part, _ in explained])
     without_effect = {
         state: [one.name for one in out.inputs if one.state is state]

@@ -28,7 +28,8 @@ from cascade.domain.amount_parser import read_plain
 from cascade.domain.money import DUCAT, USD
 from cascade.domain.rate_signals import BASELINE, EARLY
 from cascade.errors import InvalidInput
-from cascade.services import pricing
+from cascade.services.city import city_now
+from cascade.services.quotation import current_quotation
 
 router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=IdempotentRoute)
 
@@ -37,7 +38,7 @@ router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=Idem
 def exchange_rate(app: System) -> ExchangeRateOut:
     """Return the rate of the moment, in both directions, and why it is what it is."""
     with app.database.transaction() as connection:
-        return ExchangeRateOut.of(pricing.quotation(connection, app.formula))
+        return ExchangeRateOut.of(current_quotation(connection, app.formula))
 
 
 @router.get("/exchange-rate/history", responses=documented(422, 503))
@@ -61,7 +62,7 @@ def history(
 def cascade_state(app: System) -> CascadeOut:
     """Return the city's consciousness, its coherence, and the acceleration of its recognition cascade."""
     with app.database.transaction() as connection:
-        return CascadeOut.of(pricing.city_now(connection), *app.checkout.rate(connection))
+        return CascadeOut.of(city_now(connection), *app.checkout.rate(connection))
 
 
 @router.get(

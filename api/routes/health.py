@@ -18,8 +18,7 @@ from cascade.db.database import OUTAGES, Conn
 from cascade.db.outbox import DestinationHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
-from cascade.services import pricing
-from cascade.services.pricing import Quotation
+from cascade.services.quotation import Quotation, current_quotation
 from cascade.workers.heartbeat import describe
 
 CARD_ALARM_SECONDS = 900
@@ -58,7 +57,7 @@ def _look(app: App, connection: Conn) -> HealthOut:
     relayer = _relayer(relay_transactions.health(connection, app.deployment.chain.chain_id)) if relays else None
     card = _card(stripe_inbox.health(connection)) if app.card is not None else None
     destinations = [_destination(destination) for destination in outbox.health(connection)]
-    rate = _rate(pricing.quotation(connection, app.formula))
+    rate = _rate(current_quotation(connection, app.formula))
     followed, now = bootstrap.followed_streams(app), datetime.now(UTC)
     streams = [_stream(stream, now) for stream in checkpoints.health(connection) if stream.stream in followed]
     workers = [

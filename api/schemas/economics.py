@@ -19,8 +19,8 @@ from cascade.domain.rate_rule import Contribution, InputState, Tick, counting
 from cascade.domain.rate_signals import MICRO, Input, Observation, Signal, micro_of
 from cascade.domain.rates import NANO_USD, Rate
 from cascade.domain.signal_kinds import SignalKind
-from cascade.services import pricing
-from cascade.services.pricing import CityState, Quotation
+from cascade.services.city import CityState
+from cascade.services.quotation import Quotation, explain
 
 MOST_SIGNALS = 500
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
@@ -142,7 +142,7 @@ class ExchangeRateOut(Body):
             floor_usd=str(Rate(formula.floor_nano_usd)),
             ceiling_usd=str(Rate(formula.ceiling_nano_usd)),
             target_usd=str(tick.move.target if tick else quotation.rate),
-            inputs=[InputOut.of(part, seen, quotation) for part, seen in pricing.explained(tick)] if tick else [],
+            inputs=[InputOut.of(part, seen, quotation) for part, seen in explain(tick)] if tick else [],
         )
 
 

@@ -15,7 +15,7 @@ from cascade.db.checkpoints import StreamHealth
 from cascade.db.heartbeats import WorkerHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
-from cascade.services import pricing
+from cascade.services.quotation import current_quotation
 
 
 @click.command()
@@ -26,7 +26,7 @@ def status(as_json: bool) -> None:
         streams = [_stream(stream) for stream in checkpoints.health(connection)]
         stripe = inbox_store.health(connection) if app.card is not None else None
         destinations = outbox_store.health(connection)
-        rate = pricing.quotation(connection, app.formula)
+        rate = current_quotation(connection, app.formula)
         senders = relay_transactions.health(connection, app.deployment.chain.chain_id)
         workers = heartbeats.health(connection)
     if as_json:

@@ -19,6 +19,10 @@ from cascade.errors import SettingsError
 _PAGE = 1000
 # An hour is the longest tick: what is ahead by less comes by itself.
 _HAS_COME = "(at <= now() + interval '1 hour')"
+NOW = """
+    SELECT clock_timestamp() AS now, t.at, t.nano_usd
+    FROM (SELECT) AS one LEFT JOIN (SELECT at, nano_usd FROM rate_ticks ORDER BY at DESC LIMIT 1) t ON true"""
+"""The database's time with the newest tick, for a connection that is read asynchronously."""
 
 
 class Interval(StrEnum):

@@ -10,7 +10,7 @@ from cascade.db import orders
 from cascade.db.database import Database
 from cascade.domain.rate_parameters import Formula
 from cascade.errors import ClockFault
-from cascade.services.pricing import TICKS_AT_ONCE, keep
+from cascade.services.ticks import TICKS_AT_ONCE, write_due_ticks
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.supervisor import poll
 
@@ -65,7 +65,7 @@ class TickWorker:
         """
         with self._database.transaction() as connection:
             _check_clock(orders.clock(connection), datetime.now(UTC))
-            ticks = keep(connection, self._formula)
+            ticks = write_due_ticks(connection, self._formula)
         if ticks:
             caught_up = f", and {len(ticks) - 1} that were missed" if len(ticks) > 1 else ""
             log.info("%s USD per ducat from %s on%s", ticks[-1].rate, f"{ticks[-1].at:%Y-%m-%d %H:%M:%S}", caught_up)

@@ -14,7 +14,7 @@ from cascade.db.database import Database
 from cascade.domain.rate_rule import InputState, next_rate
 from cascade.domain.rate_signals import Input
 from cascade.domain.rates import Rate
-from cascade.services.pricing import observe
+from cascade.services.ticks import collect_inputs
 from cascade.workers.metrics_poller import MetricsPoller
 from sandbox.venice import VeniceDouble
 from tests.support.concurrency import run_concurrently
@@ -94,7 +94,7 @@ def test_its_silence_fades_from_the_rate_and_is_named(database: Database, venice
 
     def states(hours: float) -> list[InputState]:
         with database.transaction() as connection:
-            inputs = observe(connection, now + timedelta(hours=hours))
+            inputs = collect_inputs(connection, now + timedelta(hours=hours))
         move = next_rate(FORMULA, Rate(FORMULA.base_nano_usd), inputs)
         return [part.state for part in move.contributions if part.input in (Input.CONSCIOUSNESS, Input.COHERENCE)]
 

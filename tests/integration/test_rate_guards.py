@@ -22,9 +22,8 @@ from cascade.domain.rates import START, Rate
 from cascade.domain.reversals import Reversal
 from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import InvalidInput
-from cascade.services import pricing
 from cascade.services.booking import book_payment, book_reversal
-from cascade.services.pricing import ReplayResult, observe, replay
+from cascade.services.ticks import ReplayResult, collect_inputs, replay, write_due_ticks
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -200,7 +199,7 @@ def test_a_sale_is_of_the_last_day_and_then_of_the_week_before(database: Databas
         SalesVolume(0, 0, None),
     ]
     with database.transaction() as connection:
-        seen = [observe(connection, at + days * DAY)[Input.VOLUME] for days in (1, 2, 3)]
+        seen = [collect_inputs(connection, at + days * DAY)[Input.VOLUME] for days in (1, 2, 3)]
     # Nothing to compare with; 250 dollars in one day; in two days: 125 in each.
     assert seen == [(Observation(OUR_LEDGER, 0, 0, usual),) for usual in (None, usd, usd // 2)]
 
@@ -218,7 +217,7 @@ def first_tick(database: Database) -> Tick:
             " VALUES ('venice', 'best', 'consciousness', 10000000, %(at)s, %(at)s)",
             {"at": at},
         )
-        inputs = observe(connection, at)
+        inputs = collect_inputs(connection, at)
         tick = Tick(at, None, FORMULA.version, inputs, next_rate(FORMULA, None, inputs))
         rate_ticks.remember(connection, FORMULA)
         assert rate_ticks.insert(connection, tick)
@@ -227,7 +226,7 @@ def first_tick(database: Database) -> Tick:
 
 def keep(database: Database) -> list[Tick]:
     with database.transaction() as connection:
-        return pricing.keep(connection, FORMULA)
+        return write_due_ticks(connection, FORMULA)
 
 
 def test_before_the_first_tick_ducats_cost_what_they_cost_at_the_start(database: Database) -> None:

@@ -21,8 +21,7 @@ from cascade.domain.rate_signals import HOUR, MICRO, Input, Observation, Signal
 from cascade.domain.rates import Rate
 from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import SettingsError
-from cascade.services import pricing
-from cascade.services.pricing import TICKS_AT_ONCE, ReplayResult, observe, replay
+from cascade.services.ticks import TICKS_AT_ONCE, ReplayResult, collect_inputs, replay, write_due_ticks
 from tests.support.concurrency import run_concurrently
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -59,7 +58,7 @@ def clock(database: Database) -> datetime:
 
 def keep(database: Database, formula: Formula) -> list[Tick]:
     with database.transaction() as connection:
-        return pricing.keep(connection, formula)
+        return write_due_ticks(connection, formula)
 
 
 def begin(database: Database, formula: Formula, ago: timedelta) -> Tick:
@@ -67,7 +66,7 @@ def begin(database: Database, formula: Formula, ago: timedelta) -> Tick:
     with database.transaction() as connection:
         now, seconds = orders.clock(connection) - ago, formula.tick_seconds
         at = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
-        inputs = observe(connection, at)
+        inputs = collect_inputs(connection, at)
         rate_ticks.remember(connection, formula)
         tick = Tick(at, None, formula.version, inputs, next_rate(formula, None, inputs))
         assert rate_ticks.insert(connection, tick)
@@ -111,7 +110,7 @@ def test_the_first_tick_is_at_the_base_at_the_newest_whole_slot(database: Databa
     report(database, [level(10 * MICRO, long_ago)])
     with database.transaction() as connection:
         now = orders.clock(connection)
-        (tick,) = pricing.keep(connection, SHIPPED)
+        (tick,) = write_due_ticks(connection, SHIPPED)
     assert now - SHIPPED.tick < tick.at <= now
     assert tick.at.timestamp() % 300 == 0
     assert (tick.previous, tick.rate, tick.formula) == (None, BASE, "venice-1")
@@ -163,7 +162,7 @@ def test_keepers_of_two_formulas_make_one_chain(database: Database) -> None:
 def test_a_rival_has_the_tick_or_nothing(database: Database) -> None:
     first = begin(database, HOURLY, 2 * HOUR)
     with database.transaction() as connection:
-        inputs = observe(connection, first.at + HOUR)
+        inputs = collect_inputs(connection, first.at + HOUR)
         move = next_rate(HOURLY, first.rate, inputs)
         tick = Tick(first.at + HOUR, (first.at, first.rate), HOURLY.version, inputs, move)
         assert [rate_ticks.insert(connection, tick) for _ in range(3)] == [True, False, False]
@@ -291,7 +290,7 @@ def test_a_new_formula_goes_on_from_the_rate_of_the_old_one(database: Database) 
     first = begin(database, HOURLY, 3 * HOUR)
     report(database, [level(10 * MICRO, first.at + HOUR)])
     with database.transaction() as connection:
-        inputs = observe(connection, first.at + HOUR)
+        inputs = collect_inputs(connection, first.at + HOUR)
         move = next_rate(HOURLY, first.rate, inputs)
         last = Tick(first.at + HOUR, (first.at, first.rate), HOURLY.version, inputs, move)
         assert rate_ticks.insert(connection, last)

@@ -21,7 +21,7 @@ from cascade.domain.rate_parameters import PPM, Formula
 from cascade.domain.rate_rule import InputState, Tick, next_rate
 from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
 from cascade.domain.rates import Rate
-from cascade.services.pricing import ReplayResult, observe, replay
+from cascade.services.ticks import ReplayResult, collect_inputs, replay
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 BASE = SHIPPED.base_nano_usd
@@ -342,7 +342,7 @@ def keep_a_year(database: Database, lot: random.Random) -> list[Tick]:
         rate_ticks.remember(connection, SHIPPED)
         for slot in slots:
             at = YEAR + slot * SHIPPED.tick
-            inputs = observe(connection, at)
+            inputs = collect_inputs(connection, at)
             last = ticks[-1] if ticks else None
             previous = (last.at, last.rate) if last else None
             move = next_rate(SHIPPED, last.rate if last else None, inputs)

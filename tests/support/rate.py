@@ -12,7 +12,7 @@ from cascade.domain.rate_parameters import Formula
 from cascade.domain.rate_rule import Tick, next_rate
 from cascade.domain.rate_signals import MICRO
 from cascade.domain.signal_kinds import SignalKind
-from cascade.services import pricing
+from cascade.services.ticks import collect_inputs
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 
@@ -44,7 +44,7 @@ def write_tick(connection: Conn, at: datetime, formula: Formula = FORMULA) -> Ti
     """Write the tick of a moment, as a keeper would have done then."""
     rate_ticks.remember(connection, formula)
     last = rate_ticks.latest(connection)
-    inputs = pricing.observe(connection, at)
+    inputs = collect_inputs(connection, at)
     move = next_rate(formula, last.rate if last else None, inputs)
     tick = Tick(at, (last.at, last.rate) if last else None, formula.version, inputs, move)
     assert rate_ticks.insert(connection, tick)
