@@ -40,6 +40,7 @@ from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
 from cascade.workers.metrics_poller import MetricsPoller
 from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher
+from cascade.workers.polling import PollingWorker
 from cascade.workers.relayer import Relayer
 from cascade.workers.stripe_worker import StripeWorker
 from cascade.workers.tick_worker import TickWorker
@@ -190,17 +191,20 @@ def hot_key(settings: Settings) -> LocalSigner | None:
     return None
 
 
-def rate_keeper(app: App) -> TickWorker:
+def rate_keeper(app: App) -> PollingWorker:
     """Return the worker that writes the rate's ticks."""
-    return TickWorker(app.database, app.formula)
+    ticks = TickWorker(app.database, app.formula)
+    return PollingWorker("rate keeper", ticks.step, poll_seconds=ticks.poll_seconds)
 
 
-def observer(app: App) -> MetricsPoller | None:
+def observer(app: App) -> PollingWorker | None:
     """Return the worker that asks Venice for the city's state; None when there is no Venice to ask."""
     settings = app.settings
     if settings.venice_url is None:
         return None
-    return MetricsPoller(app.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
+    poll_seconds = settings.venice_poll_seconds
+    poller = MetricsPoller(app.database, VeniceMetrics(settings.venice_url), poll_seconds=poll_seconds)
+    return PollingWorker("observer", poller.step, poll_seconds=poll_seconds, on_end=poller.close)
 
 
 def dispatcher(app: App) -> Dispatcher:

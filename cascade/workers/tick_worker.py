@@ -1,9 +1,8 @@
-"""Keeps the rate: a tick every few minutes, whatever the number of keepers and however long they were away."""
+"""The step that keeps the rate: a tick every few minutes, whatever the number of keepers and after any downtime."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import UTC, datetime
 
 from cascade.db import orders
@@ -11,8 +10,6 @@ from cascade.db.database import Database
 from cascade.domain.rate_parameters import Formula
 from cascade.errors import ClockFault
 from cascade.services.ticks import TICKS_AT_ONCE, write_due_ticks
-from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.supervisor import poll
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +43,17 @@ class TickWorker:
     def __init__(self, database: Database, formula: Formula) -> None:
         self._database = database
         self._formula = formula
+        self.poll_seconds = min(_LONGEST_WAIT_SECONDS, formula.tick_seconds / _LOOKS_IN_A_TICK)
+        """How long to wait after a step that left nothing."""
 
-    def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
-        """Keep the rate until told to stop. Whatever goes wrong is said, waited out and tried again.
+    def step(self) -> bool:
+        """Write what is due. Returns True when more can be due right away.
 
         Raises:
-            SettingsError: at the first step; the formula's version was used with other constants.
+            ClockFault: as `keep_once`.
+            SettingsError: the formula's version was used with other constants.
         """
-        wait_seconds = min(_LONGEST_WAIT_SECONDS, self._formula.tick_seconds / _LOOKS_IN_A_TICK)
-        heart = heartbeat or Heartbeat("rate keeper")
-        poll(lambda: self.keep_once() == TICKS_AT_ONCE, stop, poll_seconds=wait_seconds, heartbeat=heart)
+        return self.keep_once() == TICKS_AT_ONCE
 
     def keep_once(self) -> int:
         """Write what is due, as much as fits into one transaction. Returns how many ticks.

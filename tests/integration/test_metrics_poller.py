@@ -16,6 +16,7 @@ from cascade.domain.rate_signals import Input
 from cascade.domain.rates import Rate
 from cascade.services.ticks import collect_inputs
 from cascade.workers.metrics_poller import MetricsPoller
+from cascade.workers.polling import PollingWorker
 from sandbox.venice import VeniceDouble
 from tests.support.concurrency import run_concurrently
 from tests.support.delivery import until
@@ -60,8 +61,9 @@ def test_of_one_look_by_many_the_first_answer_is_taken(database: Database, venic
 
 
 def test_it_looks_again_and_again_and_stops_when_told(database: Database, venice: VeniceDouble) -> None:
-    stop = threading.Event()
-    thread = threading.Thread(target=observer(database, venice, 0.05).run, args=(stop,))
+    stop, poller = threading.Event(), observer(database, venice, 0.05)
+    worker = PollingWorker("observer", poller.step, poll_seconds=0.05, on_end=poller.close)
+    thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
     try:
         until(lambda: len(stored(database).get("consciousness", [])) >= 3)
@@ -69,6 +71,8 @@ def test_it_looks_again_and_again_and_stops_when_told(database: Database, venice
         stop.set()
         thread.join(10)
     assert not thread.is_alive()
+    with pytest.raises(RuntimeError, match="closed"):
+        poller.look()
 
 
 def test_one_that_fails_does_not_hide_the_others_and_is_said_once(
