@@ -24,10 +24,12 @@ from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, VENICE
 from cascade.domain.fees import GWEI, FeePolicy
-from cascade.domain.rate_parameters import Formula
 from cascade.domain.rates import Rate
 from cascade.domain.relay_policy import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
+from cascade.rate.metrics_poller import MetricsPoller
+from cascade.rate.parameters import Formula
+from cascade.rate.tick_worker import TickWorker
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout
 from cascade.services.signed_payments import SignedPayments
@@ -38,12 +40,10 @@ from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChann
 from cascade.workers.delivery_retries import RetryPolicy
 from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer, Router
-from cascade.workers.metrics_poller import MetricsPoller
 from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher
 from cascade.workers.polling import PollingWorker
 from cascade.workers.relayer import Relayer
 from cascade.workers.stripe_worker import StripeWorker
-from cascade.workers.tick_worker import TickWorker
 
 
 def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> App:

@@ -22,14 +22,14 @@ from api.pages.rendering import page as rendered
 from api.schemas.economics import CascadeOut, ExchangeRateOut
 from cascade import charts
 from cascade.charts import Prices, Size, Theme
-from cascade.db import rate_ticks
 from cascade.db.database import Conn
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import InputState, Tick
 from cascade.domain.rates import Rate
 from cascade.errors import NotFound
-from cascade.services.city import city_now
-from cascade.services.quotation import Quotation, current_quotation, explain
+from cascade.rate import tick_store
+from cascade.rate.city import city_now
+from cascade.rate.parameters import Formula
+from cascade.rate.quotation import Quotation, current_quotation, explain
+from cascade.rate.rule import InputState, Tick
 
 MOST_POINTS = 800
 MOST_PICTURES = 32 * len(Language)
@@ -104,7 +104,7 @@ router = APIRouter(include_in_schema=False, lifespan=_lifespan)
 
 def _newest(app: System) -> Tick:
     with app.database.transaction() as connection:
-        tick = rate_ticks.latest(connection)
+        tick = tick_store.latest(connection)
     if tick is None:
         raise NotFound("There is no picture before the rate has been set for the first time.")
     return tick
@@ -192,7 +192,7 @@ def _svg(drawn: bytes) -> Response:
 
 
 def _points(connection: Conn, until: datetime, span: Span) -> list[Point]:
-    return rate_ticks.course(connection, until, span.length, MOST_POINTS)
+    return tick_store.course(connection, until, span.length, MOST_POINTS)
 
 
 def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formula:
@@ -200,7 +200,7 @@ def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formul
     target."""
     if tick is None or tick.formula == current.version:
         return current
-    return rate_ticks.formulas(connection)[tick.formula]
+    return tick_store.formulas(connection)[tick.formula]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from cascade.db.database import OUTAGES, Conn
 from cascade.db.outbox import DestinationHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
-from cascade.services.quotation import Quotation, current_quotation
+from cascade.rate.quotation import Quotation, current_quotation
 from cascade.workers.heartbeat import describe
 
 CARD_ALARM_SECONDS = 900

@@ -11,16 +11,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.schemas.purchases import Body, DucatAmount, Plain, Signed, UsdAmount
-from cascade.db.rate_signals import Taken
-from cascade.db.rate_ticks import Candle, Interval
 from cascade.domain.money import USD, Money
-from cascade.domain.rate_parameters import PPM
-from cascade.domain.rate_rule import Contribution, InputState, Tick, counting
-from cascade.domain.rate_signals import MICRO, Input, Observation, Signal, micro_of
 from cascade.domain.rates import NANO_USD, Rate
 from cascade.domain.signal_kinds import SignalKind
-from cascade.services.city import CityState
-from cascade.services.quotation import Quotation, explain
+from cascade.rate.city import CityState
+from cascade.rate.parameters import PPM
+from cascade.rate.quotation import Quotation, explain
+from cascade.rate.rule import Contribution, InputState, Tick, counting
+from cascade.rate.signal_store import Taken
+from cascade.rate.signals import MICRO, Input, Observation, Signal, micro_of
+from cascade.rate.tick_store import Candle, Interval
 
 MOST_SIGNALS = 500
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)

@@ -10,7 +10,7 @@ from api.schemas.purchases import Body
 from cascade.db.events import Notification
 from cascade.domain.events import EventType, OrderEvent
 from cascade.domain.rates import Rate
-from cascade.services.city import CityNews, city_state
+from cascade.rate.city import CityNews, city_state
 
 RETRY = b"retry: 2000\n\n"
 """After how many milliseconds a reader comes back when a stream has ended."""

@@ -16,7 +16,7 @@ from cascade.db.database import Database
 from cascade.db.event_streams import CITY, Feeds, News, Topic
 from cascade.domain.rates import START, Rate
 from cascade.errors import NotFound
-from cascade.services.city import read_city
+from cascade.rate.city import read_city
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,11 @@ import click
 from rich.progress import Progress
 
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
-from cascade.db import rate_ticks
-from cascade.domain.rate_rule import Contribution
-from cascade.domain.rate_signals import MICRO, Observation
-from cascade.services import ticks
-from cascade.services.quotation import current_quotation, explain
-from cascade.services.ticks import ReplayResult
+from cascade.rate import tick_store, ticks
+from cascade.rate.quotation import current_quotation, explain
+from cascade.rate.rule import Contribution
+from cascade.rate.signals import MICRO, Observation
+from cascade.rate.ticks import ReplayResult
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
 
@@ -78,7 +77,7 @@ def replay(since: datetime | None, until: datetime | None) -> None:
     start, end = (moment and moment.replace(tzinfo=UTC) for moment in (since, until))
     with opened() as app:
         with app.database.transaction() as connection:
-            total = rate_ticks.count(connection, start, end)
+            total = tick_store.count(connection, start, end)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Replaying", total=total)
             replayed = ticks.replay(app.database, start, end, lambda: progress.advance(task))

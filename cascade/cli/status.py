@@ -15,7 +15,7 @@ from cascade.db.checkpoints import StreamHealth
 from cascade.db.heartbeats import WorkerHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
-from cascade.services.quotation import current_quotation
+from cascade.rate.quotation import current_quotation
 
 
 @click.command()

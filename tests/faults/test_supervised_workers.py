@@ -34,7 +34,7 @@ import os, sys
 from cascade.__main__ import run
 from cascade.workers.outbox_dispatcher import Dispatcher
 from cascade.workers.indexer import Indexer
-from cascade.workers.tick_worker import TickWorker
+from cascade.rate.tick_worker import TickWorker
 
 poison = sys.argv[1]
 

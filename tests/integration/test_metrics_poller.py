@@ -11,11 +11,11 @@ import pytest
 
 from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.db.database import Database
-from cascade.domain.rate_rule import InputState, next_rate
-from cascade.domain.rate_signals import Input
 from cascade.domain.rates import Rate
-from cascade.services.ticks import collect_inputs
-from cascade.workers.metrics_poller import MetricsPoller
+from cascade.rate.metrics_poller import MetricsPoller
+from cascade.rate.rule import InputState, next_rate
+from cascade.rate.signals import Input
+from cascade.rate.ticks import collect_inputs
 from cascade.workers.polling import PollingWorker
 from sandbox.venice import VeniceDouble
 from tests.support.concurrency import run_concurrently
@@ -78,7 +78,7 @@ def test_it_looks_again_and_again_and_stops_when_told(database: Database, venice
 def test_one_that_fails_does_not_hide_the_others_and_is_said_once(
     database: Database, venice: VeniceDouble, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "cascade.workers.metrics_poller")
+    caplog.set_level(logging.INFO, "cascade.rate.metrics_poller")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # as the command line sets it
     watcher = observer(database, venice, 0.001)
     venice.control.set_chaos(error_rate=1)

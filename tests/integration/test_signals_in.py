@@ -15,7 +15,7 @@ from cascade.db import keys, orders
 from cascade.db.database import Database
 from cascade.db.keys import Scope
 from cascade.domain.signal_kinds import SignalKind
-from cascade.services.ticks import collect_inputs
+from cascade.rate.ticks import collect_inputs
 from tests.support.concurrency import run_concurrently
 from tests.support.rate import clock, insert_signal, write_tick
 from tests.support.streams import SOON_SECONDS, Api, Stream

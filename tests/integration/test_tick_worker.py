@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from cascade.db import orders, rate_signals, rate_ticks
+from cascade.db import orders
 from cascade.db.database import Conn, Database
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import InputState, Tick, next_rate
-from cascade.domain.rate_signals import HOUR, MICRO, Input, Observation, Signal
 from cascade.domain.rates import Rate
 from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import SettingsError
-from cascade.services.ticks import TICKS_AT_ONCE, ReplayResult, collect_inputs, replay, write_due_ticks
+from cascade.rate import signal_store, tick_store
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import InputState, Tick, next_rate
+from cascade.rate.signals import HOUR, MICRO, Input, Observation, Signal
+from cascade.rate.ticks import TICKS_AT_ONCE, ReplayResult, collect_inputs, replay, write_due_ticks
 from tests.support.concurrency import run_concurrently
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -67,9 +68,9 @@ def begin(database: Database, formula: Formula, ago: timedelta) -> Tick:
         now, seconds = orders.clock(connection) - ago, formula.tick_seconds
         at = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
         inputs = collect_inputs(connection, at)
-        rate_ticks.remember(connection, formula)
+        tick_store.remember(connection, formula)
         tick = Tick(at, None, formula.version, inputs, next_rate(formula, None, inputs))
-        assert rate_ticks.insert(connection, tick)
+        assert tick_store.insert(connection, tick)
     return tick
 
 
@@ -85,7 +86,7 @@ def report(database: Database, reports: Sequence[Report]) -> None:
 
 
 def history(connection: Conn) -> list[Tick]:
-    return list(rate_ticks.stretch(connection, None, None))
+    return list(tick_store.stretch(connection, None, None))
 
 
 def stored(database: Database) -> list[Tick]:
@@ -165,9 +166,9 @@ def test_a_rival_has_the_tick_or_nothing(database: Database) -> None:
         inputs = collect_inputs(connection, first.at + HOUR)
         move = next_rate(HOURLY, first.rate, inputs)
         tick = Tick(first.at + HOUR, (first.at, first.rate), HOURLY.version, inputs, move)
-        assert [rate_ticks.insert(connection, tick) for _ in range(3)] == [True, False, False]
-        assert not rate_ticks.insert(connection, replace(tick, at=first.at + 2 * HOUR))  # it follows the same one
-        assert not rate_ticks.insert(connection, replace(tick, at=first.at + 3 * HOUR, previous=None))
+        assert [tick_store.insert(connection, tick) for _ in range(3)] == [True, False, False]
+        assert not tick_store.insert(connection, replace(tick, at=first.at + 2 * HOUR))  # it follows the same one
+        assert not tick_store.insert(connection, replace(tick, at=first.at + 3 * HOUR, previous=None))
 
 
 CATCHING_UP = formula("catching-up", tick_seconds=20)
@@ -265,7 +266,7 @@ def test_what_arrives_late_changes_no_tick_that_is_written(database: Database) -
     before = stored(database)
     with database.transaction() as connection:
         told = Signal("late", SignalKind.CONSCIOUSNESS, 10 * MICRO, before[3].at)
-        assert rate_signals.insert(connection, "venice", [told]).accepted == 1
+        assert signal_store.insert(connection, "venice", [told]).accepted == 1
     time.sleep(1.1)
     keep(database, EVERY_SECOND)
     after = stored(database)
@@ -293,7 +294,7 @@ def test_a_new_formula_goes_on_from_the_rate_of_the_old_one(database: Database) 
         inputs = collect_inputs(connection, first.at + HOUR)
         move = next_rate(HOURLY, first.rate, inputs)
         last = Tick(first.at + HOUR, (first.at, first.rate), HOURLY.version, inputs, move)
-        assert rate_ticks.insert(connection, last)
+        assert tick_store.insert(connection, last)
     assert last.rate == Rate(100_500_000)
     new = formula("gentle", tick_seconds=1_800, usd_per_ducat={**USD, "ceiling": "0.20"}, step_ppm=1_000)
     ticks = [last, *keep(database, new)]
@@ -301,5 +302,5 @@ def test_a_new_formula_goes_on_from_the_rate_of_the_old_one(database: Database) 
     assert all(tick.previous == (before.at, before.rate) for before, tick in pairwise(ticks))
     assert {tick.formula for tick in ticks[1:]} == {"gentle"}
     with database.transaction() as connection:
-        assert rate_ticks.formulas(connection) == {"hourly": HOURLY, "gentle": new}
+        assert tick_store.formulas(connection) == {"hourly": HOURLY, "gentle": new}
     assert replay(database, None, None) == ReplayResult(len(stored(database)))

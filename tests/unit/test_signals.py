@@ -11,7 +11,9 @@ from decimal import Decimal
 import pytest
 
 from cascade.domain.ledger import SalesVolume
-from cascade.domain.rate_signals import (
+from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
+from cascade.errors import InvalidInput
+from cascade.rate.signals import (
     HOUR,
     MICRO,
     Input,
@@ -25,8 +27,6 @@ from cascade.domain.rate_signals import (
     recognition,
     volume,
 )
-from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
-from cascade.errors import InvalidInput
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

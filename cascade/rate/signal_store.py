@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cascade.db.database import Conn, Row
-from cascade.domain.rate_signals import BASELINE, HOUR, MICRO, RecognitionStats, Signal
 from cascade.domain.signal_kinds import SignalKind
 from cascade.errors import InvalidInput
+from cascade.rate.signals import BASELINE, HOUR, MICRO, RecognitionStats, Signal
 
 OLDEST = timedelta(days=30)
 """No formula lets a reading count for longer."""

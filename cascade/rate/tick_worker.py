@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.rate_parameters import Formula
 from cascade.errors import ClockFault
-from cascade.services.ticks import TICKS_AT_ONCE, write_due_ticks
+from cascade.rate.parameters import Formula
+from cascade.rate.ticks import TICKS_AT_ONCE, write_due_ticks
 
 log = logging.getLogger(__name__)
 

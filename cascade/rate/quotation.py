@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cascade.db import orders, rate_ticks
+from cascade.db import orders
 from cascade.db.database import Conn
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Contribution, Tick
-from cascade.domain.rate_signals import MICRO, Input, Observation
 from cascade.domain.rates import Rate
+from cascade.rate import tick_store
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Contribution, Tick
+from cascade.rate.signals import MICRO, Input, Observation
 
 _CONFIDENT_AT_MICRO = 1_000 * MICRO
 """US dollars a day at which half of full confidence is reached."""
@@ -58,10 +59,10 @@ class Quotation:
 
 def current_quotation(connection: Conn, formula: Formula) -> Quotation:
     """Return the rate of the moment with its reasons."""
-    tick, now = rate_ticks.latest(connection), orders.clock(connection)
+    tick, now = tick_store.latest(connection), orders.clock(connection)
     if tick is None:
         return Quotation(Rate(formula.base_nano_usd), None, formula, None, None, now)
-    hour_ago, day_ago = (rate_ticks.at(connection, tick.at - timedelta(hours=hours)) for hours in (1, 24))
+    hour_ago, day_ago = (tick_store.at(connection, tick.at - timedelta(hours=hours)) for hours in (1, 24))
     return Quotation(tick.rate, tick, formula, hour_ago, day_ago, now)
 
 

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Mapping
 
 from cascade.adapters.venice_metrics import VeniceMetrics
-from cascade.db import orders, rate_signals
+from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.rate_signals import Signal
 from cascade.domain.signal_kinds import VENICE, SignalKind
 from cascade.errors import InvalidInput
+from cascade.rate import signal_store
+from cascade.rate.signals import Signal
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class MetricsPoller:
             now = orders.clock(connection)
             number = int(now.timestamp() // self._poll_seconds)
             try:
-                return rate_signals.insert(connection, VENICE, [Signal(f"{kind}:{number}", kind, micro, now)]).accepted
+                return signal_store.insert(connection, VENICE, [Signal(f"{kind}:{number}", kind, micro, now)]).accepted
             except InvalidInput:  # another observer was quicker, and was told something else a moment before
                 return 0
 

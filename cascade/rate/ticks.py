@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cascade.db import balances, orders, rate_signals, rate_ticks
+from cascade.db import balances, orders
 from cascade.db.database import Conn, Database
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import RateStep, Tick, next_rate
-from cascade.domain.rate_signals import Input, Inputs, Observation, acceleration, age, recognition, volume
 from cascade.domain.signal_kinds import SignalKind
 from cascade.errors import CascadeError, ClockFault
+from cascade.rate import signal_store, tick_store
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import RateStep, Tick, next_rate
+from cascade.rate.signals import Input, Inputs, Observation, acceleration, age, recognition, volume
 
 TICKS_AT_ONCE = 300
 """Ticks in one transaction: a day and a bit, so that an order never waits for long."""
@@ -22,7 +23,7 @@ MOST_MISSED = 10_000
 
 def collect_inputs(connection: Conn, at: datetime) -> Inputs:
     """Return what the rule sees at a moment, UTC: only what had happened and was known by then."""
-    pulse = rate_signals.pulse(connection, at)
+    pulse = signal_store.pulse(connection, at)
     seen: dict[Input, list[Observation]] = {name: [] for name in Input}
     for reading in pulse.readings:
         if reading.kind is not SignalKind.REPORTED_ACCELERATION:
@@ -45,8 +46,8 @@ def write_due_ticks(connection: Conn, formula: Formula) -> list[Tick]:
         SettingsError: the formula's version was used with other constants.
         ClockFault: a tick of the future is there.
     """
-    last, now = rate_ticks.latest(connection), orders.clock(connection)
-    ahead = rate_ticks.future(connection)
+    last, now = tick_store.latest(connection), orders.clock(connection)
+    ahead = tick_store.future(connection)
     if ahead is not None:
         raise ClockFault(
             f"a tick of the rate is of {ahead:%Y-%m-%d %H:%M} UTC, but the database's clock says {now:%Y-%m-%d %H:%M}:"
@@ -55,14 +56,14 @@ def write_due_ticks(connection: Conn, formula: Formula) -> list[Tick]:
         )
     due = _due(formula, last, now)
     if due:
-        rate_ticks.remember(connection, formula)
+        tick_store.remember(connection, formula)
     written: list[Tick] = []
     for moment in due:
         inputs = collect_inputs(connection, moment)
         previous = (last.at, last.rate) if last else None
         move = next_rate(formula, last.rate if last else None, inputs)
         tick = Tick(moment, previous, formula.version, inputs, move)
-        if not rate_ticks.insert(connection, tick):
+        if not tick_store.insert(connection, tick):
             break  # another keeper is at it
         written.append(tick)
         last = tick
@@ -96,9 +97,9 @@ def replay(
     """
     number = 0
     with database.transaction() as connection:
-        known = rate_ticks.formulas(connection)
+        known = tick_store.formulas(connection)
         before: Tick | None = None
-        for tick in rate_ticks.stretch(connection, since, until):
+        for tick in tick_store.stretch(connection, since, until):
             number += 1
             formula = known.get(tick.formula)
             if formula is None:

@@ -8,12 +8,13 @@ from statistics import median_low
 
 from psycopg import AsyncConnection
 
-from cascade.db import orders, rate_signals, rate_ticks
+from cascade.db import orders
 from cascade.db.database import Conn, Row
-from cascade.db.rate_signals import SignalSnapshot
-from cascade.domain.rate_signals import RecognitionStats, acceleration, age
 from cascade.domain.rates import Rate
 from cascade.domain.signal_kinds import SignalKind
+from cascade.rate import signal_store, tick_store
+from cascade.rate.signal_store import SignalSnapshot
+from cascade.rate.signals import RecognitionStats, acceleration, age
 
 SHOWN_SECONDS = 6 * 3600
 """A reading that is older is no longer shown as the city's state."""
@@ -51,7 +52,7 @@ class CityState:
 
 def city_now(connection: Conn) -> CityState:
     """Return the city's state at this moment."""
-    return city_state(rate_signals.pulse(connection, orders.clock(connection), rate_signals.RECENT))
+    return city_state(signal_store.pulse(connection, orders.clock(connection), signal_store.RECENT))
 
 
 def city_state(pulse: SignalSnapshot) -> CityState:
@@ -91,11 +92,11 @@ class CityNews:
 
 async def read_city(connection: AsyncConnection[Row]) -> CityNews:
     """Return the city as it is: of what it was in between nobody is told."""
-    now = await (await connection.execute(rate_ticks.NOW)).fetchone()
+    now = await (await connection.execute(tick_store.NOW)).fetchone()
     assert now is not None  # noqa: S101 - it joins to one row
-    cursor = await connection.execute(rate_signals.PULSE, {"at": now["now"], **rate_signals.RECENT})
+    cursor = await connection.execute(signal_store.PULSE, {"at": now["now"], **signal_store.RECENT})
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     rate = None if now["nano_usd"] is None else Rate(now["nano_usd"])
     number = int(now["now"].timestamp() * 1000)
-    return CityNews(number, rate_signals.pulse_of(row, now["now"]), now["at"], rate)
+    return CityNews(number, signal_store.pulse_of(row, now["now"]), now["at"], rate)

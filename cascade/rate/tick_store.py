@@ -10,11 +10,11 @@ from enum import StrEnum
 from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Contribution, InputState, RateStep, Tick
-from cascade.domain.rate_signals import Input, inputs_as_data, inputs_of
 from cascade.domain.rates import Rate
 from cascade.errors import SettingsError
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Contribution, InputState, RateStep, Tick
+from cascade.rate.signals import Input, inputs_as_data, inputs_of
 
 _PAGE = 1000
 # An hour is the longest tick: what is ahead by less comes by itself.

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cascade.domain.rate_parameters import PPM, Formula, InputConfig
-from cascade.domain.rate_signals import Input, Inputs, Observation
 from cascade.domain.rates import Rate
+from cascade.rate.parameters import PPM, Formula, InputConfig
+from cascade.rate.signals import Input, Inputs, Observation
 
 
 class InputState(StrEnum):
