@@ -92,11 +92,6 @@ class CityNews:
 
 async def read_city(connection: AsyncConnection[Row]) -> CityNews:
     """Return the city as it is: of what it was in between nobody is told."""
-    now = await (await connection.execute(tick_store.NOW)).fetchone()
-    assert now is not None  # noqa: S101 - it joins to one row
-    cursor = await connection.execute(signal_store.PULSE, {"at": now["now"], **signal_store.RECENT})
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-    rate = None if now["nano_usd"] is None else Rate(now["nano_usd"])
-    number = int(now["now"].timestamp() * 1000)
-    return CityNews(number, signal_store.pulse_of(row, now["now"]), now["at"], rate)
+    now, tick, rate = await tick_store.newest(connection)
+    pulse = await signal_store.recent_pulse(connection, now)
+    return CityNews(int(now.timestamp() * 1000), pulse, tick, rate)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
@@ -19,10 +20,6 @@ from cascade.rate.signals import Input, inputs_as_data, inputs_of
 _PAGE = 1000
 # An hour is the longest tick: what is ahead by less comes by itself.
 _HAS_COME = "(at <= now() + interval '1 hour')"
-NOW = """
-    SELECT clock_timestamp() AS now, t.at, t.nano_usd
-    FROM (SELECT) AS one LEFT JOIN (SELECT at, nano_usd FROM rate_ticks ORDER BY at DESC LIMIT 1) t ON true"""
-"""The database's time with the newest tick, for a connection that is read asynchronously."""
 
 
 class Interval(StrEnum):
@@ -72,6 +69,16 @@ def current(connection: Conn) -> tuple[datetime, Rate] | None:
         f"SELECT at, nano_usd FROM rate_ticks WHERE {_HAS_COME} ORDER BY at DESC LIMIT 1"  # noqa: S608 - constant
     ).fetchone()
     return (row["at"], Rate(row["nano_usd"])) if row else None
+
+
+async def newest(connection: AsyncConnection[Row]) -> tuple[datetime, datetime | None, Rate | None]:
+    """Return the database's time, UTC, and the newest tick with its rate; None before the first one."""
+    cursor = await connection.execute("""
+        SELECT clock_timestamp() AS now, t.at, t.nano_usd
+        FROM (SELECT) AS one LEFT JOIN (SELECT at, nano_usd FROM rate_ticks ORDER BY at DESC LIMIT 1) t ON true""")
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - it joins to one row
+    return row["now"], row["at"], None if row["nano_usd"] is None else Rate(row["nano_usd"])
 
 
 def at(connection: Conn, moment: datetime) -> Rate | None:
