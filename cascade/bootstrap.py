@@ -39,7 +39,8 @@ from cascade.workers.credit_sender import CreditChannel
 from cascade.workers.delivery_channels import AsyncDatabase, Channel, EmailChannel, MessageChannel, WebhookChannel
 from cascade.workers.delivery_retries import RetryPolicy
 from cascade.workers.deposit_watcher import DepositWatcher
-from cascade.workers.indexer import Indexer, Router
+from cascade.workers.indexer import Indexer
+from cascade.workers.log_follower import Router
 from cascade.workers.outbox_dispatcher import WEBHOOKS, Dispatcher
 from cascade.workers.polling import PollingWorker
 from cascade.workers.relayer import Relayer
