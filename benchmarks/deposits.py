@@ -25,7 +25,7 @@ from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
 from cascade.db.database import Database, migrate
 from cascade.workers.deposit_watcher import DepositWatcher
-from cascade.workers.indexer import Router
+from cascade.workers.log_follower import Router
 from sandbox.deploy import deploy_router
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import Rpc, calldata

@@ -23,10 +23,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cascade.charts import Run, input_curves, year
-from cascade.domain import rate_signals as city
-from cascade.domain.rate_parameters import PPM, Formula
-from cascade.domain.rate_rule import Rate, next_rate
-from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation, RecognitionStats, SalesVolume
+from cascade.domain.ledger import SalesVolume
+from cascade.domain.rates import Rate
+from cascade.rate import signals as city
+from cascade.rate.parameters import PPM, Formula
+from cascade.rate.rule import next_rate
+from cascade.rate.signals import MICRO, Input, Inputs, Observation, RecognitionStats
 
 TICK = timedelta(minutes=5)
 HOUR, DAY, WEEK, MONTH, YEAR = 12, 288, 2016, 8_760, 105_120

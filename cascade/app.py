@@ -10,7 +10,7 @@ from cascade.adapters.texts import Text, Texts
 from cascade.chains import Deployment
 from cascade.db.database import Database
 from cascade.domain.events import EventType
-from cascade.domain.rate_parameters import Formula
+from cascade.rate.parameters import Formula
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout
 from cascade.services.payment_links import PaymentLinks

@@ -24,10 +24,12 @@ from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.deliveries import EMAIL, MESSAGE, WEBHOOK, OutboxMessage
 from cascade.domain.fees import GWEI, FeePolicy
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import Rate
 from cascade.domain.relay_policy import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
+from cascade.rate.metrics_poller import MetricsPoller
+from cascade.rate.parameters import Formula
+from cascade.rate.tick_worker import TickWorker
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout
 from cascade.services.signed_payments import SignedPayments
@@ -36,14 +38,14 @@ from cascade.settings import Settings
 from cascade.workers.credit_sender import CreditSender
 from cascade.workers.delivery_channel import AsyncDatabase, Channel
 from cascade.workers.deposit_watcher import DepositWatcher
-from cascade.workers.indexer import Indexer, Router
-from cascade.workers.metrics_poller import MetricsPoller
+from cascade.workers.indexer import Indexer
+from cascade.workers.log_follower import Router
 from cascade.workers.notification_channels import EmailChannel, MessageChannel, WebhookChannel
 from cascade.workers.outbox_dispatcher import OutboxDispatcher
+from cascade.workers.polling import PollingWorker
 from cascade.workers.relayer import Relayer
 from cascade.workers.retry_policy import RetryPolicy
 from cascade.workers.stripe_worker import StripeWorker
-from cascade.workers.tick_worker import TickWorker
 
 
 def assemble(settings: Settings, deadlines: Deadlines = COMMANDS) -> App:
@@ -191,17 +193,20 @@ def hot_key(settings: Settings) -> LocalSigner | None:
     return None
 
 
-def rate_keeper(app: App) -> TickWorker:
+def rate_keeper(app: App) -> PollingWorker:
     """Return the worker that writes the rate's ticks."""
-    return TickWorker(app.database, app.formula)
+    ticks = TickWorker(app.database, app.formula)
+    return PollingWorker("rate keeper", ticks.step, poll_seconds=ticks.poll_seconds)
 
 
-def observer(app: App) -> MetricsPoller | None:
+def observer(app: App) -> PollingWorker | None:
     """Return the worker that asks Venice for the city's state; None when there is no Venice to ask."""
     settings = app.settings
     if settings.venice_url is None:
         return None
-    return MetricsPoller(app.database, VeniceMetrics(settings.venice_url), poll_seconds=settings.venice_poll_seconds)
+    poll_seconds = settings.venice_poll_seconds
+    poller = MetricsPoller(app.database, VeniceMetrics(settings.venice_url), poll_seconds=poll_seconds)
+    return PollingWorker("observer", poller.step, poll_seconds=poll_seconds, on_end=poller.close)
 
 
 def credit_sender(app: App) -> CreditSender:

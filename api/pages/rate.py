@@ -22,14 +22,15 @@ from api.pages.rendering import page as rendered
 from api.schemas.economics import CascadeOut, ExchangeRateOut
 from cascade import charts
 from cascade.charts import Prices, Size, Theme
-from cascade.db import rate_ticks
 from cascade.db.database import Conn
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import InputState, Rate, Tick
+from cascade.domain.rates import Rate
 from cascade.errors import NotFound
 from cascade.locales.translations import ENGLISH, LANGUAGES
-from cascade.services import pricing
-from cascade.services.pricing import Quotation
+from cascade.rate import tick_store
+from cascade.rate.city import city_now
+from cascade.rate.parameters import Formula
+from cascade.rate.quotation import Quotation, current_quotation, explain
+from cascade.rate.rule import InputState, Tick
 
 MOST_POINTS = 800
 MOST_PICTURES = 32 * len(LANGUAGES)
@@ -104,7 +105,7 @@ router = APIRouter(include_in_schema=False, lifespan=_lifespan)
 
 def _newest(app: System) -> Tick:
     with app.database.transaction() as connection:
-        tick = rate_ticks.latest(connection)
+        tick = tick_store.latest(connection)
     if tick is None:
         raise NotFound("There is no picture before the rate has been set for the first time.")
     return tick
@@ -126,9 +127,9 @@ InLanguage = Annotated[str, Query(alias="lang", pattern=f"^({'|'.join(LANGUAGES)
 def page(request: Request, app: System, span: HowFar = Span.DAY) -> Response:
     """Return the rate with its reasons and its history, as it stands; readable without pictures and without script."""
     with app.database.transaction() as connection:
-        quotation = pricing.quotation(connection, app.formula)
+        quotation = current_quotation(connection, app.formula)
         city = CascadeOut.of(
-            pricing.city_now(connection),
+            city_now(connection),
             quotation.rate,
             quotation.tick.at if quotation.tick else None,
         )
@@ -192,7 +193,7 @@ def _svg(drawn: bytes) -> Response:
 
 
 def _points(connection: Conn, until: datetime, span: Span) -> list[Point]:
-    return rate_ticks.course(connection, until, span.length, MOST_POINTS)
+    return tick_store.course(connection, until, span.length, MOST_POINTS)
 
 
 def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formula:
@@ -200,7 +201,7 @@ def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formul
     target."""
     if tick is None or tick.formula == current.version:
         return current
-    return rate_ticks.formulas(connection)[tick.formula]
+    return tick_store.formulas(connection)[tick.formula]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +242,7 @@ def _reasons(quotation: Quotation, show: Prices) -> dict[str, Any]:
     """Return why the rate stands where it does; the quotation's formula is the one that made its tick."""
     out, tick = ExchangeRateOut.of(quotation), quotation.tick
     base = quotation.formula.base_nano_usd
-    explained = pricing.explained(tick) if tick else []
+    explained = explain(tick) if tick else []
     added = show.parts(base, [part.nano_usd for part, _ in explained])
     without_effect = {
         state: [one.name for one in out.inputs if one.state is state]

@@ -21,14 +21,16 @@ from api.schemas.economics import (
     SignalsIn,
     SignalsOut,
 )
-from cascade.db import orders, rate_signals, rate_ticks
+from cascade.db import orders
 from cascade.db.event_streams import CITY, Topic
-from cascade.db.rate_ticks import Interval
 from cascade.domain.amount_parser import read_plain
 from cascade.domain.money import DUCAT, USD
-from cascade.domain.rate_signals import BASELINE, EARLY
 from cascade.errors import InvalidInput
-from cascade.services import pricing
+from cascade.rate import signal_store, tick_store
+from cascade.rate.city import city_now
+from cascade.rate.quotation import current_quotation
+from cascade.rate.signals import BASELINE, EARLY
+from cascade.rate.tick_store import Interval
 
 router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=IdempotentRoute)
 
@@ -37,7 +39,7 @@ router = APIRouter(prefix="/api/economics", tags=["economics"], route_class=Idem
 def exchange_rate(app: System) -> ExchangeRateOut:
     """Return the rate of the moment, in both directions, and why it is what it is."""
     with app.database.transaction() as connection:
-        return ExchangeRateOut.of(pricing.quotation(connection, app.formula))
+        return ExchangeRateOut.of(current_quotation(connection, app.formula))
 
 
 @router.get("/exchange-rate/history", responses=documented(422, 503))
@@ -50,10 +52,10 @@ def history(
     """Return the rate's history, newest first: each tick, or open, high, low and close of hours or days."""
     with app.database.transaction() as connection:
         if interval == "raw":
-            ticks = rate_ticks.ticks_before(connection, before, limit)
-            return HistoryOut.of_ticks(ticks, more=bool(ticks) and rate_ticks.has_before(connection, ticks[-1].at))
-        candles = rate_ticks.candles_before(connection, Interval(interval), before, limit)
-        more = bool(candles) and rate_ticks.has_before(connection, candles[-1].start)
+            ticks = tick_store.ticks_before(connection, before, limit)
+            return HistoryOut.of_ticks(ticks, more=bool(ticks) and tick_store.has_before(connection, ticks[-1].at))
+        candles = tick_store.candles_before(connection, Interval(interval), before, limit)
+        more = bool(candles) and tick_store.has_before(connection, candles[-1].start)
         return HistoryOut.of_candles(Interval(interval), candles, more=more)
 
 
@@ -61,7 +63,7 @@ def history(
 def cascade_state(app: System) -> CascadeOut:
     """Return the city's consciousness, its coherence, and the acceleration of its recognition cascade."""
     with app.database.transaction() as connection:
-        return CascadeOut.of(pricing.city_now(connection), *app.checkout.rate(connection))
+        return CascadeOut.of(city_now(connection), *app.checkout.rate(connection))
 
 
 @router.get(
@@ -111,5 +113,5 @@ def report(batch: SignalsIn, app: System, source: SignalSource) -> SignalsOut:
             if signal.occurred_at > now + EARLY:
                 ahead = f"{signal.occurred_at.isoformat()} has not come yet: it is {now.isoformat()} here."
                 raise InvalidInput("occurred_at", f"{signal.id}: {ahead}")
-        taken = rate_signals.insert(connection, source, reported)
+        taken = signal_store.insert(connection, source, reported)
     return SignalsOut.of(taken, sum(signal.occurred_at <= now - BASELINE for signal in reported))

@@ -18,8 +18,7 @@ from cascade.db.database import OUTAGES, Conn
 from cascade.db.delivery_queue import DestinationHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
-from cascade.services import pricing
-from cascade.services.pricing import Quotation
+from cascade.rate.quotation import Quotation, current_quotation
 from cascade.workers.heartbeat import describe
 
 CARD_ALARM_SECONDS = 900
@@ -59,7 +58,7 @@ def _look(app: App, connection: Conn) -> HealthOut:
     card = _card(stripe_inbox.health(connection)) if app.card is not None else None
     open_deliveries = sorted([*credits.QUEUE.health(connection), *outbox.QUEUE.health(connection)])
     destinations = [_destination(destination) for destination in open_deliveries]
-    rate = _rate(pricing.quotation(connection, app.formula))
+    rate = _rate(current_quotation(connection, app.formula))
     followed, now = bootstrap.followed_streams(app), datetime.now(UTC)
     streams = [_stream(stream, now) for stream in checkpoints.health(connection) if stream.stream in followed]
     workers = [

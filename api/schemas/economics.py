@@ -11,14 +11,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.schemas.purchases import Body, DucatAmount, Plain, Signed, UsdAmount
-from cascade.db.rate_signals import Taken
-from cascade.db.rate_ticks import Candle, Interval
 from cascade.domain.money import USD, Money
-from cascade.domain.rate_parameters import NANO_USD, PPM
-from cascade.domain.rate_rule import Contribution, InputState, Rate, Tick, counting
-from cascade.domain.rate_signals import MICRO, Input, Observation, Signal, SignalKind, micro_of
-from cascade.services import pricing
-from cascade.services.pricing import CityState, Quotation
+from cascade.domain.rates import NANO_USD, Rate
+from cascade.domain.signal_kinds import SignalKind
+from cascade.rate.city import CityState
+from cascade.rate.parameters import PPM
+from cascade.rate.quotation import Quotation, explain
+from cascade.rate.rule import Contribution, InputState, Tick, counting
+from cascade.rate.signal_store import Taken
+from cascade.rate.signals import MICRO, Input, Observation, Signal, micro_of
+from cascade.rate.tick_store import Candle, Interval
 
 MOST_SIGNALS = 500
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
@@ -140,7 +142,7 @@ class ExchangeRateOut(Body):
             floor_usd=str(Rate(formula.floor_nano_usd)),
             ceiling_usd=str(Rate(formula.ceiling_nano_usd)),
             target_usd=str(tick.move.target if tick else quotation.rate),
-            inputs=[InputOut.of(part, seen, quotation) for part, seen in pricing.explained(tick)] if tick else [],
+            inputs=[InputOut.of(part, seen, quotation) for part, seen in explain(tick)] if tick else [],
         )
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from api.schemas.economics import CascadeOut
 from api.schemas.purchases import Body
-from cascade.db.event_streams import CityNews
 from cascade.db.events import Notification
 from cascade.domain.events import EventType, OrderEvent
-from cascade.domain.rate_rule import Rate
-from cascade.services.pricing import city_state
+from cascade.domain.rates import Rate
+from cascade.rate.city import CityNews, city_state
 
 RETRY = b"retry: 2000\n\n"
 """After how many milliseconds a reader comes back when a stream has ended."""
@@ -34,16 +33,8 @@ class NotificationEventOut(EventOut):
     read: bool
 
 
-def message(item: OrderEvent | Notification | CityNews, start: Rate) -> bytes:
-    """Return an event, a notification or the city as one message. JSON holds no line break, so it is one line of data.
-
-    Args:
-        item: what is told.
-        start: the rate before the first tick.
-    """
-    if isinstance(item, CityNews):
-        city = CascadeOut.of(city_state(item.pulse), item.rate or start, item.tick)
-        return _message(item.number, "cascade", city)
+def message(item: OrderEvent | Notification) -> bytes:
+    """Return an event or a notification as one message. JSON holds no line break, so it is one line of data."""
     if isinstance(item, OrderEvent):
         event, data = item, EventOut(type=item.type, occurred_at=item.occurred_at, data=dict(item.data))
     else:
@@ -56,6 +47,16 @@ def message(item: OrderEvent | Notification | CityNews, start: Rate) -> bytes:
             read=item.read_at is not None,
         )
     return _message(item.number, event.type, data)
+
+
+def city_message(city: CityNews, start: Rate) -> bytes:
+    """Return the city as one message.
+
+    Args:
+        city: as it is now.
+        start: the rate before the first tick.
+    """
+    return _message(city.number, "cascade", CascadeOut.of(city_state(city.pulse), city.rate or start, city.tick))
 
 
 def _message(number: int, kind: str, data: Body) -> bytes:

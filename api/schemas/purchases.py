@@ -14,7 +14,7 @@ from cascade.domain.catalogue import Catalogue
 from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.quotes import tiers
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import Rate
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout, PurchaseRequest
 from cascade.services.order_view import OrderView

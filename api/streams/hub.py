@@ -11,11 +11,12 @@ import psycopg
 from starlette.exceptions import HTTPException
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from api.schemas.event_streams import message
+from api.schemas.event_streams import city_message, message
 from cascade.db.database import Database
-from cascade.db.event_streams import Feeds, News, Topic
-from cascade.domain.rate_rule import START, Rate
+from cascade.db.event_streams import CITY, Feeds, News, Topic
+from cascade.domain.rates import START, Rate
 from cascade.errors import NotFound
+from cascade.rate.city import read_city
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ _READ_SECONDS = 5.0
 _SHORTEST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 3.0
 _TOPICS_AT_ONCE = 500
+_CITY = Topic(CITY, "")
 
 
 class Listener:
@@ -219,11 +221,14 @@ class Hub:
                 asked[topic] = waiting
         async with asyncio.timeout(_READ_SECONDS):  # a host that is gone without a word answers never
             found = await feeds.read({topic: _least(waiting) for topic, waiting in asked.items()})
+            city = await read_city(feeds.connection) if _CITY in asked else None
+        messages = {topic: [(item.number, message(item)) for item in news.items] for topic, news in found.items()}
+        if city is not None:
+            found[_CITY] = News(city.number)
+            messages[_CITY] = [(city.number, city_message(city, self._start))]
         for topic, waiting in asked.items():
-            news = found.get(topic)
-            messages = [(item.number, message(item, self._start)) for item in news.items] if news else []
             for listener in waiting:
-                listener.tell(news, messages)
+                listener.tell(found.get(topic), messages.get(topic, []))
 
     def _ask(self, topic: Topic) -> None:
         if topic in self._listeners:

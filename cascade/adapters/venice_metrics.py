@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 import httpx
 
-from cascade.domain.rate_signals import SignalKind
+from cascade.domain.signal_kinds import SignalKind
 
 _MOST_BYTES: Final = 1024 * 1024
 _MOST_QUOTED: Final = 80

@@ -21,7 +21,8 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from matplotlib.transforms import IdentityTransform
 
 from cascade.charts.locale import ENGLISH, ChartLocale
-from cascade.domain.rate_parameters import NANO_USD, Formula
+from cascade.domain.rates import NANO_USD
+from cascade.rate.parameters import Formula
 
 Course = Sequence[tuple[datetime, int]]
 """Rates over time: moments, UTC, and billionths of a US dollar per ducat; oldest first."""

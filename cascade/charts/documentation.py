@@ -11,9 +11,11 @@ from matplotlib.axes import Axes
 from cascade.charts.canvas import DASHED, Canvas, Theme, draw_course, marks, picture
 from cascade.charts.locale import ENGLISH
 from cascade.charts.rate_page import name_of
-from cascade.domain.rate_parameters import NANO_USD, Formula
-from cascade.domain.rate_rule import Rate, next_rate
-from cascade.domain.rate_signals import MICRO, Input, Observation, SignalKind
+from cascade.domain.rates import NANO_USD, Rate
+from cascade.domain.signal_kinds import SignalKind
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import next_rate
+from cascade.rate.signals import MICRO, Input, Observation
 
 _POINTS = 750
 """Of each of the two lines of a year."""

@@ -11,7 +11,7 @@ from babel.core import Locale
 from babel.dates import format_datetime
 from babel.numbers import format_decimal, get_decimal_symbol
 
-from cascade.domain.rate_signals import MICRO
+from cascade.rate.signals import MICRO
 
 _SEASON_SECONDS = 120 * 86_400
 

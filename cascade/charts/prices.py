@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cascade.domain.rate_parameters import NANO_USD, Formula
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import NANO_USD, Rate
+from cascade.rate.parameters import Formula
 
 _MINUS = "\N{MINUS SIGN}"
 

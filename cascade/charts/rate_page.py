@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from cascade.charts.canvas import DASHED, Canvas, Theme, draw_course, marks, moment, picture
 from cascade.charts.locale import ENGLISH, ChartLocale
 from cascade.charts.prices import Prices
-from cascade.domain.rate_parameters import NANO_USD, Formula
-from cascade.domain.rate_rule import Contribution, InputState, Rate, Tick, counting
-from cascade.domain.rate_signals import HOUR, Input, Inputs
+from cascade.domain.rates import NANO_USD, Rate
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Contribution, InputState, Tick, counting
+from cascade.rate.signals import HOUR, Input, Inputs
 
 
 class Size(StrEnum):

@@ -10,11 +10,11 @@ import click
 from rich.progress import Progress
 
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
-from cascade.db import rate_ticks
-from cascade.domain.rate_rule import Contribution
-from cascade.domain.rate_signals import MICRO, Observation
-from cascade.services import pricing
-from cascade.services.pricing import ReplayResult
+from cascade.rate import tick_store, ticks
+from cascade.rate.quotation import current_quotation, explain
+from cascade.rate.rule import Contribution
+from cascade.rate.signals import MICRO, Observation
+from cascade.rate.ticks import ReplayResult
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
 
@@ -29,9 +29,9 @@ def rate() -> None:
 def show_rate(as_json: bool) -> None:
     """Show the rate of the moment, and why it is what it is."""
     with opened() as app, app.database.transaction() as connection:
-        now = pricing.quotation(connection, app.formula)
+        now = current_quotation(connection, app.formula)
     tick = now.tick
-    reasons = [record for part, seen in pricing.explained(tick) for record in _reasons(part, seen)] if tick else []
+    reasons = [record for part, seen in explain(tick) for record in _reasons(part, seen)] if tick else []
     if as_json:
         told: dict[str, object] = {"usd_per_ducat": str(now.rate), "tick_at": tick and tick.at}
         told |= {"target_usd": tick and str(tick.move.target), "formula": tick and tick.formula}
@@ -77,10 +77,10 @@ def replay(since: datetime | None, until: datetime | None) -> None:
     start, end = (moment and moment.replace(tzinfo=UTC) for moment in (since, until))
     with opened() as app:
         with app.database.transaction() as connection:
-            total = rate_ticks.count(connection, start, end)
+            total = tick_store.count(connection, start, end)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Replaying", total=total)
-            replayed = pricing.replay(app.database, start, end, lambda: progress.advance(task))
+            replayed = ticks.replay(app.database, start, end, lambda: progress.advance(task))
     if replayed.broken is not None:
         _say_difference(replayed)
         sys.exit(1)

@@ -17,7 +17,7 @@ from cascade.db.heartbeats import WorkerHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
 from cascade.domain.deliveries import VENICE
-from cascade.services import pricing
+from cascade.rate.quotation import current_quotation
 
 
 @click.command()
@@ -28,7 +28,7 @@ def status(as_json: bool) -> None:
         streams = [_stream(stream) for stream in checkpoints.health(connection)]
         stripe = inbox_store.health(connection) if app.card is not None else None
         destinations = sorted([*credits.QUEUE.health(connection), *outbox_store.QUEUE.health(connection)])
-        rate = pricing.quotation(connection, app.formula)
+        rate = current_quotation(connection, app.formula)
         senders = relay_transactions.health(connection, app.deployment.chain.chain_id)
         workers = heartbeats.health(connection)
     if as_json:

@@ -1,1 +1,1 @@
-"""The only SQL. Every function takes the connection whose transaction it belongs to."""
+"""The SQL, but for the rate's. Every function takes the connection whose transaction it belongs to."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cascade.db.database import Conn
-from cascade.domain.ledger import SALES, citizen, venice
+from cascade.domain.ledger import SALES, SalesVolume, citizen, venice
 from cascade.domain.money import ASSETS, DUCAT, Money
-from cascade.domain.rate_signals import BASELINE, SalesVolume
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def sold(connection: Conn, at: datetime) -> SalesVolume:
         " SELECT j.posted_at, j.units * 10::numeric ^ (6 - a.scale) AS micro FROM ledger.journal j"
         " JOIN ledger.assets a ON a.code = j.asset"
         " WHERE j.account = %(account)s AND j.posted_at > %(start)s AND j.posted_at <= %(at)s) AS moved",
-        {"account": SALES, "at": at, "day": at - timedelta(days=1), "start": at - timedelta(days=1) - BASELINE},
+        {"account": SALES, "at": at, "day": at - timedelta(days=1), "start": at - timedelta(days=8)},
     ).fetchone()
     assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
     return SalesVolume(row["last_day"], row["week_before"], row["first_at"])

@@ -7,17 +7,13 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import NamedTuple, Self
 
 from psycopg import AsyncConnection, Notify
 
-from cascade.db import rate_signals
 from cascade.db.database import Database, Row
 from cascade.db.events import Notification, event_of, notification_of
-from cascade.db.rate_signals import SignalSnapshot
 from cascade.domain.events import OrderEvent
-from cascade.domain.rate_rule import Rate
 
 log = logging.getLogger(__name__)
 
@@ -46,19 +42,6 @@ _NOTIFICATIONS = """
     ) n ON true
     LEFT JOIN order_events e ON (e.order_id, e.number) = (n.order_id, n.event_number)
     ORDER BY w.id, n.of_citizen"""
-_NOW = """
-    SELECT clock_timestamp() AS now, t.at, t.nano_usd
-    FROM (SELECT) AS one LEFT JOIN (SELECT at, nano_usd FROM rate_ticks ORDER BY at DESC LIMIT 1) t ON true"""
-
-
-@dataclass(frozen=True, slots=True)
-class CityNews:
-    """What the city is like now; ``number`` is the time in milliseconds, ``tick`` is None before the first one."""
-
-    number: int
-    pulse: SignalSnapshot
-    tick: datetime | None
-    rate: Rate | None
 
 
 class Topic(NamedTuple):
@@ -79,7 +62,7 @@ class News:
     """
 
     last: int
-    items: list[OrderEvent | Notification | CityNews] = field(default_factory=list)
+    items: list[OrderEvent | Notification] = field(default_factory=list)
     untold: bool = False
 
     @property
@@ -92,7 +75,7 @@ class Feeds:
     """One connection that hears what is new, and reads it."""
 
     def __init__(self, connection: AsyncConnection[Row]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._heard: set[Topic] = set()
         connection.add_notify_handler(self._note)  # of what arrives while a query runs
 
@@ -108,7 +91,7 @@ class Feeds:
             yield cls(connection)
 
     async def read(self, after: Mapping[Topic, int | None]) -> dict[Topic, News]:
-        """Return what is new of each topic; an order that does not exist is missing.
+        """Return what is new of each order and citizen; an order that does not exist is missing.
 
         Args:
             after: only larger numbers; None for nothing yet, only the number from which on there will be news.
@@ -118,7 +101,7 @@ class Feeds:
         """
         events = await self._read(ORDER, _EVENTS, event_of, after)
         notifications = await self._read(CITIZEN, _NOTIFICATIONS, notification_of, after)
-        return events | notifications | await self._read_city(after)
+        return events | notifications
 
     def heard(self) -> set[Topic]:
         """Return the topics that were told of since the last call.
@@ -129,7 +112,7 @@ class Feeds:
         Raises:
             psycopg.OperationalError: the connection is lost.
         """
-        socket = self._connection.pgconn
+        socket = self.connection.pgconn
         socket.consume_input()
         while notice := socket.notifies():
             self._heard.add(_topic(notice.extra.decode()))
@@ -138,7 +121,7 @@ class Feeds:
 
     async def wait(self, wake: asyncio.Event, seconds: float) -> None:
         """Wait until something is to be heard, ``wake`` is set or the time is over."""
-        loop, socket = asyncio.get_running_loop(), self._connection.fileno()
+        loop, socket = asyncio.get_running_loop(), self.connection.fileno()
         loop.add_reader(socket, wake.set)
         try:
             async with asyncio.timeout(seconds):  # wait_for would lose a cancellation that comes together with the wake
@@ -147,20 +130,6 @@ class Feeds:
             pass
         finally:
             loop.remove_reader(socket)  # psycopg watches the same socket while a query runs
-
-    async def _read_city(self, after: Mapping[Topic, int | None]) -> dict[Topic, News]:
-        """Return the city as it is: of what it was in between nobody is told."""
-        topic = Topic(CITY, "")
-        if topic not in after:
-            return {}
-        now = await (await self._connection.execute(_NOW)).fetchone()
-        assert now is not None  # noqa: S101 - it joins to one row
-        cursor = await self._connection.execute(rate_signals.PULSE, {"at": now["now"], **rate_signals.RECENT})
-        row = await cursor.fetchone()
-        assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-        rate = None if now["nano_usd"] is None else Rate(now["nano_usd"])
-        number = int(now["now"].timestamp() * 1000)
-        return {topic: News(number, [CityNews(number, rate_signals.pulse_of(row, now["now"]), now["at"], rate)])}
 
     def _note(self, notice: Notify) -> None:
         self._heard.add(_topic(notice.payload))
@@ -176,7 +145,7 @@ class Feeds:
         if not wanted:
             return {}
         parameters = {"ids": list(wanted), "after": list(wanted.values()), "most": MOST}
-        cursor = await self._connection.execute(query.encode(), parameters)
+        cursor = await self.connection.execute(query.encode(), parameters)
         found: dict[Topic, News] = {}
         for row in await cursor.fetchall():
             news = found.setdefault(Topic(kind, row["topic"]), News(row["last"]))

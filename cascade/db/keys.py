@@ -13,7 +13,7 @@ from enum import StrEnum
 from psycopg.errors import UniqueViolation
 
 from cascade.db.database import Conn
-from cascade.domain.rate_signals import OUR_LEDGER, VENICE
+from cascade.domain.signal_kinds import OUR_LEDGER, VENICE
 from cascade.errors import InvalidInput, NotFound
 
 _PREFIX = "csk_"

@@ -8,7 +8,7 @@ from cascade.db.database import Conn, Row
 from cascade.domain.money import ASSETS, DUCAT, USD, Money
 from cascade.domain.orders import ChainTerms, Order
 from cascade.domain.quotes import Quote
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import Rate
 from cascade.errors import NotFound
 
 _COLUMNS = (

@@ -23,6 +23,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from cascade.domain.credits import Credit
@@ -39,6 +40,21 @@ UNMATCHED = "refunds:unmatched"
 EXCHANGE = "exchange"
 DUCATS_SOLD = "ducats:sold"
 DUCATS_BONUS = "ducats:bonus"
+
+
+@dataclass(frozen=True, slots=True)
+class SalesVolume:
+    """What our ledger has sold up to a moment, less what went back, in millionths of a US dollar.
+
+    Attributes:
+        last_day: in the 24 hours up to the moment.
+        week_before: in the seven days before those.
+        first_at: of the oldest sale in those eight days, UTC; None when there is none.
+    """
+
+    last_day: int
+    week_before: int
+    first_at: datetime | None
 
 
 def citizen(citizen_id: str) -> str:

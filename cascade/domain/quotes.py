@@ -11,7 +11,7 @@ from typing import Final
 
 from cascade.domain.catalogue import Catalogue, Package
 from cascade.domain.money import DUCAT, USD, Asset, Money, Rounding, divide
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import Rate
 
 _PERCENT: Final = Asset("PERCENT", 4)
 

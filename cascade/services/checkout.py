@@ -12,7 +12,7 @@ from cascade.adapters.chain.router_logs import deposit_address, on_chain_order_i
 from cascade.adapters.email import check_email
 from cascade.adapters.venice import CitizenDirectory
 from cascade.chains import Deployment
-from cascade.db import card_attempts, checkpoints, contacts, orders, payments, rate_ticks
+from cascade.db import card_attempts, checkpoints, contacts, orders, payments
 from cascade.db.database import Conn
 from cascade.domain.amount_parser import NoAmount, read_plain
 from cascade.domain.card_evidence import CardIntent, IntentStatus
@@ -23,8 +23,9 @@ from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_
 from cascade.domain.partial_payments import missing_of
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
-from cascade.domain.rate_rule import START, Rate
+from cascade.domain.rates import START, Rate
 from cascade.errors import InvalidInput
+from cascade.rate import tick_store
 from cascade.services.order_events import record
 from cascade.services.order_view import OrderView, lock_payable, view_of
 
@@ -72,7 +73,7 @@ class Checkout:
 
     def rate(self, connection: Conn) -> tuple[Rate, datetime | None]:
         """Return the rate of the moment, and its tick, UTC; None before the first one."""
-        current = rate_ticks.current(connection)
+        current = tick_store.current(connection)
         return (current[1], current[0]) if current else (self.start, None)
 
     def stablecoin(self, code: str) -> tuple[Asset, str]:

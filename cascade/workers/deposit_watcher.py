@@ -7,19 +7,16 @@ open. With few addresses the node picks their transfers; with many it gives all,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from typing import Unpack
 
 from cascade.adapters.chain.erc20_transfers import transfers, with_times
 from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.router_logs import deposit_address
 from cascade.db import checkpoints, deposits, relay_queue
 from cascade.db.checkpoints import Cursor
-from cascade.db.database import Conn, Database
+from cascade.db.database import Database
 from cascade.domain.deposit_schedule import is_due, next_look
-from cascade.errors import NodeUnavailable
-from cascade.workers.booking_chunks import FIRST_RANGE_BLOCKS, next_range
-from cascade.workers.indexer import Router
-from cascade.workers.leader import LeaderWorker
+from cascade.workers.log_follower import FollowerOptions, LogFollower, Router
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +27,16 @@ _RANGE_OF_ALL = 64
 _ADDRESSES_AT_ONCE = 1000
 
 
-class DepositWatcher(LeaderWorker):
+class DepositWatcher(LogFollower):
     """Any number may run side by side; one of them leads.
 
     Args:
         database: holds checkpoint, transfers and what the relayer is to send.
         node: where the chain is read.
         router: whose orders are watched.
-        check: holds the router against the chain; called until it passes, before anything is read.
         days: how long an order's address is watched after its time.
         minimum: less than this is not collected, in a stablecoin's smallest units.
-        poll_seconds: how often to look for new blocks.
-        lease_seconds: how long this watcher may be silent before another takes over.
-        log_range_blocks: most blocks to ask for at once.
+        options: what every follower is told.
     """
 
     name = "watcher"
@@ -53,22 +47,14 @@ class DepositWatcher(LeaderWorker):
         node: Node,
         router: Router,
         *,
-        check: Callable[[], None],
         days: int,
         minimum: int,
-        poll_seconds: float,
-        lease_seconds: float,
-        log_range_blocks: int,
+        **options: Unpack[FollowerOptions],
     ) -> None:
-        super().__init__(database, check=check, poll_seconds=poll_seconds, lease_seconds=lease_seconds)
-        self._node = node
-        self._router = router
+        super().__init__(database, node, router, router.deposits_stream, **options)
         self._days = days
         self._minimum = minimum
-        self._longest_range = log_range_blocks
-        self._range = min(log_range_blocks, FIRST_RANGE_BLOCKS)
         self._looked = False
-        self._stream = router.deposits_stream
 
     def step(self) -> bool:
         """Look once: at most one range of blocks, and at what lies at the addresses.
@@ -82,10 +68,9 @@ class DepositWatcher(LeaderWorker):
         with self._database.transaction() as connection:
             # Who starts to watch needs no history: an address is shown to nobody before it is watched.
             checkpoints.start(connection, self._stream, final.number, final.hash, final.timestamp)
-            cursor = checkpoints.lease(connection, self._stream, self._instance, self._lease_seconds)
-            if cursor is None:
-                return False
-            checkpoints.note_finalized(connection, cursor, final.number, final.timestamp)
+            cursor = self._take_lease(connection, final)
+        if cursor is None:
+            return False
         if final.number > cursor.height:
             cursor = self._read(cursor, final.number)
         self._collect()
@@ -106,7 +91,7 @@ class DepositWatcher(LeaderWorker):
             )
         few = len(watched) <= MOST_RECIPIENTS
         to = min(final, cursor.height + min(self._range, self._longest_range if few else _RANGE_OF_ALL))
-        try:
+        with self._reading():
             start, end, found = transfers(
                 self._node, list(self._router.stablecoins), (cursor.height, cursor.hash), to, watched if few else None
             )
@@ -114,10 +99,7 @@ class DepositWatcher(LeaderWorker):
             with self._database.transaction() as connection:
                 ours = deposits.ours(connection, found)
             found = with_times(self._node, [each for each in found if each.recipient in ours], start, end)
-        except NodeUnavailable:
-            self._range = max(1, self._range // 2)
-            raise
-        self._range = next_range(self._range, self._longest_range, blocks=to - cursor.height, events=told)
+        self._choose_range(blocks=to - cursor.height, events=told)
         with self._database.transaction() as connection:
             checkpoints.advance(connection, cursor, end.number, end.hash, 0)
             new = deposits.insert(connection, self._router.chain_id, found, ours)
@@ -144,7 +126,3 @@ class DepositWatcher(LeaderWorker):
                     )
                 deposits.look_again(connection, one, next_look(one, collecting=collecting))
         self._looked = True
-
-    def release_lease(self, connection: Conn) -> None:
-        """Give the lead up."""
-        checkpoints.release(connection, self._stream, self._instance)

@@ -7,9 +7,9 @@ is only remembered as "seen", thrown away and read again at the next look. So th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from threading import Event
+from typing import Unpack
 
 import psycopg
 
@@ -19,78 +19,34 @@ from cascade.adapters.chain.router_logs import check_sequence
 from cascade.db import checkpoints, deposits
 from cascade.db.checkpoints import Cursor
 from cascade.db.database import Conn, Database
-from cascade.domain.money import Asset, Money
+from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, PaidEvent, RefundedEvent, RouterEvent, below_a_cent
 from cascade.domain.reversals import Refund
 from cascade.errors import BookingTooLong, LeaseLost, NodeUnavailable
 from cascade.services.booking import book_payment, book_refund
 from cascade.services.checkout import emit_pending_events
-from cascade.workers.booking_chunks import FIRST_RANGE_BLOCKS, Pieces, checkpoint_after, next_range, piece_end
+from cascade.workers.booking_chunks import Pieces, checkpoint_after, piece_end
 from cascade.workers.heartbeat import Heartbeat, describe
 from cascade.workers.late_transfers import Deadlines
-from cascade.workers.leader import LeaderWorker
+from cascade.workers.log_follower import FollowerOptions, LogFollower, Router
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Router:
-    """The router that is followed.
-
-    Attributes:
-        chain_id: EIP-155 chain id.
-        address: checksummed.
-        deployed_at_block: no payment can be in or before the block before this one.
-        stablecoins: asset by checksummed token address.
-    """
-
-    chain_id: int
-    address: str
-    deployed_at_block: int
-    stablecoins: Mapping[str, Asset]
-
-    @property
-    def stream(self) -> str:
-        """Return the name of its checkpoint."""
-        return f"chain:{self.chain_id}:{self.address}"
-
-    @property
-    def deposits_stream(self) -> str:
-        """Return the name of the checkpoint up to which plain transfers to its deposit addresses are read."""
-        return f"deposits:{self.chain_id}:{self.address}"
-
-
-class Indexer(LeaderWorker):
+class Indexer(LogFollower):
     """Books a router's payments and refunds, from its deployment on.
 
     Args:
         database: holds checkpoint, evidence and ledger.
         node: where the chain is read.
-        check: holds the router against the chain; called until it passes, before anything is read.
         router: what is followed.
-        poll_seconds: how often to look for new blocks.
-        lease_seconds: how long this indexer may be silent before another takes over.
-        log_range_blocks: most blocks to ask for at once.
+        options: what every follower is told.
     """
 
     name = "indexer"
 
-    def __init__(
-        self,
-        database: Database,
-        node: Node,
-        router: Router,
-        *,
-        check: Callable[[], None],
-        poll_seconds: float,
-        lease_seconds: float,
-        log_range_blocks: int,
-    ) -> None:
-        super().__init__(database, check=check, poll_seconds=poll_seconds, lease_seconds=lease_seconds)
-        self._node = node
-        self._router = router
-        self._longest_range = log_range_blocks
-        self._range = min(log_range_blocks, FIRST_RANGE_BLOCKS)
+    def __init__(self, database: Database, node: Node, router: Router, **options: Unpack[FollowerOptions]) -> None:
+        super().__init__(database, node, router, router.stream, **options)
         self._pieces = Pieces()
         self._stop = Event()
         self._deadlines = Deadlines(
@@ -99,7 +55,7 @@ class Indexer(LeaderWorker):
             router.chain_id,
             router.stablecoins,
             first_block=router.deployed_at_block - 1,
-            range_blocks=log_range_blocks,
+            range_blocks=self._longest_range,
         )
 
     def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
@@ -130,7 +86,7 @@ class Indexer(LeaderWorker):
         try:
             self._sight(cursor, latest)
         except NodeUnavailable as fault:  # only a look ahead: it must not hold up what is final
-            log.info("%s: the head could not be read: %s", self._router.stream, fault)
+            log.info("%s: the head could not be read: %s", self._stream, fault)
         return False
 
     def rescan(self, first: int) -> list[str]:
@@ -151,10 +107,10 @@ class Indexer(LeaderWorker):
         if self._check is not None:
             self._check()
         with self._database.transaction() as connection:
-            booked = checkpoints.height(connection, self._router.stream)
+            booked = checkpoints.height(connection, self._stream)
         block, found = self._node.block(max(first, self._router.deployed_at_block) - 1), list[str]()
         while block.number < booked:
-            cursor = Cursor(self._router.stream, block.number, block.hash, last_seq=0, epoch=0)
+            cursor = Cursor(self._stream, block.number, block.hash, last_seq=0, epoch=0)
             try:
                 stretch = self._read(cursor, min(booked, block.number + self._range))
             except NodeUnavailable:
@@ -184,18 +140,15 @@ class Indexer(LeaderWorker):
         """Take or keep the lead; None while somebody else has it, or the router's own block is not final yet."""
         before = self._router.deployed_at_block - 1
         with self._database.transaction() as connection:
-            started = checkpoints.exists(connection, self._router.stream)
+            started = checkpoints.exists(connection, self._stream)
         if not started:
             if final.number < before:
                 return None
             first = self._node.block(before)
             with self._database.transaction() as connection:
-                checkpoints.start(connection, self._router.stream, first.number, first.hash, first.timestamp)
+                checkpoints.start(connection, self._stream, first.number, first.hash, first.timestamp)
         with self._database.transaction() as connection:
-            cursor = checkpoints.lease(connection, self._router.stream, self._instance, self._lease_seconds)
-            if cursor is not None:
-                checkpoints.note_finalized(connection, cursor, final.number, final.timestamp)
-        return cursor
+            return self._take_lease(connection, final)
 
     def _book(self, cursor: Cursor, final: Block) -> Cursor:
         """Read the next range of final blocks and book it, in one transaction or, where it is dense, in several."""
@@ -253,15 +206,10 @@ class Indexer(LeaderWorker):
         return self._deadlines.payments(connection, event)
 
     def _read(self, cursor: Cursor, to: int) -> LogRange:
-        """Read a range; every refusal halves the next one, since each provider words its limit in its own way."""
-        try:
+        """Read a range."""
+        with self._reading():
             stretch = self._node.events(self._router.address, (cursor.height, cursor.hash), to)
-        except NodeUnavailable:
-            self._range = max(1, self._range // 2)
-            raise
-        self._range = next_range(
-            self._range, self._longest_range, blocks=to - cursor.height, events=len(stretch.events)
-        )
+        self._choose_range(blocks=to - cursor.height, events=len(stretch.events))
         return stretch
 
     def _sight(self, cursor: Cursor, latest: Block) -> None:
@@ -293,10 +241,6 @@ class Indexer(LeaderWorker):
         """Store an alarm of the stream."""
         try:
             with self._database.transaction() as connection:
-                checkpoints.set_alarm(connection, self._router.stream, describe(fault))
+                checkpoints.set_alarm(connection, self._stream, describe(fault))
         except psycopg.Error as unreachable:
             log.warning("the alarm could not be stored: %s", type(unreachable).__name__)
-
-    def release_lease(self, connection: Conn) -> None:
-        """Give the lead up."""
-        checkpoints.release(connection, self._router.stream, self._instance)

@@ -6,19 +6,17 @@ import logging
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from threading import Event
 from typing import ClassVar
 
 import psycopg
 
 from cascade.db.database import Conn, Database
-from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.supervisor import poll
+from cascade.workers.polling import PollingWorker
 
 log = logging.getLogger(__name__)
 
 
-class LeaderWorker(ABC):
+class LeaderWorker(PollingWorker, ABC):
     """Steps until told to stop, and gives its lease up in the end, so that another need not wait for it to run out.
 
     Args:
@@ -34,23 +32,11 @@ class LeaderWorker(ABC):
     def __init__(
         self, database: Database, *, check: Callable[[], None], poll_seconds: float, lease_seconds: float
     ) -> None:
+        super().__init__(self.name, self.attempt, poll_seconds=poll_seconds, on_end=self._give_up_lease)
         self._database = database
         self._check: Callable[[], None] | None = check
-        self._poll_seconds = poll_seconds
         self._lease_seconds = lease_seconds
         self._instance = secrets.token_hex(8)
-
-    def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
-        """Step, wait, until told to stop. Whatever goes wrong is said, waited out and tried again.
-
-        Raises:
-            DeploymentMismatch: at the first step; an operator has to give another record or node.
-        """
-        heart = heartbeat or Heartbeat(self.name)
-        try:
-            poll(self.attempt, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
-        finally:
-            self._give_up_lease()
 
     def attempt(self) -> bool:
         """Do a step, as `run` does it; a worker may report here what made it fail."""

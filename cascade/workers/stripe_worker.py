@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import timedelta
 from functools import partial
 from itertools import islice
-from threading import Event
 
 import psycopg
 
@@ -21,8 +20,8 @@ from cascade.errors import CascadeError, LedgerConflict, StripeError, StripeFail
 from cascade.services.booking import book_gain, book_payment, book_reversal
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import tell_card
-from cascade.workers.heartbeat import Heartbeat, describe
-from cascade.workers.supervisor import poll
+from cascade.workers.heartbeat import describe
+from cascade.workers.polling import PollingWorker
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ AT_ONCE = 4
 """Intents that are looked at side by side: the time goes into waiting for Stripe."""
 
 
-class StripeWorker:
+class StripeWorker(PollingWorker):
     """Any number of them may run side by side; each can be killed at any moment.
 
     Args:
@@ -60,19 +59,14 @@ class StripeWorker:
         catch_up_seconds: float,
         claim_seconds: float = CLAIM_SECONDS,
     ) -> None:
+        super().__init__("card", self._step_and_catch_up, poll_seconds=poll_seconds)
         self._database = database
         self._checkout = checkout
         self._stripe = checkout.stripe
-        self._poll_seconds = poll_seconds
         self._catch_up_seconds = catch_up_seconds
         self._claim_seconds = claim_seconds
         self._catch_up_at = 0.0
         self._make_due_at = 0.0
-
-    def run(self, stop: Event, heartbeat: Heartbeat | None = None) -> None:
-        """Look, book, wait, until told to stop. Whatever goes wrong is said, waited out and tried again."""
-        heart = heartbeat or Heartbeat("card")
-        poll(self._step_and_catch_up, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
 
     def _step_and_catch_up(self) -> bool:
         """Work through the inbox; then read Stripe's list, when it is time: a list that fails holds nothing up."""

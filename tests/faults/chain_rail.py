@@ -12,7 +12,8 @@ from cascade.chains import Deployment
 from cascade.db import balances, payments, reversals
 from cascade.db.database import Database
 from cascade.services.order_view import OrderView
-from cascade.workers.indexer import Indexer, Router
+from cascade.workers.indexer import Indexer
+from cascade.workers.log_follower import Router
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import Rpc, calldata
 from tests.support.purchases import balance_of, open_order, pay

@@ -35,7 +35,7 @@ from cascade.__main__ import run
 from cascade.workers.credit_sender import CreditSender
 from cascade.workers.outbox_dispatcher import OutboxDispatcher
 from cascade.workers.indexer import Indexer
-from cascade.workers.tick_worker import TickWorker
+from cascade.rate.tick_worker import TickWorker
 
 poison = sys.argv[1]
 

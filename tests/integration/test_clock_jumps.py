@@ -8,14 +8,15 @@ from importlib.resources import files
 
 import pytest
 
-from cascade.db import checkpoints, orders, outbox, rate_ticks, relay_transactions, stripe_inbox
+from cascade.db import checkpoints, orders, outbox, relay_transactions, stripe_inbox
 from cascade.db.database import Conn, Database
 from cascade.domain.deliveries import MESSAGE
-from cascade.domain.rate_parameters import Formula
 from cascade.errors import ClockFault
-from cascade.services import pricing
-from cascade.services.pricing import TICKS_AT_ONCE, observe, quotation, replay
-from cascade.workers.tick_worker import TickWorker
+from cascade.rate import tick_store
+from cascade.rate.parameters import Formula
+from cascade.rate.quotation import current_quotation
+from cascade.rate.tick_worker import TickWorker
+from cascade.rate.ticks import TICKS_AT_ONCE, collect_inputs, replay, write_due_ticks
 from tests.support.purchases import open_order
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -40,12 +41,12 @@ def jump(monkeypatch: pytest.MonkeyPatch) -> Jump:
 
 def ticks(database: Database) -> int:
     with database.transaction() as connection:
-        return rate_ticks.count(connection, None, None)
+        return tick_store.count(connection, None, None)
 
 
 def keep(database: Database) -> int:
     with database.transaction() as connection:
-        return len(pricing.keep(connection, FORMULA))
+        return len(write_due_ticks(connection, FORMULA))
 
 
 @pytest.mark.parametrize("ahead", [YEAR, DAY, -DAY])
@@ -64,16 +65,16 @@ def test_no_tick_is_written_by_a_clock_that_has_jumped(database: Database, jump:
 def test_a_tick_of_the_future_is_an_alarm_and_is_not_followed(database: Database, jump: Jump) -> None:
     assert keep(database) == 1
     with database.transaction() as connection:
-        before = rate_ticks.current(connection)
+        before = tick_store.current(connection)
     jump(DAY)
     assert keep(database) > 200
     jump(timedelta(0))
     with database.transaction() as connection:
-        latest, current = rate_ticks.latest(connection), rate_ticks.current(connection)
+        latest, current = tick_store.latest(connection), tick_store.current(connection)
         assert before is not None
         assert latest is not None
         assert current is not None
-        assert latest.at == current[0] == quotation(connection, FORMULA).tick.at  # type: ignore[union-attr]
+        assert latest.at == current[0] == current_quotation(connection, FORMULA).tick.at  # type: ignore[union-attr]
         assert latest.at <= before[0] + timedelta(hours=1, seconds=FORMULA.tick_seconds)
     with pytest.raises(ClockFault, match="it was ahead when the tick was written"):
         keep(database)
@@ -143,6 +144,6 @@ def test_numbers_that_are_too_large_are_bounded_where_they_are_read(database: Da
             "INSERT INTO signals (source, sender_id, kind, micro, occurred_at) SELECT 's', n::text, 'recognition',"
             " 9223372036854775807, now() - n * interval '10 minutes' FROM generate_series(1, 30) n"
         )
-        inputs = observe(connection, orders.clock(connection) + timedelta(minutes=1))
+        inputs = collect_inputs(connection, orders.clock(connection) + timedelta(minutes=1))
     assert all(one.now_micro <= 10**15 for seen in inputs.values() for one in seen)
     assert keep(database) == 1

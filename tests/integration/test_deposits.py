@@ -21,7 +21,7 @@ from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from cascade.workers import deposit_watcher as module
 from cascade.workers.deposit_watcher import DepositWatcher
-from cascade.workers.indexer import Router
+from cascade.workers.log_follower import Router
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.faulty_node import FaultyNode
 from tests.faults.chain_rail import follow

@@ -24,7 +24,7 @@ from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout
 from cascade.services.order_view import OrderView
 from cascade.workers.deposit_watcher import DepositWatcher
-from cascade.workers.indexer import Router
+from cascade.workers.log_follower import Router
 from sandbox.polygon import TOKENS, LocalPolygon
 from tests.faults.chain_rail import collect, follow, indexer, transfer
 from tests.faults.relaying import items

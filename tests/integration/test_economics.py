@@ -12,10 +12,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.db import orders, rate_ticks
+from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.rate_rule import Tick
-from cascade.domain.rate_signals import SignalKind
+from cascade.domain.signal_kinds import SignalKind
+from cascade.rate import tick_store
+from cascade.rate.rule import Tick
 from cascade.services.booking import book_payment
 from tests.support.purchases import confirmed, open_order
 from tests.support.rate import FORMULA, clock, insert_signal, ticks_until, write_tick
@@ -91,7 +92,7 @@ def test_a_rate_that_moves_is_rising_or_falling(client: TestClient, database: Da
     with database.transaction() as connection:
         now = orders.clock(connection)
         ticks_until(connection, now - timedelta(hours=2), 24, HIGH)
-        last = rate_ticks.latest(connection)
+        last = tick_store.latest(connection)
         assert last is not None
         for number in range(1, 25):
             at = last.at + number * FORMULA.tick

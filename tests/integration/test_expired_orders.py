@@ -15,7 +15,7 @@ from cascade.domain.card_evidence import CardAttempt, Flow
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
 from cascade.domain.payments import Outcome, Rail
-from cascade.domain.rate_rule import Rate
+from cascade.domain.rates import Rate
 from cascade.errors import NotFound, NotPayable
 from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout

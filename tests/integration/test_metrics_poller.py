@@ -11,10 +11,12 @@ import pytest
 
 from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.db.database import Database
-from cascade.domain.rate_rule import InputState, Rate, next_rate
-from cascade.domain.rate_signals import Input
-from cascade.services.pricing import observe
-from cascade.workers.metrics_poller import MetricsPoller
+from cascade.domain.rates import Rate
+from cascade.rate.metrics_poller import MetricsPoller
+from cascade.rate.rule import InputState, next_rate
+from cascade.rate.signals import Input
+from cascade.rate.ticks import collect_inputs
+from cascade.workers.polling import PollingWorker
 from sandbox.venice import VeniceDouble
 from tests.support.concurrency import run_concurrently
 from tests.support.delivery import until
@@ -59,8 +61,9 @@ def test_of_one_look_by_many_the_first_answer_is_taken(database: Database, venic
 
 
 def test_it_looks_again_and_again_and_stops_when_told(database: Database, venice: VeniceDouble) -> None:
-    stop = threading.Event()
-    thread = threading.Thread(target=observer(database, venice, 0.05).run, args=(stop,))
+    stop, poller = threading.Event(), observer(database, venice, 0.05)
+    worker = PollingWorker("observer", poller.step, poll_seconds=0.05, on_end=poller.close)
+    thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
     try:
         until(lambda: len(stored(database).get("consciousness", [])) >= 3)
@@ -68,12 +71,14 @@ def test_it_looks_again_and_again_and_stops_when_told(database: Database, venice
         stop.set()
         thread.join(10)
     assert not thread.is_alive()
+    with pytest.raises(RuntimeError, match="closed"):
+        poller.look()
 
 
 def test_one_that_fails_does_not_hide_the_others_and_is_said_once(
     database: Database, venice: VeniceDouble, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "cascade.workers.metrics_poller")
+    caplog.set_level(logging.INFO, "cascade.rate.metrics_poller")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # as the command line sets it
     watcher = observer(database, venice, 0.001)
     venice.control.set_chaos(error_rate=1)
@@ -93,7 +98,7 @@ def test_its_silence_fades_from_the_rate_and_is_named(database: Database, venice
 
     def states(hours: float) -> list[InputState]:
         with database.transaction() as connection:
-            inputs = observe(connection, now + timedelta(hours=hours))
+            inputs = collect_inputs(connection, now + timedelta(hours=hours))
         move = next_rate(FORMULA, Rate(FORMULA.base_nano_usd), inputs)
         return [part.state for part in move.contributions if part.input in (Input.CONSCIOUSNESS, Input.COHERENCE)]
 

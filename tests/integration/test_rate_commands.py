@@ -13,9 +13,9 @@ from cascade.cli import cli
 from cascade.db import keys, orders
 from cascade.db.database import Database
 from cascade.db.keys import Scope
-from cascade.domain.rate_rule import Tick
-from cascade.domain.rate_signals import SignalKind
+from cascade.domain.signal_kinds import SignalKind
 from cascade.errors import InvalidInput, NotFound, SettingsError
+from cascade.rate.rule import Tick
 from tests.integration.test_operators import run
 from tests.support.rate import FORMULA, ticks_until, write_tick
 

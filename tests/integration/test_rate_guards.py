@@ -10,18 +10,21 @@ from importlib.resources import files
 import psycopg
 import pytest
 
-from cascade.db import balances, orders, rate_signals, rate_ticks
+from cascade.db import balances, orders
 from cascade.db.database import Database
+from cascade.domain.ledger import SalesVolume
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import START, Rate, Tick, next_rate
-from cascade.domain.rate_signals import MICRO, OUR_LEDGER, Input, Observation, SalesVolume, Signal, SignalKind
+from cascade.domain.rates import START, Rate
 from cascade.domain.reversals import Reversal
+from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import InvalidInput
-from cascade.services import pricing
+from cascade.rate import signal_store, tick_store
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Tick, next_rate
+from cascade.rate.signals import MICRO, Input, Observation, Signal
+from cascade.rate.ticks import ReplayResult, collect_inputs, replay, write_due_ticks
 from cascade.services.booking import book_payment, book_reversal
-from cascade.services.pricing import ReplayResult, observe, replay
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -46,9 +49,9 @@ def execute(database: Database) -> Execute:
             connection.execute(statement.encode(), values)
 
     with database.transaction() as connection:
-        rate_ticks.remember(connection, FORMULA)
+        tick_store.remember(connection, FORMULA)
         told = Signal("first", SignalKind.COHERENCE, 50 * MICRO, NOON)
-        rate_signals.insert(connection, "venice", [told])
+        signal_store.insert(connection, "venice", [told])
     run(TICK, NOON, None, None, 100_000_000, 100_000_000, "minutely")
     run(TICK, NOON + MINUTE, NOON, 100_000_000, 100_400_000, 100_000_000, "minutely")
     return run
@@ -110,12 +113,12 @@ def test_a_tick_names_a_formula_that_is_kept_and_a_target(execute: Execute) -> N
 def test_a_report_is_taken_once_from_each_source(database: Database) -> None:
     told = [Signal(f"id{i}", SignalKind.COHERENCE, i * MICRO, NOON) for i in range(3)]
     with database.transaction() as connection:
-        assert rate_signals.insert(connection, "venice", [*told, told[0]]) == rate_signals.Taken(3, 1)
-        assert rate_signals.insert(connection, "venice", told) == rate_signals.Taken(0, 3)
-        assert rate_signals.insert(connection, "tessere", told[:1]) == rate_signals.Taken(1, 0)
+        assert signal_store.insert(connection, "venice", [*told, told[0]]) == signal_store.Taken(3, 1)
+        assert signal_store.insert(connection, "venice", told) == signal_store.Taken(0, 3)
+        assert signal_store.insert(connection, "tessere", told[:1]) == signal_store.Taken(1, 0)
     for batch in ([replace(told[0], micro=7)], [told[1], replace(told[1], occurred_at=NOON + MOMENT)]):
         with pytest.raises(InvalidInput, match="was used for another signal"), database.transaction() as connection:
-            rate_signals.insert(connection, "venice", batch)
+            signal_store.insert(connection, "venice", batch)
 
 
 # What was sold.
@@ -197,7 +200,7 @@ def test_a_sale_is_of_the_last_day_and_then_of_the_week_before(database: Databas
         SalesVolume(0, 0, None),
     ]
     with database.transaction() as connection:
-        seen = [observe(connection, at + days * DAY)[Input.VOLUME] for days in (1, 2, 3)]
+        seen = [collect_inputs(connection, at + days * DAY)[Input.VOLUME] for days in (1, 2, 3)]
     # Nothing to compare with; 250 dollars in one day; in two days: 125 in each.
     assert seen == [(Observation(OUR_LEDGER, 0, 0, usual),) for usual in (None, usd, usd // 2)]
 
@@ -215,16 +218,16 @@ def first_tick(database: Database) -> Tick:
             " VALUES ('venice', 'best', 'consciousness', 10000000, %(at)s, %(at)s)",
             {"at": at},
         )
-        inputs = observe(connection, at)
+        inputs = collect_inputs(connection, at)
         tick = Tick(at, None, FORMULA.version, inputs, next_rate(FORMULA, None, inputs))
-        rate_ticks.remember(connection, FORMULA)
-        assert rate_ticks.insert(connection, tick)
+        tick_store.remember(connection, FORMULA)
+        assert tick_store.insert(connection, tick)
     return tick
 
 
 def keep(database: Database) -> list[Tick]:
     with database.transaction() as connection:
-        return pricing.keep(connection, FORMULA)
+        return write_due_ticks(connection, FORMULA)
 
 
 def test_before_the_first_tick_ducats_cost_what_they_cost_at_the_start(database: Database) -> None:
@@ -241,7 +244,7 @@ def test_an_order_keeps_its_quote_whatever_happens_to_the_rate(database: Databas
     ticks = keep(database)
     assert len(ticks) >= 120
     with database.transaction() as connection:
-        assert rate_ticks.current(connection) == (ticks[-1].at, ticks[-1].rate)
+        assert tick_store.current(connection) == (ticks[-1].at, ticks[-1].rate)
         assert ticks[-1].rate > Rate(150_000_000)
         for view in (package, custom):
             assert orders.by_id(connection, view.order.id) == view.order

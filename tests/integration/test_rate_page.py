@@ -22,11 +22,12 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from api.pages.rate import MOST_PICTURES, MOST_POINTS, Album, Span
 from cascade import charts
-from cascade.db import rate_ticks
 from cascade.db.database import Database
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Rate, Tick, next_rate
-from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
+from cascade.domain.rates import Rate
+from cascade.rate import tick_store
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Tick, next_rate
+from cascade.rate.signals import MICRO, Input, Inputs, Observation
 from tests.support.concurrency import run_concurrently
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -69,13 +70,13 @@ def write(database: Database) -> Writer:
         ticks = [] if follows is None else [follows]
         newest = int((datetime.now(UTC) - ago).timestamp()) // formula.tick_seconds
         with database.transaction() as connection:
-            rate_ticks.remember(connection, formula)
+            tick_store.remember(connection, formula)
             for n in range(newest - count + 1, newest + 1):
                 last = ticks[-1] if ticks else None
                 move = next_rate(formula, last.rate if last else None, seen)
                 at = datetime.fromtimestamp(n * formula.tick_seconds, UTC)
                 ticks.append(Tick(at, (last.at, last.rate) if last else None, formula.version, seen, move))
-                assert rate_ticks.insert(connection, ticks[-1])
+                assert tick_store.insert(connection, ticks[-1])
         return ticks
 
     return write

@@ -14,8 +14,8 @@ from api.main import create_app
 from cascade.db import keys, orders
 from cascade.db.database import Database
 from cascade.db.keys import Scope
-from cascade.domain.rate_signals import SignalKind
-from cascade.services.pricing import observe
+from cascade.domain.signal_kinds import SignalKind
+from cascade.rate.ticks import collect_inputs
 from tests.support.concurrency import run_concurrently
 from tests.support.rate import clock, insert_signal, write_tick
 from tests.support.streams import SOON_SECONDS, Api, Stream
@@ -141,7 +141,7 @@ def test_the_order_in_which_they_arrive_does_not_matter(client: TestClient, data
         batch = [signal(f"{minutes}", now - timedelta(minutes=minutes), value=minutes / 4)]
         client.post(SIGNALS, json={"signals": batch})
     with database.transaction() as connection:
-        inputs = observe(connection, orders.clock(connection))
+        inputs = collect_inputs(connection, orders.clock(connection))
     (level,) = inputs["consciousness"]  # type: ignore[index]
     assert level.now_micro == 500_000  # the newest by its own time: of two minutes ago
 

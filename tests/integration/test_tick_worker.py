@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from cascade.db import orders, rate_signals, rate_ticks
+from cascade.db import orders
 from cascade.db.database import Conn, Database
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import InputState, Rate, Tick, next_rate
-from cascade.domain.rate_signals import HOUR, MICRO, OUR_LEDGER, Input, Observation, Signal, SignalKind
+from cascade.domain.rates import Rate
+from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import SettingsError
-from cascade.services import pricing
-from cascade.services.pricing import TICKS_AT_ONCE, ReplayResult, observe, replay
+from cascade.rate import signal_store, tick_store
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import InputState, Tick, next_rate
+from cascade.rate.signals import HOUR, MICRO, Input, Observation, Signal
+from cascade.rate.ticks import TICKS_AT_ONCE, ReplayResult, collect_inputs, replay, write_due_ticks
 from tests.support.concurrency import run_concurrently
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -57,7 +59,7 @@ def clock(database: Database) -> datetime:
 
 def keep(database: Database, formula: Formula) -> list[Tick]:
     with database.transaction() as connection:
-        return pricing.keep(connection, formula)
+        return write_due_ticks(connection, formula)
 
 
 def begin(database: Database, formula: Formula, ago: timedelta) -> Tick:
@@ -65,10 +67,10 @@ def begin(database: Database, formula: Formula, ago: timedelta) -> Tick:
     with database.transaction() as connection:
         now, seconds = orders.clock(connection) - ago, formula.tick_seconds
         at = datetime.fromtimestamp(int(now.timestamp()) // seconds * seconds, UTC)
-        inputs = observe(connection, at)
-        rate_ticks.remember(connection, formula)
+        inputs = collect_inputs(connection, at)
+        tick_store.remember(connection, formula)
         tick = Tick(at, None, formula.version, inputs, next_rate(formula, None, inputs))
-        assert rate_ticks.insert(connection, tick)
+        assert tick_store.insert(connection, tick)
     return tick
 
 
@@ -84,7 +86,7 @@ def report(database: Database, reports: Sequence[Report]) -> None:
 
 
 def history(connection: Conn) -> list[Tick]:
-    return list(rate_ticks.stretch(connection, None, None))
+    return list(tick_store.stretch(connection, None, None))
 
 
 def stored(database: Database) -> list[Tick]:
@@ -109,7 +111,7 @@ def test_the_first_tick_is_at_the_base_at_the_newest_whole_slot(database: Databa
     report(database, [level(10 * MICRO, long_ago)])
     with database.transaction() as connection:
         now = orders.clock(connection)
-        (tick,) = pricing.keep(connection, SHIPPED)
+        (tick,) = write_due_ticks(connection, SHIPPED)
     assert now - SHIPPED.tick < tick.at <= now
     assert tick.at.timestamp() % 300 == 0
     assert (tick.previous, tick.rate, tick.formula) == (None, BASE, "venice-1")
@@ -161,12 +163,12 @@ def test_keepers_of_two_formulas_make_one_chain(database: Database) -> None:
 def test_a_rival_has_the_tick_or_nothing(database: Database) -> None:
     first = begin(database, HOURLY, 2 * HOUR)
     with database.transaction() as connection:
-        inputs = observe(connection, first.at + HOUR)
+        inputs = collect_inputs(connection, first.at + HOUR)
         move = next_rate(HOURLY, first.rate, inputs)
         tick = Tick(first.at + HOUR, (first.at, first.rate), HOURLY.version, inputs, move)
-        assert [rate_ticks.insert(connection, tick) for _ in range(3)] == [True, False, False]
-        assert not rate_ticks.insert(connection, replace(tick, at=first.at + 2 * HOUR))  # it follows the same one
-        assert not rate_ticks.insert(connection, replace(tick, at=first.at + 3 * HOUR, previous=None))
+        assert [tick_store.insert(connection, tick) for _ in range(3)] == [True, False, False]
+        assert not tick_store.insert(connection, replace(tick, at=first.at + 2 * HOUR))  # it follows the same one
+        assert not tick_store.insert(connection, replace(tick, at=first.at + 3 * HOUR, previous=None))
 
 
 CATCHING_UP = formula("catching-up", tick_seconds=20)
@@ -264,7 +266,7 @@ def test_what_arrives_late_changes_no_tick_that_is_written(database: Database) -
     before = stored(database)
     with database.transaction() as connection:
         told = Signal("late", SignalKind.CONSCIOUSNESS, 10 * MICRO, before[3].at)
-        assert rate_signals.insert(connection, "venice", [told]).accepted == 1
+        assert signal_store.insert(connection, "venice", [told]).accepted == 1
     time.sleep(1.1)
     keep(database, EVERY_SECOND)
     after = stored(database)
@@ -289,10 +291,10 @@ def test_a_new_formula_goes_on_from_the_rate_of_the_old_one(database: Database) 
     first = begin(database, HOURLY, 3 * HOUR)
     report(database, [level(10 * MICRO, first.at + HOUR)])
     with database.transaction() as connection:
-        inputs = observe(connection, first.at + HOUR)
+        inputs = collect_inputs(connection, first.at + HOUR)
         move = next_rate(HOURLY, first.rate, inputs)
         last = Tick(first.at + HOUR, (first.at, first.rate), HOURLY.version, inputs, move)
-        assert rate_ticks.insert(connection, last)
+        assert tick_store.insert(connection, last)
     assert last.rate == Rate(100_500_000)
     new = formula("gentle", tick_seconds=1_800, usd_per_ducat={**USD, "ceiling": "0.20"}, step_ppm=1_000)
     ticks = [last, *keep(database, new)]
@@ -300,5 +302,5 @@ def test_a_new_formula_goes_on_from_the_rate_of_the_old_one(database: Database) 
     assert all(tick.previous == (before.at, before.rate) for before, tick in pairwise(ticks))
     assert {tick.formula for tick in ticks[1:]} == {"gentle"}
     with database.transaction() as connection:
-        assert rate_ticks.formulas(connection) == {"hourly": HOURLY, "gentle": new}
+        assert tick_store.formulas(connection) == {"hourly": HOURLY, "gentle": new}
     assert replay(database, None, None) == ReplayResult(len(stored(database)))

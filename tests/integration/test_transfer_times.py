@@ -19,7 +19,8 @@ from cascade.domain.payments import Outcome, SuspenseReason
 from cascade.errors import NodeUnavailable
 from cascade.services.order_view import OrderView
 from cascade.workers.deposit_watcher import DepositWatcher
-from cascade.workers.indexer import Indexer, Router
+from cascade.workers.indexer import Indexer
+from cascade.workers.log_follower import Router
 from sandbox.polygon import LocalPolygon
 from tests.faults.chain_rail import collect, follow, indexer, transfer
 from tests.faults.relaying import items

@@ -15,7 +15,7 @@ import pytest
 
 from cascade.adapters.venice import CitizenDirectory
 from cascade.adapters.venice_metrics import MetricsReport, VeniceMetrics
-from cascade.domain.rate_signals import SignalKind
+from cascade.domain.signal_kinds import SignalKind
 from sandbox.ports import free_port
 from sandbox.venice import VeniceDouble
 

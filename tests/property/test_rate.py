@@ -15,12 +15,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cascade.db import rate_ticks
 from cascade.db.database import Conn, Database
-from cascade.domain.rate_parameters import PPM, Formula
-from cascade.domain.rate_rule import InputState, Rate, Tick, next_rate
-from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
-from cascade.services.pricing import ReplayResult, observe, replay
+from cascade.domain.rates import Rate
+from cascade.rate import tick_store
+from cascade.rate.parameters import PPM, Formula
+from cascade.rate.rule import InputState, Tick, next_rate
+from cascade.rate.signals import MICRO, Input, Inputs, Observation
+from cascade.rate.ticks import ReplayResult, collect_inputs, replay
 from tests.support.soak import histories
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())
@@ -339,15 +340,15 @@ def keep_a_year(database: Database, lot: random.Random) -> list[Tick]:
     slots = sorted(lot.sample(range(TICKS_IN_A_YEAR), HISTORY_TICKS))
     ticks: list[Tick] = []
     with database.transaction() as connection:
-        rate_ticks.remember(connection, SHIPPED)
+        tick_store.remember(connection, SHIPPED)
         for slot in slots:
             at = YEAR + slot * SHIPPED.tick
-            inputs = observe(connection, at)
+            inputs = collect_inputs(connection, at)
             last = ticks[-1] if ticks else None
             previous = (last.at, last.rate) if last else None
             move = next_rate(SHIPPED, last.rate if last else None, inputs)
             ticks.append(Tick(at, previous, SHIPPED.version, inputs, move))
-            assert rate_ticks.insert(connection, ticks[-1])
+            assert tick_store.insert(connection, ticks[-1])
     return ticks
 
 
@@ -369,7 +370,7 @@ def test_a_year_of_history_is_reproduced_exactly(database: Database) -> None:
     states = {(part.input, part.state) for tick in ticks for part in tick.move.contributions}
     assert states >= {(name, InputState.FRESH) for name in Input} | {(LEVELS[0], state) for state in InputState}
     with database.transaction() as connection:
-        stored = list(rate_ticks.stretch(connection, None, None))  # more than one page
+        stored = list(tick_store.stretch(connection, None, None))  # more than one page
     assert [replace(tick, computed_at=None) for tick in stored] == ticks
     assert replay(database, None, None) == ReplayResult(HISTORY_TICKS)
     assert replay(database, ticks[100].at, ticks[199].at) == ReplayResult(100)

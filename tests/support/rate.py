@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from importlib.resources import files
 
-from cascade.db import orders, rate_ticks
+from cascade.db import orders
 from cascade.db.database import Conn, Database
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Tick, next_rate
-from cascade.domain.rate_signals import MICRO, SignalKind
-from cascade.services import pricing
+from cascade.domain.signal_kinds import SignalKind
+from cascade.rate import tick_store
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Tick, next_rate
+from cascade.rate.signals import MICRO
+from cascade.rate.ticks import collect_inputs
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 
@@ -41,12 +43,12 @@ def insert_signal(
 
 def write_tick(connection: Conn, at: datetime, formula: Formula = FORMULA) -> Tick:
     """Write the tick of a moment, as a keeper would have done then."""
-    rate_ticks.remember(connection, formula)
-    last = rate_ticks.latest(connection)
-    inputs = pricing.observe(connection, at)
+    tick_store.remember(connection, formula)
+    last = tick_store.latest(connection)
+    inputs = collect_inputs(connection, at)
     move = next_rate(formula, last.rate if last else None, inputs)
     tick = Tick(at, (last.at, last.rate) if last else None, formula.version, inputs, move)
-    assert rate_ticks.insert(connection, tick)
+    assert tick_store.insert(connection, tick)
     return tick
 
 

@@ -8,9 +8,10 @@ from importlib.resources import files
 import pytest
 
 from cascade.charts import Run, Size, Theme, contributions, history, input_curves, year
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Rate, Tick, next_rate
-from cascade.domain.rate_signals import MICRO, Input, Inputs, Observation
+from cascade.domain.rates import Rate
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Tick, next_rate
+from cascade.rate.signals import MICRO, Input, Inputs, Observation
 from tests.support.concurrency import run_concurrently
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())

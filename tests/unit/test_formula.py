@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cascade.domain.rate_parameters import PPM, Formula, InputConfig
-from cascade.domain.rate_signals import Input
 from cascade.errors import SettingsError
+from cascade.rate.parameters import PPM, Formula, InputConfig
+from cascade.rate.signals import Input
 
 TEXT = (files("cascade") / "formula.toml").read_text()
 SHIPPED = Formula.from_toml(TEXT)

@@ -21,6 +21,8 @@ GONE = {
     r"\bthe house\b": "the service; outgoing deliveries",
     r"\bpost_office\b": "tests.support.delivery",
     r"cascade[./](store|rails|delivery|pictures|gasless|fulfillment|exchange)\b": "db, adapters, charts, services",
+    r"(domain|db)[./]rate_": "cascade.rate",
+    r"(services[./](pricing|ticks|quotation|city)|workers[./](tick_worker|metrics_poller))\b": "cascade.rate",
     r"api[./](checkout|bounds|hub)\b": "api.pages, api.limits, api.streams",
 }
 """Patterns of words that have gone, and what stands in their place."""

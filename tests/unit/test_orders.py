@@ -6,7 +6,7 @@ from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.orders import Order, OrderStatus, check_citizen_id, check_payable, status_of
 from cascade.domain.payments import Outcome
 from cascade.domain.quotes import Quote
-from cascade.domain.rate_rule import START
+from cascade.domain.rates import START
 from cascade.errors import InvalidInput, NotPayable
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

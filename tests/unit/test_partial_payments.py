@@ -12,7 +12,7 @@ from cascade.domain.money import DUCAT, USD, USDC, USDT, Asset, Money
 from cascade.domain.partial_payments import Grant, PriorPayment, match_partial, missing_of, receipt, whole
 from cascade.domain.payments import SuspenseReason
 from cascade.domain.quotes import Quote
-from cascade.domain.rate_rule import START, Rate
+from cascade.domain.rates import START, Rate
 from cascade.domain.reversals import kept
 
 CENT = 10_000

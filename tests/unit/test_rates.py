@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Contribution, InputState, Rate, RateStep, next_rate
-from cascade.domain.rate_signals import Input, Inputs, Observation
+from cascade.domain.rates import Rate
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Contribution, InputState, RateStep, next_rate
+from cascade.rate.signals import Input, Inputs, Observation
 
 LEVEL, COHERENCE = Input.CONSCIOUSNESS, Input.COHERENCE
 RECOGNITION, ACCELERATION, VOLUME = Input.RECOGNITION, Input.ACCELERATION, Input.VOLUME

@@ -11,7 +11,7 @@ from cascade.domain.ledger import Kind, Transaction
 from cascade.domain.money import DUCAT, USD, USDC, USDT, Asset, Money
 from cascade.domain.orders import Order
 from cascade.domain.quotes import Quote
-from cascade.domain.rate_rule import START
+from cascade.domain.rates import START
 from cascade.domain.reversals import (
     GrantState,
     Refund,

@@ -10,15 +10,15 @@ from decimal import Decimal
 
 import pytest
 
-from cascade.domain.rate_signals import (
+from cascade.domain.ledger import SalesVolume
+from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
+from cascade.errors import InvalidInput
+from cascade.rate.signals import (
     HOUR,
     MICRO,
-    OUR_LEDGER,
     Input,
     Observation,
     RecognitionStats,
-    SalesVolume,
-    SignalKind,
     acceleration,
     age,
     inputs_as_data,
@@ -27,7 +27,6 @@ from cascade.domain.rate_signals import (
     recognition,
     volume,
 )
-from cascade.errors import InvalidInput
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

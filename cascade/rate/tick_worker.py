@@ -1,18 +1,15 @@
-"""Keeps the rate: a tick every few minutes, whatever the number of keepers and however long they were away."""
+"""The step that keeps the rate: a tick every few minutes, whatever the number of keepers and after any downtime."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import UTC, datetime
 
 from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.rate_parameters import Formula
 from cascade.errors import ClockFault
-from cascade.services.pricing import TICKS_AT_ONCE, keep
-from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.supervisor import poll
+from cascade.rate.parameters import Formula
+from cascade.rate.ticks import TICKS_AT_ONCE, write_due_ticks
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +43,17 @@ class TickWorker:
     def __init__(self, database: Database, formula: Formula) -> None:
         self._database = database
         self._formula = formula
+        self.poll_seconds = min(_LONGEST_WAIT_SECONDS, formula.tick_seconds / _LOOKS_IN_A_TICK)
+        """How long to wait after a step that left nothing."""
 
-    def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
-        """Keep the rate until told to stop. Whatever goes wrong is said, waited out and tried again.
+    def step(self) -> bool:
+        """Write what is due. Returns True when more can be due right away.
 
         Raises:
-            SettingsError: at the first step; the formula's version was used with other constants.
+            ClockFault: as `keep_once`.
+            SettingsError: the formula's version was used with other constants.
         """
-        wait_seconds = min(_LONGEST_WAIT_SECONDS, self._formula.tick_seconds / _LOOKS_IN_A_TICK)
-        heart = heartbeat or Heartbeat("rate keeper")
-        poll(lambda: self.keep_once() == TICKS_AT_ONCE, stop, poll_seconds=wait_seconds, heartbeat=heart)
+        return self.keep_once() == TICKS_AT_ONCE
 
     def keep_once(self) -> int:
         """Write what is due, as much as fits into one transaction. Returns how many ticks.
@@ -65,7 +63,7 @@ class TickWorker:
         """
         with self._database.transaction() as connection:
             _check_clock(orders.clock(connection), datetime.now(UTC))
-            ticks = keep(connection, self._formula)
+            ticks = write_due_ticks(connection, self._formula)
         if ticks:
             caught_up = f", and {len(ticks) - 1} that were missed" if len(ticks) > 1 else ""
             log.info("%s USD per ducat from %s on%s", ticks[-1].rate, f"{ticks[-1].at:%Y-%m-%d %H:%M:%S}", caught_up)

@@ -9,6 +9,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from cascade.domain.ledger import SalesVolume
+from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import InvalidInput
 
 MICRO = 10**6
@@ -19,32 +21,6 @@ BASELINE = timedelta(days=7)
 """What is usual is the average of the last seven days, or of as much of them as there is."""
 EARLY = timedelta(minutes=2)
 """How far a sender's clock may be ahead of ours."""
-
-
-class SignalKind(StrEnum):
-    """What can be reported."""
-
-    CONSCIOUSNESS = "consciousness"
-    """The collective consciousness level, 0 to 10."""
-    COHERENCE = "coherence"
-    """TESSERE network coherence, 0 to 100 percent."""
-    RECOGNITION = "recognition"
-    """How many recognition events happened since the sender's last report; 0 says that it still counts."""
-    REPORTED_ACCELERATION = "reported_acceleration"
-    """What Venice itself calls its cascade's acceleration. Shown, and never priced: we derive our own."""
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        """Return least and largest value, in units."""
-        return _BOUNDS[self]
-
-
-_BOUNDS = {
-    SignalKind.CONSCIOUSNESS: (0, 10),
-    SignalKind.COHERENCE: (0, 100),
-    SignalKind.RECOGNITION: (0, 1_000_000),
-    SignalKind.REPORTED_ACCELERATION: (-1_000_000, 1_000_000),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +84,6 @@ _UNITS = {
     Input.VOLUME: "USD per day",
 }
 
-VENICE = "venice"
-"""The source of what Venice itself says, when it is asked."""
-OUR_LEDGER = "ledger"
-"""The source of what we know ourselves."""
-
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -174,21 +145,6 @@ class RecognitionStats:
     last_week: int
     first_at: datetime
     newest_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class SalesVolume:
-    """What our ledger has sold up to a moment, less what went back, in millionths of a US dollar.
-
-    Attributes:
-        last_day: in the 24 hours up to the moment.
-        week_before: in the seven days before those.
-        first_at: of the oldest sale in those eight days, UTC; None when there is none.
-    """
-
-    last_day: int
-    week_before: int
-    first_at: datetime | None
 
 
 def recognition(counted: RecognitionStats, at: datetime) -> Observation | None:

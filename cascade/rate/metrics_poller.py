@@ -1,18 +1,17 @@
-"""Looks at Venice: asks for the city's state once a minute, and stores what it says as signals."""
+"""The step that looks at Venice: asks for the city's state once a minute, and stores what it says as signals."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 
 from cascade.adapters.venice_metrics import VeniceMetrics
-from cascade.db import orders, rate_signals
+from cascade.db import orders
 from cascade.db.database import Database
-from cascade.domain.rate_signals import VENICE, Signal, SignalKind
+from cascade.domain.signal_kinds import VENICE, SignalKind
 from cascade.errors import InvalidInput
-from cascade.workers.heartbeat import Heartbeat
-from cascade.workers.supervisor import poll
+from cascade.rate import signal_store
+from cascade.rate.signals import Signal
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +31,14 @@ class MetricsPoller:
         self._poll_seconds = poll_seconds
         self._faults: Mapping[SignalKind, str] = {}
 
-    def run(self, stop: threading.Event, heartbeat: Heartbeat | None = None) -> None:
-        """Look until told to stop. What cannot be read is said once, and fades from the rate by itself."""
-        heart = heartbeat or Heartbeat("observer")
-        try:
-            poll(self._look_once, stop, poll_seconds=self._poll_seconds, heartbeat=heart)
-        finally:
-            self._pulse.close()
-
-    def _look_once(self) -> bool:
+    def step(self) -> bool:
+        """Ask once; nothing is left to do right away. What cannot be read is said once, and fades from the rate."""
         self.look()
         return False
+
+    def close(self) -> None:
+        """Close all connections to Venice."""
+        self._pulse.close()
 
     def look(self) -> int:
         """Ask once. Returns how many values were stored."""
@@ -55,7 +51,7 @@ class MetricsPoller:
             now = orders.clock(connection)
             number = int(now.timestamp() // self._poll_seconds)
             try:
-                return rate_signals.insert(connection, VENICE, [Signal(f"{kind}:{number}", kind, micro, now)]).accepted
+                return signal_store.insert(connection, VENICE, [Signal(f"{kind}:{number}", kind, micro, now)]).accepted
             except InvalidInput:  # another observer was quicker, and was told something else a moment before
                 return 0
 

@@ -10,15 +10,14 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from cascade.domain.rate_signals import MICRO, Input
+from cascade.domain.rates import NANO_USD
 from cascade.errors import SettingsError
+from cascade.rate.signals import MICRO, Input
 
 PPM = 10**6
 """A share of one counts millionths."""
-NANO_USD = 10**9
-"""A rate counts billionths of a US dollar, so that a rate moves finely and stays a whole number."""
 RULE = 1
-"""The rule that ``domain.rates`` follows. A change of what it computes is a new number, beside the old one."""
+"""The rule that ``rate.rule`` follows. A change of what it computes is a new number, beside the old one."""
 
 _LEVELS = (Input.CONSCIOUSNESS, Input.COHERENCE)
 _VERSION = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}", re.ASCII)

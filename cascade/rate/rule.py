@@ -1,6 +1,6 @@
-"""The price of one ducat: conversion between dollars and ducats, and the rule by which it moves.
+"""The rule by which the rate moves.
 
-The rule in one paragraph. Every input presses up or down, between -1 and 1, and fades to nothing as it grows old. The
+Every input presses up or down, between -1 and 1, and fades to nothing as it grows old. The
 weighted sum of all pressures, which is between -1 and 1 as well, says where the rate is drawn to: to the ceiling at 1,
 to the base at 0, to the floor at -1, in a straight line between them. A tick goes a part of the way there, and never
 more than its step. docs/rate.md draws it.
@@ -13,35 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cascade.domain.money import DUCAT, USD, Money, Rounding, divide
-from cascade.domain.rate_parameters import NANO_USD, PPM, Formula, InputConfig
-from cascade.domain.rate_signals import Input, Inputs, Observation
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Rate:
-    """US dollars per ducat, in billionths (``nano_usd``)."""
-
-    nano_usd: int
-
-    def __post_init__(self) -> None:
-        if self.nano_usd <= 0:
-            raise ValueError(f"a ducat must cost something, not {self.nano_usd} billionths of a dollar")
-
-    def price_of(self, ducats: Money) -> Money:
-        """Return US dollars to charge for ``ducats``, rounded up to the cent."""
-        numerator = _units(ducats, DUCAT.code) * self.nano_usd * USD.one
-        return Money(USD, divide(numerator, DUCAT.one * NANO_USD, Rounding.CHARGE))
-
-    def ducats_for(self, usd: Money) -> Money:
-        """Return ducats to credit for ``usd``, rounded down to the millionth of a ducat."""
-        numerator = _units(usd, USD.code) * DUCAT.one * NANO_USD
-        return Money(DUCAT, divide(numerator, self.nano_usd * USD.one, Rounding.CREDIT))
-
-    def __str__(self) -> str:
-        """Return US dollars per ducat as a decimal, e.g. ``0.10``; at least two places."""
-        whole, fraction = divmod(self.nano_usd, NANO_USD)
-        return f"{whole}.{f'{fraction:09d}'.rstrip('0').ljust(2, '0')}"
+from cascade.domain.rates import Rate
+from cascade.rate.parameters import PPM, Formula, InputConfig
+from cascade.rate.signals import Input, Inputs, Observation
 
 
 class InputState(StrEnum):
@@ -191,13 +165,3 @@ def _nearest(numerator: int, denominator: int) -> int:
     drift."""
     magnitude = (2 * abs(numerator) + denominator) // (2 * denominator)
     return magnitude if numerator >= 0 else -magnitude
-
-
-def _units(money: Money, expected: str) -> int:
-    if money.asset.code != expected:
-        raise TypeError(f"expected an amount in {expected}, not in {money.asset.code}")
-    return money.units
-
-
-START = Rate(100_000_000)
-"""0.10 USD per ducat: the rate from which the city starts."""

@@ -1,4 +1,4 @@
-"""What is reported of the city: each report once for each source, never changed."""
+"""The store of signals: each report of the city once for each source, never changed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from psycopg import AsyncConnection
+
 from cascade.db.database import Conn, Row
-from cascade.domain.rate_signals import BASELINE, HOUR, MICRO, RecognitionStats, Signal, SignalKind
+from cascade.domain.signal_kinds import SignalKind
 from cascade.errors import InvalidInput
+from cascade.rate.signals import BASELINE, HOUR, MICRO, RecognitionStats, Signal
 
 OLDEST = timedelta(days=30)
 """No formula lets a reading count for longer."""
 
 FULL: Mapping[str, timedelta] = {"oldest": OLDEST, "hour": HOUR, "usual": BASELINE}
-"""How far ``PULSE`` looks back for the rule."""
+"""How far ``_PULSE`` looks back for the rule."""
 RECENT: Mapping[str, timedelta] = {**FULL, "usual": 6 * HOUR}
 """How far it looks back to show the city: it is asked at every report, and by everybody."""
 # What was known at a moment: that it was received by then makes a tick that is caught up see what it would have seen.
-PULSE = """
+_PULSE = """
     SELECT (SELECT coalesce(json_agg(newest), '[]') FROM (
         SELECT DISTINCT ON (kind, source) kind, source, micro, occurred_at FROM signals
         WHERE kind <> 'recognition' AND occurred_at > %(at)s - %(oldest)s AND occurred_at <= %(at)s
@@ -106,13 +109,20 @@ def insert(connection: Conn, source: str, signals: Sequence[Signal]) -> Taken:
 
 def pulse(connection: Conn, at: datetime, look_back: Mapping[str, timedelta] = FULL) -> SignalSnapshot:
     """Return what was known of the city at a moment, UTC."""
-    row = connection.execute(PULSE, {"at": at, **look_back}).fetchone()
+    row = connection.execute(_PULSE, {"at": at, **look_back}).fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-    return pulse_of(row, at)
+    return _pulse_of(row, at)
 
 
-def pulse_of(row: Row, at: datetime) -> SignalSnapshot:
-    """Return what ``PULSE`` found. A kind of a newer release is left out."""
+async def recent_pulse(connection: AsyncConnection[Row], at: datetime) -> SignalSnapshot:
+    """Return what is shown of the city at a moment, UTC."""
+    row = await (await connection.execute(_PULSE, {"at": at, **RECENT})).fetchone()
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return _pulse_of(row, at)
+
+
+def _pulse_of(row: Row, at: datetime) -> SignalSnapshot:
+    """Return what ``_PULSE`` found. A kind of a newer release is left out."""
     kinds = set(SignalKind)
     return SignalSnapshot(
         at,

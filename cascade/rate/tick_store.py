@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
-from cascade.domain.rate_parameters import Formula
-from cascade.domain.rate_rule import Contribution, InputState, Rate, RateStep, Tick
-from cascade.domain.rate_signals import Input, inputs_as_data, inputs_of
+from cascade.domain.rates import Rate
 from cascade.errors import SettingsError
+from cascade.rate.parameters import Formula
+from cascade.rate.rule import Contribution, InputState, RateStep, Tick
+from cascade.rate.signals import Input, inputs_as_data, inputs_of
 
 _PAGE = 1000
 # An hour is the longest tick: what is ahead by less comes by itself.
@@ -67,6 +69,16 @@ def current(connection: Conn) -> tuple[datetime, Rate] | None:
         f"SELECT at, nano_usd FROM rate_ticks WHERE {_HAS_COME} ORDER BY at DESC LIMIT 1"  # noqa: S608 - constant
     ).fetchone()
     return (row["at"], Rate(row["nano_usd"])) if row else None
+
+
+async def newest(connection: AsyncConnection[Row]) -> tuple[datetime, datetime | None, Rate | None]:
+    """Return the database's time, UTC, and the newest tick with its rate; None before the first one."""
+    cursor = await connection.execute("""
+        SELECT clock_timestamp() AS now, t.at, t.nano_usd
+        FROM (SELECT) AS one LEFT JOIN (SELECT at, nano_usd FROM rate_ticks ORDER BY at DESC LIMIT 1) t ON true""")
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - it joins to one row
+    return row["now"], row["at"], None if row["nano_usd"] is None else Rate(row["nano_usd"])
 
 
 def at(connection: Conn, moment: datetime) -> Rate | None:
