@@ -88,20 +88,20 @@ sandbox: setup   ## The tests of the sandbox itself, when it is not what they ha
 
 # Everything runs on the embedded PostgreSQL 18; on 15 only what speaks SQL that a release could lack, and needs no chain:
 # migrations, guards of the tables, orders and their pages, deposits, links, rates, streams, the outbox, the API's answers.
-ON_OLDEST := $(addprefix tests/integration/test_,migrations.py ledger_guards.py outbox_guards.py rate_guards.py order_page.py \
-	api.py booking.py partial_payments.py payment_links.py expired_orders.py notifications.py feeds.py tick_worker.py signals_in.py \
+ON_OLDEST := $(addprefix tests/integration/test_,migrations.py ledger_guards.py outbox_guards.py rate_guards.py payment_page.py \
+	api.py booking.py partial_payments.py payment_links.py expired_orders.py notifications.py event_streams.py tick_worker.py signal_reports.py \
 	delivery_commands.py rate_commands.py) tests/faults/test_supervised_workers.py
 OLDEST ?= /usr/lib/postgresql/15/bin
 
 oldest-postgres: setup ## What the database has to answer, on the oldest PostgreSQL that is promised: 15.
 	@test -x $(OLDEST)/initdb || $(MAKE) --no-print-directory postgres-15
-	CASCADE_SANDBOX_POSTGRES=$(OLDEST) $(PYTEST) $(SPREAD) $(wildcard $(ON_OLDEST))
+	CASCADE_SANDBOX_POSTGRES=$(OLDEST) $(PYTEST) $(SPREAD) $(ON_OLDEST)
 
 browser: setup $(WALLETS)/.done $(PHONE)/.done $(PAGE)/.done ## The payment page in a real Chromium, also with wallets that nobody here wrote.
 	@command -v "$${CHROMIUM:-chromium}" >/dev/null || $(MAKE) --no-print-directory chromium
 	$(PYTEST) $(SPREAD) tests/browser
 
-page: setup $(PAGE)/.done ## Check the page's modules, and write them and WalletConnect's bundle to api/pages/static.
+page: setup $(PAGE)/.done ## Check the page's modules, and write them and WalletConnect's bundle to api/pages/static/built.
 	$(PAGE)/.bin/tsc -p api/pages/scripts
 	node $(dir $(PAGE))build.js
 

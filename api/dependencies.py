@@ -9,11 +9,11 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
-from api.limits import StreamLimiter
+from api.request_limits import StreamLimiter
 from api.streams.hub import Hub
 from cascade.app import App
-from cascade.db import keys
-from cascade.db.keys import Scope
+from cascade.db import api_keys
+from cascade.db.api_keys import Scope
 from cascade.errors import NotPayable
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.signed_payments import SignedPayments
@@ -99,7 +99,7 @@ def _holder(app: App, credentials: HTTPAuthorizationCredentials | None, scope: S
     if credentials is None:
         return None
     with app.database.transaction() as connection:
-        return keys.holder(connection, credentials.credentials, scope)
+        return api_keys.holder(connection, credentials.credentials, scope)
 
 
 def _signal_source(app: System, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_key)]) -> str:

@@ -25,8 +25,8 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
-from api.limits import WEBHOOK_PATH, address_of
 from api.problems import documented, problem
+from api.request_limits import WEBHOOK_PATH, address_of
 from cascade.db import idempotency
 from cascade.db.database import OUTAGES, Database
 from cascade.db.idempotency import MOST_ANSWER_BYTES, Claim

@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.idempotency import Settlements
-from api.limits import RequestLimits, StreamLimiter
-from api.pages import pay, rate, shop
+from api.pages import payment_page, rate_page, shop_page
 from api.pages.error_pages import ErrorPages
+from api.request_limits import RequestLimits, StreamLimiter
 from api.routes import (
     authorizations,
     card,
@@ -63,7 +63,7 @@ def content_security_policy(card: CardCheckout | None, settings: Settings) -> st
     if settings.walletconnect_project_id is not None:
         url = urlsplit(settings.walletconnect_relay_url)
         relay = f" {url.scheme}://{url.netloc}"
-        # static/walletconnect.js asks for it by the same rule.
+        # static/built/walletconnect.js asks for it by the same rule.
         frame = " frame-src https://verify.walletconnect.org;" if url.netloc.endswith(".walletconnect.org") else ""
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -170,7 +170,7 @@ def create_app() -> FastAPI:
     problems.install(app)
     for money in (payments, authorizations, wallet, card, stripe_webhook, links):
         app.include_router(money.router)
-    for other in (citizens, economics, event_streams, health, shop, pay, rate):
+    for other in (citizens, economics, event_streams, health, shop_page, payment_page, rate_page):
         app.include_router(other.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

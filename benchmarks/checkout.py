@@ -33,8 +33,8 @@ from sandbox.stack import BLOCK_SECONDS, Stack
 from sandbox.wallet import Wallet
 from tests.browser.conftest import FLAGS, WITHOUT_LIMITS, Shop, chromium
 from tests.browser.foreign_wallets import MetaMaskWallet
+from tests.browser.payer_wallet import PayerWallet
 from tests.browser.traffic import Traffic
-from tests.browser.wallet import PayerWallet
 from tests.browser.walletconnect_phone import Phone
 from tests.browser.walletconnect_relay import Relay
 

@@ -28,9 +28,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cascade.db import events
+from cascade.db import order_events
 from cascade.db.database import Database, migrate
-from cascade.domain.events import EventType
+from cascade.domain.order_events import EventType
 from sandbox.ports import free_port
 from sandbox.postgres import EmbeddedPostgres
 from tests.support.purchases import open_order, write_nowhere
@@ -114,7 +114,7 @@ async def _open(port: int, orders: list[str], count: int, after: int) -> list[Li
 def _tell_all(database: Database, orders: list[str], key: str) -> float:
     with database.transaction() as connection:
         for order in orders:
-            events.append(connection, order, EventType.ORDER_SEEN, key, {"order_id": order, "ducats": "2500"})
+            order_events.append(connection, order, EventType.ORDER_SEEN, key, {"order_id": order, "ducats": "2500"})
         return time.perf_counter()
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from cascade.db import webhook_endpoints
 from cascade.db.database import Database, migrate
-from cascade.domain.events import EventType
+from cascade.domain.order_events import EventType
 from sandbox.postgres import EmbeddedPostgres
 from tests.support.delivery import DispatcherConfig, WebhookEndpoint, add_endpoint, dispatching, until
 from tests.support.purchases import open_order

@@ -23,8 +23,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from cascade.charts import Run, input_curves, year
+from cascade.domain.ducat_rate import Rate
 from cascade.domain.ledger import SalesVolume
-from cascade.domain.rates import Rate
 from cascade.rate import signals as city
 from cascade.rate.parameters import PPM, Formula
 from cascade.rate.rule import next_rate

@@ -9,7 +9,7 @@ from typing import Any
 from cascade.adapters.texts import Text, Texts
 from cascade.chains import Deployment
 from cascade.db.database import Database
-from cascade.domain.events import EventType
+from cascade.domain.order_events import EventType
 from cascade.rate.parameters import Formula
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout

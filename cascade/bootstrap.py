@@ -22,10 +22,10 @@ from cascade.app import App
 from cascade.chains import Deployment
 from cascade.db.database import COMMANDS, Database, Deadlines
 from cascade.domain.catalogue import Catalogue
-from cascade.domain.deliveries import EMAIL, MESSAGE, WEBHOOK, OutboxMessage
-from cascade.domain.fees import GWEI, FeePolicy
-from cascade.domain.rates import Rate
-from cascade.domain.relay_policy import RelayPolicy
+from cascade.domain.delivery_states import EMAIL, MESSAGE, WEBHOOK, OutboxMessage
+from cascade.domain.ducat_rate import Rate
+from cascade.domain.gas_fees import GWEI, FeePolicy
+from cascade.domain.relay_batch_rules import RelayPolicy
 from cascade.errors import DeploymentMismatch, SettingsError
 from cascade.rate.metrics_poller import MetricsPoller
 from cascade.rate.parameters import Formula
@@ -35,8 +35,8 @@ from cascade.services.checkout import Checkout
 from cascade.services.signed_payments import SignedPayments
 from cascade.services.wallet_plan import Wallets
 from cascade.settings import Settings
+from cascade.workers.channel_base import AsyncDatabase, Channel
 from cascade.workers.credit_sender import CreditSender
-from cascade.workers.delivery_channel import AsyncDatabase, Channel
 from cascade.workers.deposit_watcher import DepositWatcher
 from cascade.workers.indexer import Indexer
 from cascade.workers.log_follower import Router

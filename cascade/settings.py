@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cascade.domain.addresses import listening_url, origin_of, parts_of
+from cascade.domain.internet_addresses import listening_url, origin_of, parts_of
 from cascade.domain.seller import Seller, check_contact, check_name, check_web_address
 from cascade.errors import SettingsError
 

@@ -13,14 +13,14 @@ from starlette.responses import Response
 
 from api.dependencies import Cards, System
 from api.idempotency import IdempotentRoute
-from api.pages.pay import nothing, order_page
+from api.pages.payment_page import nothing, order_page
 from api.problems import documented
 from api.schemas.card import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut
 from api.schemas.purchases import CardPaymentIn
 from cascade.app import App
 from cascade.db import card_attempts as card_store
 from cascade.db import orders
-from cascade.domain.card_evidence import Flow
+from cascade.domain.card_payments import Flow
 from cascade.errors import NotFound, NotPayable, StripeError, StripeUnavailable
 from cascade.services.card_checkout import CardCheckout, CardPayment
 

@@ -11,7 +11,7 @@ from api.idempotency import IdempotentRoute
 from api.problems import documented
 from api.schemas.notifications import InboxQuery, NotificationOut, NotificationsOut, ReadIn, ReadOut
 from api.schemas.purchases import BalanceOut
-from cascade.db import balances, events
+from cascade.db import balances, order_events
 from cascade.domain.orders import check_citizen_id
 
 router = APIRouter(
@@ -44,8 +44,8 @@ def notifications(
     """Return what a citizen was told, the newest first, in a language that the reader asks for, if there is one."""
     check_citizen_id(citizen_id)
     with app.database.transaction() as connection:
-        found = events.inbox(connection, citizen_id, before=query.before, unread=query.unread, limit=query.limit)
-        waiting = events.unread(connection, citizen_id)
+        found = order_events.inbox(connection, citizen_id, before=query.before, unread=query.unread, limit=query.limit)
+        waiting = order_events.unread(connection, citizen_id)
     out = [NotificationOut.of(notification, app, accept_language) for notification in found]
     return NotificationsOut(notifications=out, unread=waiting)
 
@@ -55,5 +55,5 @@ def mark_read(citizen_id: str, wish: ReadIn, app: System) -> ReadOut:
     """Mark a citizen's notifications up to a number as read. Again is a no-op."""
     check_citizen_id(citizen_id)
     with app.database.transaction() as connection:
-        marked = events.mark_read(connection, citizen_id, wish.until)
-        return ReadOut(marked=marked, unread=events.unread(connection, citizen_id))
+        marked = order_events.mark_read(connection, citizen_id, wish.until)
+        return ReadOut(marked=marked, unread=order_events.unread(connection, citizen_id))

@@ -27,7 +27,7 @@ from cascade.domain.amount_parser import read_plain
 from cascade.domain.money import DUCAT, USD
 from cascade.errors import InvalidInput
 from cascade.rate import signal_store, tick_store
-from cascade.rate.city import city_now
+from cascade.rate.city_state import city_now
 from cascade.rate.quotation import current_quotation
 from cascade.rate.signals import BASELINE, EARLY
 from cascade.rate.tick_store import Interval

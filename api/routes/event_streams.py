@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.dependencies import StreamHub, StreamRoom, may_ask_for_citizens
-from api.limits import StreamLimiter, address_of
 from api.problems import documented
+from api.request_limits import StreamLimiter, address_of
 from api.schemas.event_streams import ALIVE, RETRY
 from api.streams.hub import Hub, Listener
 from cascade.db.event_streams import CITIZEN, ORDER, Topic

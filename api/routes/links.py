@@ -13,9 +13,9 @@ from api.pages.qr import qr
 from api.problems import documented
 from api.schemas.links import LinkIn, LinkOut, LinkQuery, LinksOut
 from cascade.app import App
-from cascade.db import links
+from cascade.db import payment_links
 from cascade.db.database import Conn
-from cascade.db.links import LinkUse
+from cascade.db.payment_links import LinkUse
 from cascade.domain.payment_links import address
 from cascade.services.checkout import PurchaseRequest
 
@@ -47,7 +47,7 @@ def create_link(wish: LinkIn, app: System) -> LinkOut:
 def list_links(app: System, query: Annotated[LinkQuery, Query()]) -> LinksOut:
     """Return links, the newest first."""
     with app.database.transaction() as connection:
-        found = links.newest(connection, limit=query.limit, before=query.before)
+        found = payment_links.newest(connection, limit=query.limit, before=query.before)
         return LinksOut(links=[_out(app, connection, use) for use in found])
 
 
@@ -55,21 +55,21 @@ def list_links(app: System, query: Annotated[LinkQuery, Query()]) -> LinksOut:
 def link(link_id: str, app: System) -> LinkOut:
     """Return how a link stands, and how many orders it has opened."""
     with app.database.transaction() as connection:
-        return _out(app, connection, links.by_id(connection, link_id))
+        return _out(app, connection, payment_links.by_id(connection, link_id))
 
 
 @router.post("/{link_id}/deactivate", responses=documented(401, 404, 422, 503))
 def deactivate_link(link_id: str, app: System) -> LinkOut:
     """Let a link open nothing any more. Again is a no-op; an order that it opened before stays payable."""
     with app.database.transaction() as connection:
-        return _out(app, connection, links.deactivate(connection, link_id))
+        return _out(app, connection, payment_links.deactivate(connection, link_id))
 
 
 @router.get("/{link_id}/qr.svg", response_class=Response, responses=documented(401, 404, 422, 503))
 def link_picture(link_id: str, app: System) -> Response:
     """Return the link's address as a QR code."""
     with app.database.transaction() as connection:
-        use = links.by_id(connection, link_id)
+        use = payment_links.by_id(connection, link_id)
     return qr(address(app.settings.base_url, use.link.token))
 
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Header, Request
 
 from api.dependencies import Cards, System
 from api.idempotency import IdempotentRoute
-from api.limits import WEBHOOK_PATH
 from api.problems import documented
+from api.request_limits import WEBHOOK_PATH
 from api.schemas.card import WebhookOut
 from cascade.db import stripe_inbox
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from api.schemas.purchases import Body, OrderId, Plain
-from cascade.domain.card_evidence import CardIntent, IntentStatus
+from cascade.domain.card_payments import CardIntent, IntentStatus
 from cascade.domain.orders import OrderStatus
 from cascade.services.card_checkout import CardPayment
 from cascade.services.order_view import OrderView

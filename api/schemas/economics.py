@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from api.schemas.purchases import Body, DucatAmount, Plain, Signed, UsdAmount
+from cascade.domain.ducat_rate import NANO_USD, Rate
 from cascade.domain.money import USD, Money
-from cascade.domain.rates import NANO_USD, Rate
 from cascade.domain.signal_kinds import SignalKind
-from cascade.rate.city import CityState
+from cascade.rate.city_state import CityState
 from cascade.rate.parameters import PPM
 from cascade.rate.quotation import Quotation, explain
 from cascade.rate.rule import Contribution, InputState, Tick, counting

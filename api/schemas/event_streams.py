@@ -7,10 +7,10 @@ from typing import Any
 
 from api.schemas.economics import CascadeOut
 from api.schemas.purchases import Body
-from cascade.db.events import Notification
-from cascade.domain.events import EventType, OrderEvent
-from cascade.domain.rates import Rate
-from cascade.rate.city import CityNews, city_state
+from cascade.db.order_events import Notification
+from cascade.domain.ducat_rate import Rate
+from cascade.domain.order_events import EventType, OrderEvent
+from cascade.rate.city_state import CityNews, city_state
 
 RETRY = b"retry: 2000\n\n"
 """After how many milliseconds a reader comes back when a stream has ended."""

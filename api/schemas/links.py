@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from api.schemas.purchases import Body, Plain, UsdAmount
-from cascade.db.links import LinkUse
+from cascade.db.payment_links import LinkUse
 from cascade.domain.payment_links import MOST_MINUTES, LinkState, address, in_metamask, mailto
 
 LinkId = Annotated[str, Field(pattern=r"^lnk_[a-z2-7]{26}$", examples=["lnk_mfrggzdfmztwq2lknnwg23tpoa"])]

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.purchases import Body
 from cascade.app import App
-from cascade.db.events import Notification
-from cascade.domain.events import EventType
+from cascade.db.order_events import Notification
+from cascade.domain.order_events import EventType
 
 
 class InboxQuery(BaseModel):

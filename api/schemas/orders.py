@@ -12,7 +12,7 @@ from cascade.adapters.chain.router_logs import deposit_address, transfer_uri
 from cascade.chains import Chain
 from cascade.db.deposits import Arrival
 from cascade.db.reversals import BookedReversal
-from cascade.domain.card_evidence import CaseKind, IntentStatus
+from cascade.domain.card_payments import CaseKind, IntentStatus
 from cascade.domain.credits import CreditState
 from cascade.domain.money import Money
 from cascade.domain.orders import ChainTerms, OrderStatus

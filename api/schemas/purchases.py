@@ -11,10 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from api.schemas.decimal_fields import amount_schema, plain_amount
 from cascade.adapters.chain.router_logs import deposit_address, payment_calls, transfer_uri
 from cascade.domain.catalogue import Catalogue
+from cascade.domain.ducat_rate import Rate
 from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.orders import ChainTerms, OrderStatus
 from cascade.domain.quotes import tiers
-from cascade.domain.rates import Rate
 from cascade.services.card_checkout import CardCheckout
 from cascade.services.checkout import Checkout, PurchaseRequest
 from cascade.services.order_view import OrderView

@@ -14,9 +14,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from api.schemas.event_streams import city_message, message
 from cascade.db.database import Database
 from cascade.db.event_streams import CITY, Feeds, News, Topic
-from cascade.domain.rates import START, Rate
+from cascade.domain.ducat_rate import START, Rate
 from cascade.errors import NotFound
-from cascade.rate.city import read_city
+from cascade.rate.city_state import read_city
 
 log = logging.getLogger(__name__)
 

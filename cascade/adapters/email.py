@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 
 from cascade.adapters.texts import Text
-from cascade.domain.deliveries import Problem
+from cascade.domain.delivery_states import Problem
 from cascade.errors import DeliveryRefused, InvalidInput, NotDelivered, SettingsError
 
 MAX_EMAIL: Final = 254

@@ -35,7 +35,7 @@ from cascade.adapters.stripe_objects import (
     session_of,
     text,
 )
-from cascade.domain.card_evidence import EVENT_TYPES, CardAttempt, CardEvidence, Flow, StripeEvent
+from cascade.domain.card_payments import EVENT_TYPES, CardAttempt, CardEvidence, Flow, StripeEvent
 from cascade.domain.orders import Order
 from cascade.errors import (
     InvalidSignature,

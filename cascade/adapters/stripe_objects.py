@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
-from cascade.domain.card_evidence import (
+from cascade.domain.card_payments import (
     Alarm,
     CardCase,
     CardEvidence,

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import jinja2
 
-from cascade.domain.deliveries import Problem
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import Problem
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.order_events import EventType
 from cascade.domain.seller import Seller
 from cascade.errors import DeliveryRefused, SettingsError
 from cascade.locales.formats import formats

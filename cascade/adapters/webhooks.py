@@ -25,7 +25,7 @@ import httpcore
 from standardwebhooks import Webhook
 
 from cascade import __version__
-from cascade.domain.deliveries import Problem
+from cascade.domain.delivery_states import Problem
 from cascade.errors import DeliveryRefused, InvalidInput, NotDelivered
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -20,8 +20,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from matplotlib.transforms import IdentityTransform
 
-from cascade.charts.locale import ENGLISH, ChartLocale
-from cascade.domain.rates import NANO_USD
+from cascade.charts.chart_locale import ENGLISH, ChartLocale
+from cascade.domain.ducat_rate import NANO_USD
 from cascade.rate.parameters import Formula
 
 Course = Sequence[tuple[datetime, int]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cascade.domain.rates import NANO_USD, Rate
+from cascade.domain.ducat_rate import NANO_USD, Rate
 from cascade.rate.parameters import Formula
 
 _MINUS = "\N{MINUS SIGN}"

@@ -12,11 +12,11 @@ from psycopg_pool import PoolTimeout
 
 from cascade import __version__, settings
 from cascade.cli import (
+    api_keys,
     card_disputes,
     chain_streams,
     check,
     credits,
-    keys,
     ledger,
     outbox,
     payment_links,
@@ -61,7 +61,7 @@ for command in (
         outbox.outbox,
         outbox.webhooks,
         rates.rate,
-        keys.keys,
+        api_keys.keys,
         payment_links.link,
         chain_streams.streams,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cascade.cli.deliveries import Listing, listing_options, log_command, number_argument
+from cascade.cli.delivery_listings import Listing, listing_options, log_command, number_argument
 from cascade.cli.terminal import console, opened
 from cascade.db import credits as store
 from cascade.errors import NotFound

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from cascade.domain.addresses import networks_of
+from cascade.domain.internet_addresses import networks_of
 
 HEAD_SECONDS: Final = 10.0
 """From the connection, or from a later request's first byte, to the end of the head."""

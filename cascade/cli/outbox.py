@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from cascade.adapters.webhooks import check_url, new_endpoint_id, new_secret
-from cascade.cli.deliveries import Listing, listing_options, log_command, number_argument
+from cascade.cli.delivery_listings import Listing, listing_options, log_command, number_argument
 from cascade.cli.terminal import Record, as_json_option, console, opened, show
 from cascade.db import outbox as store
 from cascade.db import webhook_endpoints
 from cascade.db.database import Conn
 from cascade.db.webhook_endpoints import Endpoint
-from cascade.domain.deliveries import VENICE
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import VENICE
+from cascade.domain.order_events import EventType
 from cascade.errors import InvalidInput, NotFound
 
 _ENDPOINT = click.argument("endpoint_id", metavar="ENDPOINT")

@@ -8,7 +8,7 @@ import click
 import segno
 
 from cascade.cli.terminal import Record, as_json_option, console, opened, show
-from cascade.db import links as store
+from cascade.db import payment_links as store
 from cascade.domain.payment_links import MOST_MINUTES, address, in_metamask
 from cascade.services.checkout import PurchaseRequest
 

@@ -10,11 +10,11 @@ import click
 from rich.progress import Progress
 
 from cascade.cli.terminal import Record, as_json_option, console, opened, show, show_json
-from cascade.rate import tick_store, ticks
+from cascade.rate import tick_service, tick_store
 from cascade.rate.quotation import current_quotation, explain
 from cascade.rate.rule import Contribution
 from cascade.rate.signals import MICRO, Observation
-from cascade.rate.ticks import ReplayResult
+from cascade.rate.tick_service import ReplayResult
 
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"])
 
@@ -80,7 +80,7 @@ def replay(since: datetime | None, until: datetime | None) -> None:
             total = tick_store.count(connection, start, end)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Replaying", total=total)
-            replayed = ticks.replay(app.database, start, end, lambda: progress.advance(task))
+            replayed = tick_service.replay(app.database, start, end, lambda: progress.advance(task))
     if replayed.broken is not None:
         _say_difference(replayed)
         sys.exit(1)

@@ -16,7 +16,7 @@ from cascade.db.delivery_queue import DestinationHealth
 from cascade.db.heartbeats import WorkerHealth
 from cascade.db.relay_transactions import SenderHealth
 from cascade.db.stripe_inbox import InboxHealth
-from cascade.domain.deliveries import VENICE
+from cascade.domain.delivery_states import VENICE
 from cascade.rate.quotation import current_quotation
 
 

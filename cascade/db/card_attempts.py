@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cascade.db.database import Conn, Row
-from cascade.domain.card_evidence import (
+from cascade.domain.card_payments import (
     PAYABLE,
     CardAttempt,
     CardCase,

@@ -10,9 +10,9 @@ from psycopg.types.json import Jsonb
 from cascade.db.database import Conn, Row
 from cascade.db.delivery_queue import DeliveryQueue, Filter
 from cascade.domain.credits import Credit
-from cascade.domain.deliveries import VENICE, DeliveryState
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import VENICE, DeliveryState
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.order_events import EventType
 
 
 def _credit(row: Row) -> Credit:

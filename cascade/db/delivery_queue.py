@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, LiteralString, TypeVar
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from cascade.db.database import Conn, Row
-from cascade.domain.deliveries import Delivery, DeliveryEntry, DeliveryState, Problem
+from cascade.domain.delivery_states import Delivery, DeliveryEntry, DeliveryState, Problem
 
 D = TypeVar("D", bound=Delivery)
 

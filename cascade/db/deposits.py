@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cascade.db.database import Conn
-from cascade.domain.deposit_schedule import DepositBalance, InTime, Transfer
+from cascade.domain.deposit_collection import DepositBalance, InTime, Transfer
 from cascade.domain.payments import PaidEvent, RouterEvent
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 from psycopg import AsyncConnection, Notify
 
 from cascade.db.database import Database, Row
-from cascade.db.events import Notification, event_of, notification_of
-from cascade.domain.events import OrderEvent
+from cascade.db.order_events import Notification, event_of, notification_of
+from cascade.domain.order_events import OrderEvent
 
 log = logging.getLogger(__name__)
 

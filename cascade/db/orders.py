@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from cascade.db.database import Conn, Row
+from cascade.domain.ducat_rate import Rate
 from cascade.domain.money import ASSETS, DUCAT, USD, Money
 from cascade.domain.orders import ChainTerms, Order
 from cascade.domain.quotes import Quote
-from cascade.domain.rates import Rate
 from cascade.errors import NotFound
 
 _COLUMNS = (

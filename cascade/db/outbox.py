@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn
 from cascade.db.delivery_queue import DeliveryQueue
-from cascade.domain.deliveries import OutboxMessage
+from cascade.domain.delivery_states import OutboxMessage
 
 QUEUE: Final = DeliveryQueue("outbox", "outbox_attempts", "o.payload", lambda row: OutboxMessage(**row))
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import psycopg
 
 from cascade.db.database import Conn, Row
+from cascade.domain.relay_batch_rules import Lane
 from cascade.domain.relay_items import RejectReason, RelayItem, RelayKind, RelayState
-from cascade.domain.relay_policy import Lane
 from cascade.errors import NotPayable
 
 _ITEMS = (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cascade.db.database import Conn
-from cascade.domain.fees import Fees
-from cascade.domain.relay_policy import Lane, Spent
+from cascade.domain.gas_fees import Fees
+from cascade.domain.relay_batch_rules import Lane, Spent
 from cascade.errors import LeaseLost
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cascade.db.database import Conn
-from cascade.domain.card_evidence import Alarm, StripeEvent
+from cascade.domain.card_payments import Alarm, StripeEvent
 
 LONGEST_PAUSE_SECONDS = 3600
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cascade.db.database import Conn, Row
-from cascade.domain.events import EventType
+from cascade.domain.order_events import EventType
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any
 
-from cascade.domain.deliveries import Delivery, DeliveryState, Problem
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import Delivery, DeliveryState, Problem
 from cascade.domain.money import Money
+from cascade.domain.order_events import EventType
 
 EXECUTED = "executed"
 ACTIVE = "active"

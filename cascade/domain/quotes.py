@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Final
 
 from cascade.domain.catalogue import Catalogue, Package
+from cascade.domain.ducat_rate import Rate
 from cascade.domain.money import DUCAT, USD, Asset, Money, Rounding, divide
-from cascade.domain.rates import Rate
 
 _PERCENT: Final = Asset("PERCENT", 4)
 

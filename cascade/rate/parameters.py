@@ -10,7 +10,7 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from cascade.domain.rates import NANO_USD
+from cascade.domain.ducat_rate import NANO_USD
 from cascade.errors import SettingsError
 from cascade.rate.signals import MICRO, Input
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from cascade.db import orders
 from cascade.db.database import Conn
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.rate import tick_store
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Contribution, Tick

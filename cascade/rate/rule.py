@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.rate.parameters import PPM, Formula, InputConfig
 from cascade.rate.signals import Input, Inputs, Observation
 

@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.errors import SettingsError
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Contribution, InputState, RateStep, Tick

@@ -9,7 +9,7 @@ from cascade.db import orders
 from cascade.db.database import Database
 from cascade.errors import ClockFault
 from cascade.rate.parameters import Formula
-from cascade.rate.ticks import TICKS_AT_ONCE, write_due_ticks
+from cascade.rate.tick_service import TICKS_AT_ONCE, write_due_ticks
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import httpx
 from cascade import bootstrap
 from cascade.adapters.venice import PROCESSOR, CitizenDirectory
 from cascade.app import App
-from cascade.domain.card_evidence import EVENT_TYPES
+from cascade.domain.card_payments import EVENT_TYPES
 from cascade.errors import DeliveryError, SettingsError
 from cascade.readiness.findings import Finding, clock, fault, ok, warning
 

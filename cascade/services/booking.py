@@ -15,8 +15,8 @@ from cascade.db.database import Conn
 from cascade.db.payments import BookedPayment
 from cascade.domain import ledger as books
 from cascade.domain import reversals as money_back
-from cascade.domain.events import EventType
 from cascade.domain.money import DUCAT, USD, Asset, Money
+from cascade.domain.order_events import EventType
 from cascade.domain.orders import Order
 from cascade.domain.partial_payments import Grant, PriorPayment, match_partial, missing_of, receipt, whole
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason, judge

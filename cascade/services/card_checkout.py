@@ -13,7 +13,7 @@ from datetime import timedelta
 from cascade.adapters.stripe import Begun, BegunState, Stripe
 from cascade.db import card_attempts, orders
 from cascade.db.database import Conn, Database
-from cascade.domain.card_evidence import CardAttempt, Flow
+from cascade.domain.card_payments import CardAttempt, Flow
 from cascade.domain.orders import Order, OrderStatus, check_payable
 from cascade.errors import NotPayable, StripeDenied, StripeError, StripeFailed, StripeRefused, StripeUnavailable
 from cascade.services.order_view import check_beginning, view_of

@@ -12,18 +12,18 @@ from cascade.adapters.chain.router_logs import deposit_address, on_chain_order_i
 from cascade.adapters.email import check_email
 from cascade.adapters.venice import CitizenDirectory
 from cascade.chains import Deployment
-from cascade.db import card_attempts, checkpoints, contacts, orders, payments
+from cascade.db import card_attempts, checkpoints, orders, payments, receipt_contacts
 from cascade.db.database import Conn
 from cascade.domain.amount_parser import NoAmount, read_plain
-from cascade.domain.card_evidence import CardIntent, IntentStatus
+from cascade.domain.card_payments import CardIntent, IntentStatus
 from cascade.domain.catalogue import Catalogue
-from cascade.domain.events import EventType
+from cascade.domain.ducat_rate import START, Rate
 from cascade.domain.money import USD, USDC, Asset
+from cascade.domain.order_events import EventType
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, check_citizen_id
 from cascade.domain.partial_payments import missing_of
 from cascade.domain.payments import Rail
 from cascade.domain.quotes import Quote, quote_custom, quote_package
-from cascade.domain.rates import START, Rate
 from cascade.errors import InvalidInput
 from cascade.rate import tick_store
 from cascade.services.order_events import record
@@ -124,7 +124,7 @@ class Checkout:
             connection, citizen_id=wish.citizen_id, package=wish.package, usd_amount=wish.usd_amount, token=token
         )
         if wish.email is not None:
-            contacts.insert(connection, view.order.id, check_email(wish.email))
+            receipt_contacts.insert(connection, view.order.id, check_email(wish.email))
         return view
 
     def validate_purchase(self, wish: PurchaseRequest) -> None:

@@ -8,9 +8,9 @@ from cascade.db import balances, credits, ledger, orders, payments, reversals
 from cascade.db.database import Conn
 from cascade.domain import ledger as books
 from cascade.domain.credits import Credit
-from cascade.domain.deliveries import DeliveryState, Problem
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import DeliveryState, Problem
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.order_events import EventType
 from cascade.domain.orders import Order
 from cascade.domain.payments import Outcome
 from cascade.errors import DeliveryError

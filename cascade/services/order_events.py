@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cascade.db import contacts, events, orders, outbox, webhook_endpoints
+from cascade.db import order_events, orders, outbox, receipt_contacts, webhook_endpoints
 from cascade.db.database import Conn
-from cascade.domain.deliveries import EMAIL, MESSAGE, webhook
-from cascade.domain.events import EventType, OrderEvent, order_data
+from cascade.domain.delivery_states import EMAIL, MESSAGE, webhook
+from cascade.domain.order_events import EventType, OrderEvent, order_data
 from cascade.domain.orders import Order
 
 
@@ -34,7 +34,7 @@ def record(
     Returns:
         The event; None when it was recorded before.
     """
-    event = events.append(connection, order.id, kind, key, {**order_data(order), **(data or {})})
+    event = order_events.append(connection, order.id, kind, key, {**order_data(order), **(data or {})})
     if event is None:
         return None
     message = {
@@ -46,11 +46,11 @@ def record(
         outbox.enqueue(connection, webhook(endpoint), order.citizen_id, order.id, event.id, message)
     if quietly or not kind.is_told_to_citizen:
         return event
-    events.notify(connection, order.citizen_id, event)
+    order_events.notify(connection, order.citizen_id, event)
     letter = {**message, "language": orders.language_of(connection, order.id)}
     outbox.enqueue(connection, MESSAGE, order.citizen_id, order.id, event.id, letter)
     if kind.is_mailed:
-        address = contacts.email_of(connection, order.id)
+        address = receipt_contacts.email_of(connection, order.id)
         if address is not None:
             outbox.enqueue(connection, EMAIL, order.citizen_id, order.id, event.id, {**letter, "to": address})
     return event

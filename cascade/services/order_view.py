@@ -18,7 +18,7 @@ from cascade.db.deposits import Arrival
 from cascade.db.payments import BookedPayment
 from cascade.db.reversals import BookedReversal
 from cascade.domain import orders as rules
-from cascade.domain.card_evidence import CardCase, CardIntent, IntentStatus
+from cascade.domain.card_payments import CardCase, CardIntent, IntentStatus
 from cascade.domain.credits import CreditState, credit_state
 from cascade.domain.money import DUCAT, Asset, Money
 from cascade.domain.orders import ChainTerms, Order, OrderStatus, status_of

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from cascade.db import card_attempts, contacts, links, orders
+from cascade.db import card_attempts, orders, payment_links, receipt_contacts
 from cascade.db.database import Conn
-from cascade.db.links import LinkUse
+from cascade.db.payment_links import LinkUse
 from cascade.domain.orders import Order, OrderStatus, check_citizen_id
 from cascade.domain.payment_links import MOST_MINUTES, LinkState, PaymentLink, check_opens, state_of
 from cascade.domain.relay_items import RelayState
@@ -75,7 +75,7 @@ class PaymentLinks:
             created_at=now,
             expires_at=None if minutes is None else now + timedelta(minutes=minutes),
         )
-        links.insert(connection, link)
+        payment_links.insert(connection, link)
         return link
 
     def state(self, connection: Conn, use: LinkUse) -> LinkState:
@@ -117,7 +117,7 @@ class PaymentLinks:
             InvalidInput: no citizen or another one than the link's, or what it is for is no longer sold.
             NotPayable: it was deactivated or has expired.
         """
-        link = links.lock_by_token(connection, token)
+        link = payment_links.lock_by_token(connection, token)
         if link.citizen_id is not None and citizen_id not in (None, link.citizen_id):
             raise InvalidInput("citizen_id", f"This payment link is for {link.citizen_id}, not for {citizen_id}.")
         last = orders.of_link(connection, link.id, limit=1) if link.single_use else []
@@ -151,7 +151,7 @@ class PaymentLinks:
             InvalidInput: what it was for is no longer sold.
             NotPayable: it is of a link that was deactivated or has expired.
         """
-        link = links.lock(connection, order.link_id) if order.link_id else None
+        link = payment_links.lock(connection, order.link_id) if order.link_id else None
         newest = orders.lock_newest(connection, order.id)
         view = self.checkout.view(connection, newest)
         if view.status is not OrderStatus.EXPIRED or _is_being_sent(view):
@@ -173,9 +173,9 @@ class PaymentLinks:
             link_id=newest.link_id,
             renewal_of=newest.id,
         )
-        email = contacts.email_of(connection, newest.id)
+        email = receipt_contacts.email_of(connection, newest.id)
         if email is not None:
-            contacts.insert(connection, renewed.order.id, email)
+            receipt_contacts.insert(connection, renewed.order.id, email)
         return renewed
 
     def _is_over(self, connection: Conn, view: OrderView) -> bool:

@@ -21,8 +21,8 @@ from cascade.chains import Deployment
 from cascade.db import orders, relay_queue
 from cascade.db.database import Conn
 from cascade.domain.orders import ChainTerms, OrderStatus
+from cascade.domain.relay_batch_rules import FAILED_SENDS_PER_PAYER
 from cascade.domain.relay_items import RejectReason, RelayItem, RelayKind, RelayState
-from cascade.domain.relay_policy import FAILED_SENDS_PER_PAYER
 from cascade.errors import InvalidInput
 from cascade.services.order_view import lock_signable, refused
 

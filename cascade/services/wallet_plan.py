@@ -16,7 +16,7 @@ from cascade.adapters.chain.router import pay_with_permit
 from cascade.adapters.chain.router_logs import Call, payment_calls
 from cascade.adapters.chain.view_calls import Reverted
 from cascade.chains import Deployment
-from cascade.domain.fees import least_wei
+from cascade.domain.gas_fees import least_wei
 from cascade.domain.money import Asset, Money
 from cascade.domain.orders import ChainTerms
 from cascade.domain.relay_items import RejectReason, RelayKind

@@ -8,10 +8,10 @@ from cascade.adapters.venice import CreditRequest, VeniceConnector
 from cascade.db import credits
 from cascade.db.database import Conn, Database
 from cascade.domain.credits import Credit, CreditOutcome, Reconciliation, reconcile_credit
-from cascade.domain.deliveries import VENICE, Problem
+from cascade.domain.delivery_states import VENICE, Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 from cascade.services.credits import confirm_credit, debit_credit, fail_credit
-from cascade.workers.delivery_channel import AsyncDatabase, Channel
+from cascade.workers.channel_base import AsyncDatabase, Channel
 from cascade.workers.delivery_loop import DeliveryLoop
 from cascade.workers.retry_policy import RetryPolicy
 

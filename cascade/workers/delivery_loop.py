@@ -17,9 +17,9 @@ import psycopg
 
 from cascade.db.database import OUTAGES, Conn, Database
 from cascade.db.delivery_queue import D, DeliveryQueue
-from cascade.domain.deliveries import Problem, kind_of
+from cascade.domain.delivery_states import Problem, kind_of
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
-from cascade.workers.delivery_channel import AsyncDatabase, Channel
+from cascade.workers.channel_base import AsyncDatabase, Channel
 from cascade.workers.heartbeat import Heartbeat
 from cascade.workers.retry_policy import RetryPolicy
 from cascade.workers.supervisor import pause_after

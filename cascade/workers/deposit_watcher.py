@@ -15,7 +15,7 @@ from cascade.adapters.chain.router_logs import deposit_address
 from cascade.db import checkpoints, deposits, relay_queue
 from cascade.db.checkpoints import Cursor
 from cascade.db.database import Database
-from cascade.domain.deposit_schedule import is_due, next_look
+from cascade.domain.deposit_collection import is_due, next_look
 from cascade.workers.log_follower import FollowerOptions, LogFollower, Router
 
 log = logging.getLogger(__name__)

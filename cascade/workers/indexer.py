@@ -25,10 +25,10 @@ from cascade.domain.reversals import Refund
 from cascade.errors import BookingTooLong, LeaseLost, NodeUnavailable
 from cascade.services.booking import book_payment, book_refund
 from cascade.services.checkout import emit_pending_events
-from cascade.workers.booking_chunks import Pieces, checkpoint_after, piece_end
+from cascade.workers.chunk_sizing import Pieces, checkpoint_after, piece_end
 from cascade.workers.heartbeat import Heartbeat, describe
-from cascade.workers.late_transfers import Deadlines
 from cascade.workers.log_follower import FollowerOptions, LogFollower, Router
+from cascade.workers.transfer_deadlines import Deadlines
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from cascade.db.checkpoints import Cursor
 from cascade.db.database import Conn, Database
 from cascade.domain.money import Asset
 from cascade.errors import NodeUnavailable
-from cascade.workers.booking_chunks import FIRST_RANGE_BLOCKS, next_range
+from cascade.workers.chunk_sizing import FIRST_RANGE_BLOCKS, next_range
 from cascade.workers.leader import LeaderWorker
 
 

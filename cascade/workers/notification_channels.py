@@ -13,10 +13,10 @@ from cascade.adapters.webhooks import Webhooks
 from cascade.chains import Chain
 from cascade.db import outbox, webhook_endpoints
 from cascade.db.database import Conn
-from cascade.domain.deliveries import EMAIL, DeliveryState, OutboxMessage, Problem, endpoint_of
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import EMAIL, DeliveryState, OutboxMessage, Problem, endpoint_of
+from cascade.domain.order_events import EventType
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
-from cascade.workers.delivery_channel import AsyncDatabase, Channel
+from cascade.workers.channel_base import AsyncDatabase, Channel
 
 log = logging.getLogger(__name__)
 

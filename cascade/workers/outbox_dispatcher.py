@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from cascade.db import outbox
 from cascade.db.database import Database
-from cascade.domain.deliveries import OutboxMessage
+from cascade.domain.delivery_states import OutboxMessage
 from cascade.services.checkout import tell_expired
-from cascade.workers.delivery_channel import AsyncDatabase, Channel
+from cascade.workers.channel_base import AsyncDatabase, Channel
 from cascade.workers.delivery_loop import DeliveryLoop
 from cascade.workers.retry_policy import RetryPolicy
 

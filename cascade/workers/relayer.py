@@ -1,9 +1,9 @@
 """Sends what payers signed, and collects plain transfers: one transaction at a time, many payments in each.
 
 One at a time is what makes it simple. A nonce is given only when all before it are in blocks, so there is never a gap;
-what waits meanwhile is sent together, which is cheaper: ``relay_batches`` says what. A transaction is stored, signed,
-before it is sent, so that whoever comes after a crash sends the same one. Nothing depends on what a node says of a
-sending: only a receipt counts.
+what waits meanwhile is sent together, which is cheaper: ``relay_batch_builder`` says what. A transaction is stored,
+signed, before it is sent, so that a process that starts after a crash sends the same one. Nothing depends on what a
+node says of a sending: only a receipt counts.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from cascade.db import relay_queue
 from cascade.db import relay_transactions as ledger
 from cascade.db.database import Conn, Database
 from cascade.db.relay_transactions import Attempt, Lease, PendingTx
-from cascade.domain.fees import Fees
-from cascade.domain.relay_policy import Lane, RelayPolicy
+from cascade.domain.gas_fees import Fees
+from cascade.domain.relay_batch_rules import Lane, RelayPolicy
 from cascade.errors import NodeUnavailable
 from cascade.workers.leader import LeaderWorker
-from cascade.workers.relay_batching import Batch, Batches
+from cascade.workers.relay_batch_builder import Batch, Batches
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import psycopg
 from cascade.db import card_attempts, stripe_inbox
 from cascade.db.balances import check_now
 from cascade.db.database import Conn, Database
-from cascade.domain.card_evidence import Alarm, CardAttempt, CardEvidence, StripeEvent
+from cascade.domain.card_payments import Alarm, CardAttempt, CardEvidence, StripeEvent
 from cascade.errors import CascadeError, LedgerConflict, StripeError, StripeFailed, StripeUnavailable
 from cascade.services.booking import book_gain, book_payment, book_reversal
 from cascade.services.card_checkout import CardCheckout

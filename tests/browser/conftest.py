@@ -27,13 +27,13 @@ from playwright.sync_api import (
 )
 from psycopg.rows import dict_row
 
-from cascade.db import keys
-from cascade.db.keys import Scope
+from cascade.db import api_keys
+from cascade.db.api_keys import Scope
 from sandbox.deploy import RELAYER
 from sandbox.polygon import LocalPolygon
 from sandbox.postgres import EmbeddedPostgres
 from tests.browser.foreign_wallets import HeadlessWallet, MetaMaskWallet
-from tests.browser.wallet import PayerWallet
+from tests.browser.payer_wallet import PayerWallet
 from tests.browser.walletconnect_phone import Phone
 from tests.browser.walletconnect_relay import Relay
 from tests.conftest import RunningCascade, starting_cascades
@@ -275,7 +275,7 @@ class Shop:
     def link(self, **wish: Any) -> dict[str, Any]:
         """A new payment link, by default for the Merchant package and for nobody in particular."""
         with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
-            key = keys.add(connection, secrets.token_hex(8), [Scope.LINKS])
+            key = api_keys.add(connection, secrets.token_hex(8), [Scope.LINKS])
         asked = {"package": "merchant", **wish}
         answer = httpx.post(f"{self.api}/api/payments/links", json=asked, headers=_bearer(key), trust_env=False)
         assert answer.status_code == 201, answer.text

@@ -12,7 +12,7 @@ from typing import Any
 
 from playwright.sync_api import BrowserContext
 
-from tests.browser.wallet import PayerWallet, Refusal
+from tests.browser.payer_wallet import PayerWallet, Refusal
 
 WALLETS = Path(__file__).parent / "wallets"
 BUILT = Path(__file__).parents[2] / ".build" / "browser" / "metamask.js"

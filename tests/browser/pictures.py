@@ -20,7 +20,7 @@ from sandbox.ports import free_port
 from sandbox.stack import Stack
 from sandbox.wallet import Wallet
 from tests.browser.conftest import FLAGS, chromium
-from tests.browser.wallet import PayerWallet, Refusal
+from tests.browser.payer_wallet import PayerWallet, Refusal
 
 ALL = Path(".build/pictures")
 DOCS = Path("docs/pictures")

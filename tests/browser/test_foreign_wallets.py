@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from sandbox.polygon import LocalPolygon
 from tests.browser.conftest import Shop
 from tests.browser.foreign_wallets import recover_as_metamask, sign_as_metamask
-from tests.browser.wallet import POLYGON, PayerWallet, Refusal
+from tests.browser.payer_wallet import POLYGON, PayerWallet, Refusal
 
 
 def test_from_the_link_to_ducats(

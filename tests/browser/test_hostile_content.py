@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Shop, Watch
-from tests.browser.wallet import PayerWallet
+from tests.browser.payer_wallet import PayerWallet
 
 MARKUP = "<img src=x onerror=document.title='taken'>"
 

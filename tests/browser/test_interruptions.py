@@ -11,7 +11,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.wallet import Wallet
 from tests.browser.conftest import Opener, Shop, Watch
-from tests.browser.wallet import PayerWallet
+from tests.browser.payer_wallet import PayerWallet
 
 DONE = "Done: 2,750 ducats were credited."
 SEEN = "Payment seen."

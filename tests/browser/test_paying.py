@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.wallet import Wallet
 from tests.browser.conftest import PATIENCE_MS, Shop, Watch
-from tests.browser.wallet import PayerWallet, Refusal
+from tests.browser.payer_wallet import PayerWallet, Refusal
 
 DONE = "Done: 2,750 ducats were credited."
 SEEN = "Payment seen."

@@ -12,9 +12,9 @@ from api.pages.rendering import PAGES
 from sandbox.polygon import LocalPolygon
 from tests.browser.conftest import Opener, Shop, Watch
 from tests.browser.foreign_wallets import packages
+from tests.browser.payer_wallet import PayerWallet, Refusal
 from tests.browser.test_transfers import send
 from tests.browser.traffic import Traffic
-from tests.browser.wallet import PayerWallet, Refusal
 
 MODULES = ("live.js", "pay.js", "wallet.js")
 """What a payer's browser loads who pays from a wallet here; WalletConnect's comes when somebody asks for it."""
@@ -124,7 +124,9 @@ def test_every_state_can_be_used_by_everybody_on_every_screen(
 
 
 def test_the_modules_weigh_little() -> None:
-    weights = {name: len(gzip.compress((PAGES / "static" / name).read_bytes(), 9, mtime=0)) for name in MODULES}
+    weights = {
+        name: len(gzip.compress((PAGES / "static" / "built" / name).read_bytes(), 9, mtime=0)) for name in MODULES
+    }
     assert sum(weights.values()) < MOST_MODULE_BYTES, weights
 
 

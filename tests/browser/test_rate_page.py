@@ -16,8 +16,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from psycopg.rows import dict_row
 
-from cascade.db import keys
-from cascade.db.keys import Scope
+from cascade.db import api_keys
+from cascade.db.api_keys import Scope
 from tests.browser.conftest import PATIENCE_MS, Opener, Watch
 from tests.conftest import RunningCascade
 
@@ -49,7 +49,7 @@ Reporter = Callable[..., None]
 def report(cascade_up: RunningCascade, database_url: str) -> Reporter:
     """Reports signals of now, by kind."""
     with psycopg.connect(database_url, row_factory=dict_row) as connection:
-        key = keys.add(connection, KEY_NAME, [Scope.SIGNALS])
+        key = api_keys.add(connection, KEY_NAME, [Scope.SIGNALS])
     numbers = count()
 
     def report(ago: timedelta = timedelta(0), **values: str) -> None:

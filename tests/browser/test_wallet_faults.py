@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from sandbox.polygon import LocalPolygon
 from tests.browser.conftest import Opener, Shop, Watch
-from tests.browser.wallet import POLYGON, PayerWallet, Refusal
+from tests.browser.payer_wallet import POLYGON, PayerWallet, Refusal
 
 SIGN, SEND = "eth_signTypedData_v4", "eth_sendTransaction"
 REJECTED = Refusal(4001, "User rejected the request.")

@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.browser.conftest import Shop, Watch
 from tests.browser.foreign_wallets import read_qr
-from tests.browser.wallet import Refusal
+from tests.browser.payer_wallet import Refusal
 from tests.browser.walletconnect_phone import Phone
 from tests.browser.walletconnect_relay import Relay
 from tests.conftest import RunningCascade
@@ -22,7 +22,7 @@ PROJECT_ID = "0" * 32
 
 _PAIR = """
 async ([options, name]) => {
-  const { pair } = await import("/static/walletconnect.js");
+  const { pair } = await import("/static/built/walletconnect.js");
   window.provider = await pair(options, async ({ uri, qr, link }) => {
     document.querySelector("main").append(qr);
     await window[name](uri, link);
@@ -31,14 +31,14 @@ async ([options, name]) => {
 """
 _REJECTED_PAIR = """
 async ([options, name]) => {
-  const { pair } = await import("/static/walletconnect.js");
+  const { pair } = await import("/static/built/walletconnect.js");
   return pair(options, ({ uri, link }) => { void window[name](uri, link); }).then(() => 0, (error) => error.code);
 }
 """
 _BEGIN_PAIR = f"(how) => {{ window.outcome = ({_REJECTED_PAIR})(how); }}"
 _RESUME = """
 async (options) => {
-  const { resume } = await import("/static/walletconnect.js");
+  const { resume } = await import("/static/built/walletconnect.js");
   window.provider = await resume(options);
   return window.provider !== null;
 }

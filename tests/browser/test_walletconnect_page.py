@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from sandbox.polygon import LocalPolygon
 from tests.browser.conftest import Shop, Watch
-from tests.browser.wallet import PayerWallet, Refusal
+from tests.browser.payer_wallet import PayerWallet, Refusal
 from tests.browser.walletconnect_phone import Phone
 from tests.browser.walletconnect_relay import Relay
 from tests.conftest import RunningCascade

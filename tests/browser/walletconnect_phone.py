@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from tests.browser.wallet import PayerWallet
+from tests.browser.payer_wallet import PayerWallet
 
 PROGRAM = Path(__file__).parent / "walletconnect_wallet"
 METHODS = ["eth_sendTransaction", "eth_signTypedData_v4"]

@@ -15,8 +15,8 @@ from cascade.adapters.chain.signer import LocalSigner
 from cascade.chains import Deployment
 from cascade.db import orders, relay_queue
 from cascade.db.database import Database
+from cascade.domain.relay_batch_rules import RelayPolicy
 from cascade.domain.relay_items import RelayItem
-from cascade.domain.relay_policy import RelayPolicy
 from cascade.services.order_view import OrderView
 from cascade.workers.relayer import Relayer
 from sandbox.deploy import RELAYER

@@ -26,7 +26,7 @@ from cascade.errors import SettingsError
 from sandbox.polygon import LocalPolygon
 from sandbox.ports import free_port
 from tests.conftest import RunningCascade, starting_cascades
-from tests.integration.test_payment import becomes, order, pay
+from tests.integration.test_chain_rail import becomes, order, pay
 from tests.support.delivery import until
 
 SOON_SECONDS = 3.0

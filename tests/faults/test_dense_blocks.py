@@ -18,9 +18,9 @@ from cascade.db.checkpoints import Cursor
 from cascade.db.database import Conn, Database
 from cascade.domain.payments import ConfirmedPayment, Outcome, PaidEvent
 from cascade.services.booking import book_payment
-from cascade.workers import booking_chunks
+from cascade.workers import chunk_sizing
 from cascade.workers import indexer as module
-from cascade.workers.booking_chunks import EVENTS_A_READ, checkpoint_after, next_range, piece_end
+from cascade.workers.chunk_sizing import EVENTS_A_READ, checkpoint_after, next_range, piece_end
 from cascade.workers.indexer import Indexer
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import Rpc, calldata
@@ -46,7 +46,7 @@ def router(deployment: Path) -> Deployment:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(booking_chunks, "EVENTS_AT_ONCE", SMALL)
+    monkeypatch.setattr(chunk_sizing, "EVENTS_AT_ONCE", SMALL)
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def wait_for_a_waiter(database: Database) -> None:
 def test_a_slow_database_gets_smaller_transactions(
     polygon: LocalPolygon, database: Database, router: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(booking_chunks, "SECONDS_AT_ONCE", 0.0)  # everything takes too long
+    monkeypatch.setattr(chunk_sizing, "SECONDS_AT_ONCE", 0.0)  # everything takes too long
     with indexer(database, router, polygon.rpc_url) as worker:
         stop = threading.Event()
         thread = threading.Thread(target=worker.run, args=[stop])
@@ -251,4 +251,4 @@ def test_ranges_grow_where_little_is_told_and_shrink_where_much_is() -> None:
 def test_the_first_range_is_a_short_one(database: Database, router: Deployment, polygon: LocalPolygon) -> None:
     with indexer(database, router, polygon.rpc_url) as worker:
         assert isinstance(worker, Indexer)
-        assert worker._range == booking_chunks.FIRST_RANGE_BLOCKS
+        assert worker._range == chunk_sizing.FIRST_RANGE_BLOCKS

@@ -15,7 +15,7 @@ from eth_utils.crypto import keccak
 from cascade.adapters.chain.log_reader import Node
 from cascade.chains import Deployment
 from cascade.db.database import Database
-from cascade.domain import relay_policy
+from cascade.domain import relay_batch_rules
 from cascade.domain.relay_items import RejectReason, RelayItem, RelayState
 from cascade.services.order_view import OrderView
 from cascade.services.signed_payments import SignedPayments
@@ -271,7 +271,7 @@ def test_a_batch_that_fails_as_a_whole_is_halved_and_nobody_is_refused_for_it(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as short:
-        short.setattr(relay_policy, "GAS_OF_SIGNATURE", 160_000)
+        short.setattr(relay_batch_rules, "GAS_OF_SIGNATURE", 160_000)
         _, failed = delegate_in_the_block(town, [Attack(Manner.BURNS_ALL)] * 9)
     assert failed
     with relayer(town.database, town.router, town.polygon.rpc_url) as worker:
@@ -287,8 +287,8 @@ def test_a_batch_that_fails_in_its_simulation_is_halved_before_it_is_sent(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is paid for a batch that its simulation shows to have too little gas."""
-    monkeypatch.setattr(relay_policy, "_GAS_OF_TRANSACTION", 200_000)
-    monkeypatch.setattr(relay_policy, "GAS_OF_SIGNATURE", 60_000)
+    monkeypatch.setattr(relay_batch_rules, "_GAS_OF_TRANSACTION", 200_000)
+    monkeypatch.setattr(relay_batch_rules, "GAS_OF_SIGNATURE", 60_000)
     town.pay_honestly()
     town.work(30)
     town.assert_honest_are_credited()

@@ -13,7 +13,7 @@ from stripe import WebhookSignature
 
 from cascade.adapters.stripe import Stripe
 from cascade.db import stripe_inbox
-from cascade.domain.card_evidence import CardEvidence, StripeEvent
+from cascade.domain.card_payments import CardEvidence, StripeEvent
 from cascade.errors import StripeUnavailable
 from cascade.workers.stripe_worker import StripeWorker
 from tests.support.card_shop import CardShop

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cascade.db import checkpoints, heartbeats
 from cascade.db.database import Database
-from cascade.domain.card_evidence import CardAttempt, CardEvidence
+from cascade.domain.card_payments import CardAttempt, CardEvidence
 from cascade.errors import DeploymentMismatch, NodeUnavailable
 from cascade.services.card_checkout import CardCheckout
 from cascade.workers.heartbeat import Heartbeat

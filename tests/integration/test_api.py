@@ -236,7 +236,7 @@ def test_health_is_ok_only_when_somebody_books_and_finality_is_fresh(client: Tes
 
 
 def test_every_answer_carries_the_security_headers(client: TestClient) -> None:
-    for path in ("/health", "/api/payments/pricing", "/pay/unknown", "/nothing", "/static/pay.js"):
+    for path in ("/health", "/api/payments/pricing", "/pay/unknown", "/nothing", "/static/built/pay.js"):
         headers = client.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"], path
         assert "unsafe" not in headers["content-security-policy"]

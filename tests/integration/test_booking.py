@@ -10,7 +10,7 @@ import pytest
 from cascade.db import balances, credits, ledger, payments, reversals
 from cascade.db.database import Conn, Database
 from cascade.domain.credits import Credit
-from cascade.domain.deliveries import Problem
+from cascade.domain.delivery_states import Problem
 from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, SuspenseReason

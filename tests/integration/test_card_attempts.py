@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from cascade.db import card_attempts, orders
-from cascade.domain.card_evidence import Flow
+from cascade.domain.card_payments import Flow
 from cascade.domain.orders import OrderStatus
 from cascade.errors import (
     NotPayable,

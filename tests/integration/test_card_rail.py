@@ -11,7 +11,7 @@ import stripe
 from stripe import WebhookSignature
 
 from cascade.db import card_attempts, orders
-from cascade.domain.card_evidence import Flow
+from cascade.domain.card_payments import Flow
 from cascade.domain.orders import OrderStatus
 from cascade.services.booking import book_payment
 from tests.support.card_shop import CardShop

@@ -10,13 +10,13 @@ import pytest
 
 from cascade.db import checkpoints, orders, outbox, relay_transactions, stripe_inbox
 from cascade.db.database import Conn, Database
-from cascade.domain.deliveries import MESSAGE
+from cascade.domain.delivery_states import MESSAGE
 from cascade.errors import ClockFault
 from cascade.rate import tick_store
 from cascade.rate.parameters import Formula
 from cascade.rate.quotation import current_quotation
+from cascade.rate.tick_service import TICKS_AT_ONCE, collect_inputs, replay, write_due_ticks
 from cascade.rate.tick_worker import TickWorker
-from cascade.rate.ticks import TICKS_AT_ONCE, collect_inputs, replay, write_due_ticks
 from tests.support.purchases import open_order
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())

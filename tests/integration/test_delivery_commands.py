@@ -17,7 +17,7 @@ from cascade.db.database import Database
 from cascade.errors import InvalidInput, NotFound
 from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
-from tests.integration.test_operators import run
+from tests.integration.test_card_operations import run
 from tests.support.delivery import DispatcherConfig, WebhookEndpoint, deliver_all, rows, told
 from tests.support.purchases import confirmed, open_order
 

@@ -14,8 +14,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from cascade.db import credits, outbox, webhook_endpoints
 from cascade.db.database import Database
 from cascade.db.delivery_queue import Filter
-from cascade.domain.deliveries import DeliveryState, webhook
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import DeliveryState, webhook
+from cascade.domain.order_events import EventType
 from cascade.errors import LedgerConflict
 from cascade.services.booking import book_payment, book_reversal
 from cascade.workers.retry_policy import RetryPolicy

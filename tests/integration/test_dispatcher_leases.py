@@ -11,8 +11,8 @@ import pytest
 from cascade.db import credits, orders
 from cascade.db.database import Conn, Database
 from cascade.domain.credits import Credit
-from cascade.domain.deliveries import DeliveryState
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import DeliveryState
+from cascade.domain.order_events import EventType
 from cascade.workers import delivery_loop
 from tests.integration.test_dispatcher import LEDGER_MODE, buy
 from tests.support.delivery import WebhookEndpoint, add_endpoint, dispatching, make_due, rows, until

@@ -14,9 +14,9 @@ from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.router_logs import deposit_address
 from cascade.chains import Deployment
 from cascade.cli import cli
-from cascade.db import balances, contacts, deposits, webhook_endpoints
+from cascade.db import balances, deposits, receipt_contacts, webhook_endpoints
 from cascade.db.database import Database
-from cascade.domain.deliveries import EMAIL
+from cascade.domain.delivery_states import EMAIL
 from cascade.domain.money import USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, SuspenseReason
@@ -44,7 +44,7 @@ def rows(database: Database, table: str) -> int:
 def everybody_listens(database: Database, view: OrderView) -> None:
     """An endpoint that hears every event, and an address for receipts."""
     with database.transaction() as connection:
-        contacts.insert(connection, view.order.id, "citizen@example.org")
+        receipt_contacts.insert(connection, view.order.id, "citizen@example.org")
         webhook_endpoints.insert(connection, "ep_" + "a" * 16, "https://platform.example.org", [], "whsec_x")
 
 

@@ -21,8 +21,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from cascade.adapters import email
 from cascade.adapters.email import Mailer, check_email
 from cascade.adapters.texts import Text, Texts
-from cascade.domain.deliveries import Problem
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import Problem
+from cascade.domain.order_events import EventType
 from cascade.errors import DeliveryError, DeliveryRefused, InvalidInput, NotDelivered, SettingsError
 from cascade.locales.translations import LANGUAGES
 from sandbox.ports import free_port

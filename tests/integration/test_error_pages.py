@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from api.pages import shop
+from api.pages import shop_page
 from cascade.db.database import Database
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -32,7 +32,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     def fail(*_: object, **__: object) -> None:
         raise faults[0]
 
-    monkeypatch.setattr(shop, "_shop", fail)
+    monkeypatch.setattr(shop_page, "_shop", fail)
     return faults
 
 

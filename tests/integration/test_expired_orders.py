@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 from psycopg import errors
 
-from cascade.db import card_attempts, contacts, links, orders, relay_queue
+from cascade.db import card_attempts, orders, payment_links, receipt_contacts, relay_queue
 from cascade.db.database import Database
-from cascade.domain.card_evidence import CardAttempt, Flow
+from cascade.domain.card_payments import CardAttempt, Flow
+from cascade.domain.ducat_rate import Rate
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
 from cascade.domain.payments import Outcome, Rail
-from cascade.domain.rates import Rate
 from cascade.errors import NotFound, NotPayable
 from cascade.services.booking import book_payment
 from cascade.services.checkout import Checkout
@@ -187,11 +187,11 @@ def test_what_was_paid_before_the_click_is_taken_at_the_old_price(database: Data
 def test_receipts_go_where_they_went(database: Database) -> None:
     view = open_order(database)
     with database.transaction() as connection:
-        contacts.insert(connection, view.order.id, "marco@example.org")
+        receipt_contacts.insert(connection, view.order.id, "marco@example.org")
     expire(database, view)
     renewed = renew(database, view.order)
     with database.transaction() as connection:
-        assert contacts.email_of(connection, renewed.order.id) == "marco@example.org"
+        assert receipt_contacts.email_of(connection, renewed.order.id) == "marco@example.org"
 
 
 def test_an_order_of_a_link_is_renewed_within_it(database: Database) -> None:
@@ -204,7 +204,7 @@ def test_an_order_of_a_link_is_renewed_within_it(database: Database) -> None:
     assert both[0].link_id == link.id
     expire(database, renew(database, view.order))
     with database.transaction() as connection:
-        links.deactivate(connection, link.id)
+        payment_links.deactivate(connection, link.id)
     with pytest.raises(NotPayable, match="was deactivated"):
         renew(database, view.order)
     assert count(database) == 2

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from api import idempotency as keeper
 from api.main import create_app
-from cascade.db import idempotency, keys
+from cascade.db import api_keys, idempotency
 from cascade.db.database import Database
 from tests.support.card_shop import CardShop
 from tests.support.concurrency import run_concurrently
@@ -217,11 +217,11 @@ def test_stored_answers_are_sealed(shop: CardShop, database: Database) -> None:
 
 def test_an_api_key_that_was_revoked_is_given_nothing_again(client: TestClient, database: Database) -> None:
     with database.transaction() as connection:
-        holder = {"authorization": f"Bearer {keys.add(connection, 'shop', [keys.Scope.LINKS])}"}
+        holder = {"authorization": f"Bearer {api_keys.add(connection, 'shop', [api_keys.Scope.LINKS])}"}
     made = client.post(LINKS, json={"package": "noble"}, headers=SAME | holder)
     assert client.post(LINKS, json={"package": "noble"}, headers=SAME | holder).text == made.text
     with database.transaction() as connection:
-        keys.revoke(connection, "shop")
+        api_keys.revoke(connection, "shop")
     assert client.post(LINKS, json={"package": "noble"}, headers=SAME | holder).status_code == 401
 
 

@@ -15,13 +15,13 @@ import segno
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.db import keys, links
+from cascade.db import api_keys, payment_links
+from cascade.db.api_keys import Scope
 from cascade.db.database import Database
-from cascade.db.keys import Scope
 from cascade.errors import InvalidInput, NotFound
 from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
-from tests.integration.test_operators import run
+from tests.integration.test_card_operations import run
 from tests.integration.test_payment_links import SHOP
 from tests.support.purchases import confirmed
 
@@ -33,7 +33,7 @@ PLATFORM = "p" * 32
 def client(environment: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setenv("CASCADE_ORDERS_PER_MINUTE", "1000")
     with database.transaction() as connection:
-        key = keys.add(connection, "newsletter", [Scope.LINKS])
+        key = api_keys.add(connection, "newsletter", [Scope.LINKS])
     with TestClient(create_app(), raise_server_exceptions=False) as client:
         client.headers["authorization"] = f"Bearer {key}"
         yield client
@@ -143,8 +143,8 @@ def _every_route(link: dict[str, Any]) -> list[tuple[str, str]]:
 def test_nothing_is_shown_without_a_key_for_it(client: TestClient, database: Database) -> None:
     link = made(client)
     with database.transaction() as connection:
-        other = keys.add(connection, "observatory", [Scope.SIGNALS])
-        keys.revoke(connection, "newsletter")
+        other = api_keys.add(connection, "observatory", [Scope.SIGNALS])
+        api_keys.revoke(connection, "newsletter")
     revoked = client.headers.pop("authorization")
     for authorization in (None, "Bearer ", "Bearer nonsense", f"Bearer {other}", revoked, f"Basic {other}"):
         headers = {"authorization": authorization} if authorization else {}
@@ -153,7 +153,7 @@ def test_nothing_is_shown_without_a_key_for_it(client: TestClient, database: Dat
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), (authorization, path)
             assert token_of(link) not in answer.text
     with database.transaction() as connection:
-        (use,) = links.newest(connection, limit=9)
+        (use,) = payment_links.newest(connection, limit=9)
     assert use.link.deactivated_at is None
 
 
@@ -179,7 +179,7 @@ def test_an_operator_makes_lists_and_deactivates_links(environment: Path, databa
     assert "https://link.metamask.io/dapp/pay.example.org/pay/" in shown
     assert _picture(url[0]) in shown
     with database.transaction() as connection:
-        link = links.by_id(connection, made_id[1]).link
+        link = payment_links.by_id(connection, made_id[1]).link
     assert (link.single_use, link.citizen_id, link.package) == (True, "Marco_Polo", "merchant")
     assert link.expires_at is not None
     assert (link.expires_at - link.created_at).days == 7

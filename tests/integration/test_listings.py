@@ -18,13 +18,13 @@ from click.testing import CliRunner
 
 from cascade.cli import cli
 from cascade.cli.terminal import Record, laid_out
-from cascade.db import keys
+from cascade.db import api_keys
+from cascade.db.api_keys import Scope
 from cascade.db.database import Database
-from cascade.db.keys import Scope
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.services.booking import book_payment
 from sandbox.venice import VeniceDouble
-from tests.integration.test_operators import run
+from tests.integration.test_card_operations import run
 from tests.support.delivery import DispatcherConfig, deliver_all
 from tests.support.purchases import confirmed, open_order
 
@@ -76,7 +76,7 @@ def busy(environment: Path, database: Database, monkeypatch: pytest.MonkeyPatch)
             book_payment(connection, strange)
             again = confirmed(view.terms[0])
             book_payment(connection, again)
-            keys.add(connection, "observatory", [Scope.SIGNALS])
+            api_keys.add(connection, "observatory", [Scope.SIGNALS])
         deliver_all(database, DispatcherConfig(venice_url=venice.url), destination="venice")
         run("link", "--package", "noble")
         yield [again.reference, again.transaction, "0x" + view.terms[0].on_chain_order_id.hex(), view.order.id]

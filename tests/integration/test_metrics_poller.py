@@ -11,11 +11,11 @@ import pytest
 
 from cascade.adapters.venice_metrics import VeniceMetrics
 from cascade.db.database import Database
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.rate.metrics_poller import MetricsPoller
 from cascade.rate.rule import InputState, next_rate
 from cascade.rate.signals import Input
-from cascade.rate.ticks import collect_inputs
+from cascade.rate.tick_service import collect_inputs
 from cascade.workers.polling import PollingWorker
 from sandbox.venice import VeniceDouble
 from tests.support.concurrency import run_concurrently

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.db import contacts
+from cascade.db import receipt_contacts
 from cascade.db.database import Database
 from cascade.services.booking import book_payment, book_reversal
 from tests.integration.test_email import serving
@@ -146,7 +146,7 @@ def test_a_receipt_goes_to_the_address_that_the_order_named_and_waits_for_a_serv
         wishes = DispatcherConfig(smtp_url=f"smtp://127.0.0.1:{post.port}")
         named, unnamed = open_order(database, citizen="Veronica"), open_order(database)
         with database.transaction() as connection:
-            contacts.insert(connection, named.order.id, "veronica@venice.example")
+            receipt_contacts.insert(connection, named.order.id, "veronica@venice.example")
             for view in (named, unnamed):
                 book_payment(connection, confirmed(view.terms[0]))
         with dispatching(database, replace(wishes, smtp_url=None)):

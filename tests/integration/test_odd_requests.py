@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.db import keys
+from cascade.db import api_keys
 from cascade.db.database import Database
 from cascade.domain.orders import Order
 from sandbox.stripe import StripeDouble
@@ -122,7 +122,7 @@ def fields_of(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
 
 def test_odd_values_in_a_body(client: TestClient, order: Order, database: Database) -> None:
     with database.transaction() as connection:
-        signals_key = keys.add(connection, "odd", [keys.Scope.SIGNALS])
+        signals_key = api_keys.add(connection, "odd", [api_keys.Scope.SIGNALS])
     good = {"citizen_id": "Marco_Polo", "token": "USDC", "payer": PAYER, "signature": "0x" + "11" * 65}
     document = client.get("/openapi.json").json()
     faults = []

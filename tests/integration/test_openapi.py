@@ -13,7 +13,7 @@ from schemathesis import BaseSchema, Case
 from schemathesis.specs.openapi import checks
 
 from api.main import create_app
-from cascade.db import checkpoints, keys, orders, stripe_inbox
+from cascade.db import api_keys, checkpoints, orders, stripe_inbox
 from cascade.db.database import Database
 from sandbox.stripe import StripeDouble
 from tests.support.purchases import NOWHERE
@@ -36,7 +36,7 @@ def api_schema(environment: Path, database: Database, monkeypatch: pytest.Monkey
         checkpoints.start(connection, stream, 5, b"\1" * 32, int(orders.clock(connection).timestamp()))
         checkpoints.lease(connection, stream, "me", 600)
         stripe_inbox.set_read_until(connection, stripe_inbox.read_until(connection))
-        signal_key = keys.add(connection, "fuzz", [keys.Scope.SIGNALS])
+        signal_key = api_keys.add(connection, "fuzz", [api_keys.Scope.SIGNALS])
     with StripeDouble.start() as double:
         monkeypatch.setenv("STRIPE_SECRET_KEY", double.secret_key)
         monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_" + "s" * 32)

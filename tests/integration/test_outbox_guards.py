@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from psycopg import errors
 
-from cascade.db import card_attempts, credits, events, outbox
+from cascade.db import card_attempts, credits, order_events, outbox
 from cascade.db.database import Database
-from cascade.domain.card_evidence import CardEvidence, CardIntent, IntentStatus
-from cascade.domain.events import EventType
+from cascade.domain.card_payments import CardEvidence, CardIntent, IntentStatus
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.order_events import EventType
 from cascade.services.booking import book_payment
 from cascade.services.checkout import tell_card, tell_expired
 from cascade.services.order_events import record
@@ -46,7 +46,7 @@ def test_rivals_number_an_orders_events_without_a_gap(database: Database) -> Non
 
     def tell(number: int) -> None:
         with database.transaction() as connection:
-            events.append(connection, order.id, EventType.PAYMENT_FAILED, f"evt_{number}", {})
+            order_events.append(connection, order.id, EventType.PAYMENT_FAILED, f"evt_{number}", {})
 
     run_concurrently(8, tell)
     assert numbers(database, order.id) == list(range(1, 10))

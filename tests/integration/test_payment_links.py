@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from psycopg import errors
 
-from cascade.db import card_attempts, links, orders
+from cascade.db import card_attempts, orders, payment_links
 from cascade.db.database import Database
-from cascade.domain.card_evidence import CardAttempt, Flow
+from cascade.domain.card_payments import CardAttempt, Flow
 from cascade.domain.catalogue import Catalogue
 from cascade.domain.money import USD, Money
 from cascade.domain.orders import Order, OrderStatus
@@ -64,7 +64,7 @@ def count(database: Database) -> int:
 
 def state(database: Database, link: PaymentLink) -> tuple[LinkState, int, int]:
     with database.transaction() as connection:
-        use = links.by_id(connection, link.id)
+        use = payment_links.by_id(connection, link.id)
         return SHOP.state(connection, use), use.opened, use.paid
 
 
@@ -174,7 +174,7 @@ def test_a_paid_link_shows_its_receipt_for_ever(database: Database, make: Make) 
     book(database, view)
     expire(database, view)
     with database.transaction() as connection:
-        links.deactivate(connection, link.id)
+        payment_links.deactivate(connection, link.id)
     stands = come(database, link)
     assert (stands.order.id, stands.status) == (view.order.id, OrderStatus.FULFILLED)
     assert state(database, link) == (LinkState.USED, 1, 1)
@@ -261,11 +261,11 @@ def test_a_link_whose_time_is_over_opens_nothing_but_its_order_stays_payable(dat
 def test_deactivating_is_done_once(database: Database, make: Make) -> None:
     link = make()
     with database.transaction() as connection:
-        first = links.deactivate(connection, link.id)
+        first = payment_links.deactivate(connection, link.id)
     with database.transaction() as connection:
-        assert links.deactivate(connection, link.id) == first
+        assert payment_links.deactivate(connection, link.id) == first
         with pytest.raises(NotFound, match="no such payment link"):
-            links.deactivate(connection, "lnk_" + "a" * 26)
+            payment_links.deactivate(connection, "lnk_" + "a" * 26)
     with pytest.raises(NotPayable, match="was deactivated on"):
         come(database, link, "Marco_Polo")
 
@@ -274,7 +274,7 @@ def test_who_opens_waits_for_who_deactivates(database: Database, make: Make) -> 
     link = make(citizen_id="Marco_Polo")
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as connection:
-            links.deactivate(connection, link.id)
+            payment_links.deactivate(connection, link.id)
             opening = pool.submit(come, database, link)
             with pytest.raises(TimeoutError):
                 opening.result(0.5)
@@ -288,7 +288,7 @@ def test_who_deactivates_waits_for_who_opens(database: Database, make: Make) -> 
 
     def deactivate() -> int:
         with database.transaction() as connection:
-            return links.deactivate(connection, link.id).opened
+            return payment_links.deactivate(connection, link.id).opened
 
     with ThreadPoolExecutor(1) as pool:
         with database.transaction() as connection:

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from cascade.cli import cli
-from cascade.db import keys, orders
+from cascade.db import api_keys, orders
+from cascade.db.api_keys import Scope
 from cascade.db.database import Database
-from cascade.db.keys import Scope
 from cascade.domain.signal_kinds import SignalKind
 from cascade.errors import InvalidInput, NotFound, SettingsError
 from cascade.rate.rule import Tick
-from tests.integration.test_operators import run
+from tests.integration.test_card_operations import run
 from tests.support.rate import FORMULA, ticks_until, write_tick
 
 HIGH = {SignalKind.CONSCIOUSNESS: 7.5, SignalKind.COHERENCE: 80.0}
@@ -107,13 +107,13 @@ def test_keys_are_made_listed_and_revoked(environment: Path, database: Database)
     made = run("keys", "add", "observatory", "--scope", "signals")
     (key,) = re.findall(r"csk_[\w-]{43}", made)
     with database.transaction() as connection:
-        assert keys.holder(connection, key, Scope.SIGNALS) == "observatory"
+        assert api_keys.holder(connection, key, Scope.SIGNALS) == "observatory"
     listed = run("keys", "list")
     assert "observatory" in listed
     assert key not in listed
     assert "observatory is revoked." in run("keys", "revoke", "observatory")
     with database.transaction() as connection:
-        assert keys.holder(connection, key, Scope.SIGNALS) is None
+        assert api_keys.holder(connection, key, Scope.SIGNALS) is None
     with pytest.raises(NotFound, match="no key 'observatory' that could be revoked"):
         run("keys", "revoke", "observatory")
     with pytest.raises(InvalidInput, match="There is or was a key 'observatory' already"):

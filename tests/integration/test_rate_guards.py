@@ -12,10 +12,10 @@ import pytest
 
 from cascade.db import balances, orders
 from cascade.db.database import Database
+from cascade.domain.ducat_rate import START, Rate
 from cascade.domain.ledger import SalesVolume
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
-from cascade.domain.rates import START, Rate
 from cascade.domain.reversals import Reversal
 from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import InvalidInput
@@ -23,7 +23,7 @@ from cascade.rate import signal_store, tick_store
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Tick, next_rate
 from cascade.rate.signals import MICRO, Input, Observation, Signal
-from cascade.rate.ticks import ReplayResult, collect_inputs, replay, write_due_ticks
+from cascade.rate.tick_service import ReplayResult, collect_inputs, replay, write_due_ticks
 from cascade.services.booking import book_payment, book_reversal
 from tests.support.purchases import balance_of, came_again, confirmed, open_order, refund
 

@@ -20,10 +20,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from api.pages.rate import MOST_PICTURES, MOST_POINTS, Album, Span
+from api.pages.rate_page import MOST_PICTURES, MOST_POINTS, Album, Span
 from cascade import charts
 from cascade.db.database import Database
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.rate import tick_store
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Tick, next_rate

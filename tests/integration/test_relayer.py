@@ -12,7 +12,7 @@ from cascade.adapters.chain.router_logs import deposit_address
 from cascade.chains import Deployment
 from cascade.db import relay_queue
 from cascade.db.database import Database
-from cascade.domain.fees import GWEI, FeePolicy
+from cascade.domain.gas_fees import GWEI, FeePolicy
 from cascade.domain.relay_items import RejectReason, RelayState
 from cascade.services.order_view import OrderView
 from sandbox.polygon import TOKENS, LocalPolygon

@@ -11,8 +11,8 @@ import pytest
 from cascade.adapters.chain import eip3009_permit2
 from cascade.db import orders, relay_queue
 from cascade.db.database import Database
+from cascade.domain.relay_batch_rules import Lane
 from cascade.domain.relay_items import RelayState
-from cascade.domain.relay_policy import Lane
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon import addresses as at
 from sandbox.polygon.rpc import Rpc, calldata

@@ -15,14 +15,14 @@ import pytest
 
 from cascade.db import orders
 from cascade.db.database import Conn, Database
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import SettingsError
 from cascade.rate import signal_store, tick_store
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import InputState, Tick, next_rate
 from cascade.rate.signals import HOUR, MICRO, Input, Observation, Signal
-from cascade.rate.ticks import TICKS_AT_ONCE, ReplayResult, collect_inputs, replay, write_due_ticks
+from cascade.rate.tick_service import TICKS_AT_ONCE, ReplayResult, collect_inputs, replay, write_due_ticks
 from tests.support.concurrency import run_concurrently
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())

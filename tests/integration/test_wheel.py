@@ -43,7 +43,7 @@ def test_it_holds_what_runs_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} - {"cascade", "api"} == {"cascade_payments-0.1.0.dist-info"}
     for wanted in (
-        *("api/main.py", "api/pages/templates/pay.html", "api/pages/static/pay.js", "cascade/locales/it.po"),
+        *("api/main.py", "api/pages/templates/pay.html", "api/pages/static/built/pay.js", "cascade/locales/it.po"),
         *(
             "cascade/catalogue.toml",
             "cascade/db/migrations/0001_ledger.sql",

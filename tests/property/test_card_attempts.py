@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 import stripe
 
-from cascade.domain.card_evidence import Flow
+from cascade.domain.card_payments import Flow
 from cascade.domain.orders import OrderStatus
 from cascade.errors import NotPayable, StripeError
 from cascade.services.card_checkout import CardPayment

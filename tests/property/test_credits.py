@@ -22,7 +22,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from cascade.db import balances, credits
 from cascade.db.database import Database
 from cascade.db.delivery_queue import Filter
-from cascade.domain.deliveries import Problem
+from cascade.domain.delivery_states import Problem
 from cascade.domain.payments import ConfirmedPayment, Outcome
 from cascade.domain.reversals import Reversal
 from cascade.services.booking import book_payment, book_reversal

@@ -16,12 +16,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cascade.db.database import Conn, Database
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.rate import tick_store
 from cascade.rate.parameters import PPM, Formula
 from cascade.rate.rule import InputState, Tick, next_rate
 from cascade.rate.signals import MICRO, Input, Inputs, Observation
-from cascade.rate.ticks import ReplayResult, collect_inputs, replay
+from cascade.rate.tick_service import ReplayResult, collect_inputs, replay
 from tests.support.soak import histories
 
 SHIPPED = Formula.from_toml((files("cascade") / "formula.toml").read_text())

@@ -18,10 +18,10 @@ from cascade.adapters.webhooks import Webhooks, new_endpoint_id, new_secret
 from cascade.chains import POLYGON
 from cascade.db import webhook_endpoints
 from cascade.db.database import Database
-from cascade.domain.deliveries import EMAIL, MESSAGE, WEBHOOK, OutboxMessage
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import EMAIL, MESSAGE, WEBHOOK, OutboxMessage
+from cascade.domain.order_events import EventType
+from cascade.workers.channel_base import AsyncDatabase, Channel
 from cascade.workers.credit_sender import CreditSender
-from cascade.workers.delivery_channel import AsyncDatabase, Channel
 from cascade.workers.delivery_loop import DeliveryLoop
 from cascade.workers.notification_channels import EmailChannel, MessageChannel, WebhookChannel
 from cascade.workers.outbox_dispatcher import OutboxDispatcher

@@ -13,7 +13,7 @@ from cascade.rate import tick_store
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Tick, next_rate
 from cascade.rate.signals import MICRO
-from cascade.rate.ticks import collect_inputs
+from cascade.rate.tick_service import collect_inputs
 
 FORMULA = Formula.from_toml((files("cascade") / "formula.toml").read_text())
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from cascade.charts import Run, Size, Theme, contributions, history, input_curves, year
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Tick, next_rate
 from cascade.rate.signals import MICRO, Input, Inputs, Observation

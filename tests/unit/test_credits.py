@@ -14,9 +14,9 @@ from cascade.domain.credits import (
     problem_of,
     reconcile_credit,
 )
-from cascade.domain.deliveries import DeliveryState, Problem
-from cascade.domain.events import EventType
+from cascade.domain.delivery_states import DeliveryState, Problem
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.order_events import EventType
 from cascade.workers.retry_policy import RetryPolicy
 
 DUE = Money.parse("525.5", DUCAT)

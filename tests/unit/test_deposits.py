@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.domain.deposit_schedule import InTime, divide_by_deadline
+from cascade.domain.deposit_collection import InTime, divide_by_deadline
 from cascade.domain.money import USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Rail
 

@@ -2,11 +2,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cascade.domain.ducat_rate import START
 from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.orders import Order, OrderStatus, check_citizen_id, check_payable, status_of
 from cascade.domain.payments import Outcome
 from cascade.domain.quotes import Quote
-from cascade.domain.rates import START
 from cascade.errors import InvalidInput, NotPayable
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

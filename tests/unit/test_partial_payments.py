@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cascade.domain.ducat_rate import START, Rate
 from cascade.domain.money import DUCAT, USD, USDC, USDT, Asset, Money
 from cascade.domain.partial_payments import Grant, PriorPayment, match_partial, missing_of, receipt, whole
 from cascade.domain.payments import SuspenseReason
 from cascade.domain.quotes import Quote
-from cascade.domain.rates import START, Rate
 from cascade.domain.reversals import kept
 
 CENT = 10_000

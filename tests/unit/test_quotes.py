@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.domain.catalogue import Catalogue, Package
+from cascade.domain.ducat_rate import NANO_USD, START, Rate
 from cascade.domain.money import DUCAT, USD, USDC, Money
 from cascade.domain.quotes import better_package, quote_custom, quote_package, reached, tiers
-from cascade.domain.rates import NANO_USD, START, Rate
 from cascade.errors import InvalidInput, SettingsError
 
 SHIPPED = (files("cascade") / "catalogue.toml").read_text()

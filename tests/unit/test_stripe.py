@@ -7,7 +7,7 @@ import pytest
 
 from cascade.adapters.stripe import Stripe, read_evidence
 from cascade.adapters.stripe_objects import event_of
-from cascade.domain.card_evidence import EVENT_TYPES, CaseKind, IntentStatus, StripeEvent
+from cascade.domain.card_payments import EVENT_TYPES, CaseKind, IntentStatus, StripeEvent
 from cascade.domain.money import ASSETS, USD, Money
 from cascade.domain.reversals import ReversalKind
 

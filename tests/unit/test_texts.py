@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cascade.adapters.texts import Text, Texts, total
-from cascade.domain.events import EventType
+from cascade.domain.order_events import EventType
 from cascade.domain.payments import SuspenseReason
 from cascade.domain.seller import Seller
 from cascade.errors import DeliveryRefused, SettingsError

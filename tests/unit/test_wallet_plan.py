@@ -14,11 +14,11 @@ from eth_utils.crypto import keccak
 from cascade.adapters.chain import eip2612, eip3009_permit2
 from cascade.adapters.chain.account_state import Account, Payer, PayerSnapshot
 from cascade.adapters.chain.view_calls import Reverted
-from cascade.domain.fees import GWEI
+from cascade.domain.gas_fees import GWEI
 from cascade.domain.money import USDC, USDT, Asset
 from cascade.domain.relay_items import RejectReason
 from cascade.services.wallet_plan import EFFORTS, Method, Plan, best_plan
-from tests.unit.test_signatures import PAYER, terms_in
+from tests.unit.test_eip3009_permit2 import PAYER, terms_in
 
 PRICE = terms_in(USDC).units
 WORDLESS = Reverted(b"")

@@ -9,7 +9,7 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 const NAME = "walletconnect-2.21.8";
 const PERMISSIVE = ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "(Apache-2.0 AND MIT)"];
 
-const folder = resolve(process.argv[2] ?? join(HERE, "../static"));
+const folder = resolve(process.argv[2] ?? join(HERE, "../static/built"));
 const { metafile, outputFiles } = await build({
   absWorkingDir: HERE,
   entryPoints: ["entry.js"],

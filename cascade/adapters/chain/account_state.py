@@ -25,8 +25,8 @@ from cascade.adapters.chain.router import (
 from cascade.adapters.chain.rpc import Endpoint, Request, hexadecimal, quantity
 from cascade.adapters.chain.view_calls import Failed, Reverted, ViewCall, ask
 from cascade.domain.orders import ChainTerms
+from cascade.domain.relay_batch_rules import GAS_OF_SIGNATURE
 from cascade.domain.relay_items import RejectReason, RelayKind
-from cascade.domain.relay_policy import GAS_OF_SIGNATURE
 from cascade.errors import NodeUnavailable
 
 UNSIGNED: Final = bytes(eip3009_permit2.SIGNATURE_BYTES)

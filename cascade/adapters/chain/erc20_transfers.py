@@ -10,7 +10,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from cascade.adapters.chain.log_reader import Block, Node
-from cascade.domain.deposit_schedule import Transfer
+from cascade.domain.deposit_collection import Transfer
 from cascade.errors import NodeUnavailable
 
 TRANSFER_TOPIC: Final = keccak(text="Transfer(address,address,uint256)")

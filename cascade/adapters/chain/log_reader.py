@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from cascade.adapters.chain.router_logs import PAID_TOPIC, REFUNDED_TOPIC, decode, is_collected
 from cascade.adapters.chain.rpc import Endpoint, hexadecimal, quantity
-from cascade.domain.deposit_schedule import Transfer
+from cascade.domain.deposit_collection import Transfer
 from cascade.domain.payments import PaidEvent, RefundedEvent, RouterEvent
 from cascade.errors import NodeUnavailable, ReorgBelowFinality
 

@@ -13,7 +13,7 @@ from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 from eth_utils.crypto import keccak
 
-from cascade.domain.fees import Fees
+from cascade.domain.gas_fees import Fees
 from cascade.errors import SettingsError
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from cascade.domain.fees import FeePolicy
+from cascade.domain.gas_fees import FeePolicy
 from cascade.domain.relay_items import RelayItem, RelayKind
 
 GAS_OF_SIGNATURE: Final = 460_000

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from api.schemas.orders import OrderOut
 from cascade.app import App
-from cascade.domain.card_evidence import IntentStatus
-from cascade.domain.events import EventType
+from cascade.domain.card_payments import IntentStatus
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.order_events import EventType
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payment_links import in_metamask
 from cascade.domain.relay_items import RelayKind, RelayState

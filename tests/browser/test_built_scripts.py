@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STATIC = ROOT / "api" / "pages" / "static"
+STATIC = ROOT / "api" / "pages" / "static" / "built"
 MODULES = ROOT / "api" / "pages" / "scripts"
 BUNDLER = ROOT / "api" / "pages" / "walletconnect"
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from cascade.domain.addresses import networks_of
+from cascade.domain.internet_addresses import networks_of
 
 WIDER: Final = 8
 """A wider network (a /48 of IPv6) may have so many times what one of its narrowest may have."""

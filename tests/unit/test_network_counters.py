@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import tracemalloc
 
-from api.request_counts import WIDER, Counts, Shares
+from api.network_counters import WIDER, Counts, Shares
 
 
 class Clock:

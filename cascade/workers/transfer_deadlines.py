@@ -15,7 +15,7 @@ from cascade.adapters.chain.router_logs import confirmed_payment
 from cascade.db import deposits
 from cascade.db.database import Conn, Database
 from cascade.db.deposits import Deadline
-from cascade.domain.deposit_schedule import divide_by_deadline
+from cascade.domain.deposit_collection import divide_by_deadline
 from cascade.domain.money import Asset
 from cascade.domain.payments import ConfirmedPayment, PaidEvent, RouterEvent
 from cascade.errors import NodeUnavailable

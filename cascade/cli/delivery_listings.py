@@ -12,7 +12,7 @@ import click
 from cascade.cli.terminal import Record, as_json_option, opened, show
 from cascade.db.database import Conn
 from cascade.db.delivery_queue import D, DeliveryQueue, Filter
-from cascade.domain.deliveries import DeliveryEntry, Problem
+from cascade.domain.delivery_states import DeliveryEntry, Problem
 
 _OPTIONS = (
     click.option("--id", "number", type=int, help="Only the one with this number."),

@@ -28,10 +28,10 @@ from cascade.db import orders, relay_queue
 from cascade.db import relay_transactions as ledger
 from cascade.db.database import Database
 from cascade.db.relay_transactions import Lease
-from cascade.domain.fees import Fees
+from cascade.domain.gas_fees import Fees
 from cascade.domain.orders import ChainTerms
+from cascade.domain.relay_batch_rules import GAS_OF_SIGNATURE, Lane, RelayPolicy, Spent, gas_limit, room, together
 from cascade.domain.relay_items import RejectReason, RelayItem, RelayKind
-from cascade.domain.relay_policy import GAS_OF_SIGNATURE, Lane, RelayPolicy, Spent, gas_limit, room, together
 from cascade.errors import CascadeError
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from sandbox.polygon import LocalPolygon
 from tests.browser.conftest import Opener, Shop, Watch
-from tests.browser.wallet import PayerWallet
+from tests.browser.payer_wallet import PayerWallet
 
 DONE = "Done: 2,750 ducats were credited."
 

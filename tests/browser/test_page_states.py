@@ -13,7 +13,7 @@ from cascade.domain.money import USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
 from cascade.services.booking import book_payment
 from tests.browser.conftest import Opener, Shop, Watch
-from tests.browser.wallet import PayerWallet
+from tests.browser.payer_wallet import PayerWallet
 
 EXPIRED = "This price has expired, so the order can no longer be paid."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cascade.domain.addresses import listening_url, networks_of, origin_of, parts_of
+from cascade.domain.internet_addresses import listening_url, networks_of, origin_of, parts_of
 
 SECRET = "hunter2"
 

@@ -126,7 +126,7 @@ def _shop(
         "minutes": checkout.order_minutes,
         "sends_mail": checkout.sends_mail and offer is None,
     }
-    return page(request, "choose.html", context, status_code)
+    return page(request, "shop.html", context, status_code)
 
 
 def _show_back(request: Request, app: App, given: PurchaseRequest, wish: PurchaseRequest) -> Response:

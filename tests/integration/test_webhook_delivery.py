@@ -17,7 +17,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from cascade.adapters import webhooks
 from cascade.adapters.webhooks import Webhooks, new_endpoint_id, new_secret
-from cascade.domain.deliveries import Problem
+from cascade.domain.delivery_states import Problem
 from cascade.errors import DeliveryError, DeliveryRefused, NotDelivered
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

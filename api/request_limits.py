@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.network_counters import Counts, Shares
 from api.problems import problem
-from api.request_counts import Counts, Shares
 
 log = logging.getLogger(__name__)
 

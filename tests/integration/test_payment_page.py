@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.db import contacts
+from cascade.db import receipt_contacts
 from cascade.db.database import Database
 from cascade.services.booking import book_payment
 from cascade.services.order_view import OrderView
@@ -112,7 +112,7 @@ def test_a_paid_order_is_a_receipt(environment: Path, database: Database, monkey
     view = open_order(database)
     payment = confirmed(view.terms[0])
     with database.transaction() as connection:
-        contacts.insert(connection, view.order.id, "marco@example.org")
+        receipt_contacts.insert(connection, view.order.id, "marco@example.org")
         book_payment(connection, payment)
     with TestClient(create_app()) as api:
         page = seen(api, view)

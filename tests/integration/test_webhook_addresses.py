@@ -15,7 +15,7 @@ import pytest
 from cascade.adapters import webhooks
 from cascade.adapters.webhooks import check_url, is_public
 from cascade.errors import DeliveryRefused, InvalidInput, NotDelivered
-from tests.integration.test_webhooks_out import OK, post, receiving
+from tests.integration.test_webhook_delivery import OK, post, receiving
 
 NOT_PUBLIC = [
     "0.0.0.0", "10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "192.0.0.8", "192.0.2.1",  # noqa: S104

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 from cascade.db import orders
 from cascade.db.database import Conn, Row
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.domain.signal_kinds import SignalKind
 from cascade.rate import signal_store, tick_store
 from cascade.rate.signal_store import SignalSnapshot

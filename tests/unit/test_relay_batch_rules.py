@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.domain.fees import GWEI
+from cascade.domain.gas_fees import GWEI
+from cascade.domain.relay_batch_rules import Lane, Spent, gas_limit, room, together
 from cascade.domain.relay_items import RelayItem, RelayKind, RelayState
-from cascade.domain.relay_policy import Lane, Spent, gas_limit, room, together
 
 LIMIT = 10**20
 PLENTY = 10**30

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Contribution, InputState, RateStep, next_rate
 from cascade.rate.signals import Input, Inputs, Observation

@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from api.dependencies import System
 from api.idempotency import IdempotentRoute
-from api.pages.order_page import OrderSnapshot, context_of
+from api.pages.payment_page_data import OrderSnapshot, context_of
 from api.pages.qr import qr
 from api.pages.rendering import language_of, page
-from api.pages.shop import ask_who
+from api.pages.shop_page import ask_who
 from cascade.app import App
-from cascade.db import contacts, events, links, orders
+from cascade.db import order_events, orders, payment_links, receipt_contacts
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payment_links import LinkState
 from cascade.errors import InvalidInput, NotFound, NotPayable
@@ -81,8 +81,8 @@ def order_page(
             left = view.order.expires_at - orders.clock(connection)
             is_over = view.status is OrderStatus.EXPIRED
             renewal = orders.newest_renewal(connection, view.order.id) if is_over else None
-            newest = events.newest(connection, view.order.id)
-            email = contacts.email_of(connection, view.order.id)
+            newest = order_events.newest(connection, view.order.id)
+            email = receipt_contacts.email_of(connection, view.order.id)
             language = orders.language_of(connection, view.order.id)
     except NotFound:
         return None
@@ -108,7 +108,7 @@ def _open_link(request: Request, app: App, token: str, citizen_id: str | None = 
     nothing opens."""
     try:
         with app.database.transaction() as connection:
-            use = links.by_token(connection, token)
+            use = payment_links.by_token(connection, token)
             state = app.links.state(connection, use)
             standing = app.links.standing(connection, use.link)
             asks = standing is None and use.link.citizen_id is None

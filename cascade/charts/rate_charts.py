@@ -10,9 +10,9 @@ from enum import StrEnum
 from matplotlib.axes import Axes
 
 from cascade.charts.canvas import DASHED, Canvas, Theme, draw_course, marks, moment, picture
-from cascade.charts.locale import ENGLISH, ChartLocale
+from cascade.charts.chart_locale import ENGLISH, ChartLocale
 from cascade.charts.prices import Prices
-from cascade.domain.rates import NANO_USD, Rate
+from cascade.domain.ducat_rate import NANO_USD, Rate
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Contribution, InputState, Tick, counting
 from cascade.rate.signals import HOUR, Input, Inputs

@@ -14,7 +14,7 @@ from eth_utils.crypto import keccak
 from cascade.adapters.chain import eip2612, router, router_logs
 from cascade.domain.money import USDC, USDT, Asset
 from sandbox.polygon import addresses
-from tests.unit.test_signatures import KEY, PAYER, ROUTER, malleated, terms_in
+from tests.unit.test_eip3009_permit2 import KEY, PAYER, ROUTER, malleated, terms_in
 
 both = pytest.mark.parametrize("token", [USDC, USDT], ids=str)
 SEPARATORS = {USDC: addresses.USDC_DOMAIN_SEPARATOR, USDT: addresses.USDT_DOMAIN_SEPARATOR}

@@ -23,11 +23,11 @@ from api.schemas.economics import CascadeOut, ExchangeRateOut
 from cascade import charts
 from cascade.charts import Prices, Size, Theme
 from cascade.db.database import Conn
-from cascade.domain.rates import Rate
+from cascade.domain.ducat_rate import Rate
 from cascade.errors import NotFound
 from cascade.locales.translations import ENGLISH, LANGUAGES
 from cascade.rate import tick_store
-from cascade.rate.city import city_now
+from cascade.rate.city_state import city_now
 from cascade.rate.parameters import Formula
 from cascade.rate.quotation import Quotation, current_quotation, explain
 from cascade.rate.rule import InputState, Tick

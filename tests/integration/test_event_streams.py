@@ -20,10 +20,10 @@ import pytest
 from api.routes import event_streams as routes
 from api.streams import hub as hub_module
 from api.streams.hub import Hub, Listener
-from cascade.db import events
+from cascade.db import order_events
 from cascade.db.database import Conn, Database
 from cascade.db.event_streams import MOST, ORDER, Feeds, News, Topic
-from cascade.domain.events import EventType
+from cascade.domain.order_events import EventType
 from cascade.domain.orders import Order
 from sandbox.ports import free_port
 from tests.support.concurrency import run_concurrently
@@ -67,13 +67,13 @@ def tell(database: Database, order: Order, *keys: object, **data: Any) -> None:
     """Appends an event for each key, in one transaction."""
     with database.transaction() as connection:
         for key in keys:
-            assert events.append(connection, order.id, EventType.ORDER_SEEN, str(key), {"key": key, **data})
+            assert order_events.append(connection, order.id, EventType.ORDER_SEEN, str(key), {"key": key, **data})
 
 
 def notify(connection: Conn, order: Order, key: object) -> None:
-    event = events.append(connection, order.id, EventType.ORDER_FULFILLED, str(key), {"key": key})
+    event = order_events.append(connection, order.id, EventType.ORDER_FULFILLED, str(key), {"key": key})
     assert event is not None
-    events.notify(connection, order.citizen_id, event)
+    order_events.notify(connection, order.citizen_id, event)
 
 
 def seen(database: Database, order: Order) -> int:
@@ -142,7 +142,7 @@ def test_a_lost_database_connection_loses_nothing(api: Api, database: Database, 
             with database.transaction() as connection:
                 query = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = %s"
                 assert connection.execute(query + " AND datname = current_database()", ("cascade_feeds",)).rowcount == 1
-                events.append(connection, order.id, EventType.ORDER_SEEN, f"in between {turn}", {})
+                order_events.append(connection, order.id, EventType.ORDER_SEEN, f"in between {turn}", {})
             assert stream.numbers(1) == [before + 2 * turn + 1]  # nobody heard of it: it was read
             tell(database, order, turn)
             assert stream.numbers(1) == [before + 2 * turn + 2]
@@ -155,7 +155,7 @@ def test_what_is_committed_later_than_what_came_after_it_is_seen(api: Api, datab
         api.stream(path_of(other), seen(database, other)) as early,
     ):
         with database.transaction() as connection:
-            events.append(connection, order.id, EventType.ORDER_SEEN, "begun first", {"key": "begun first"})
+            order_events.append(connection, order.id, EventType.ORDER_SEEN, "begun first", {"key": "begun first"})
             tell(database, other, "committed first")
             assert early.take(1)[0]["data"]["key"] == "committed first"
         assert late.take(1)[0]["data"]["key"] == "begun first"
@@ -179,7 +179,7 @@ def test_rivals_are_all_seen_in_order(api: Api, database: Database, order: Order
 def test_a_citizen_hears_of_what_comes_or_of_what_was_missed(api: Api, database: Database, order: Order) -> None:
     with database.transaction() as connection:
         notify(connection, order, "old")
-        events.mark_read(connection, order.citizen_id, 1)
+        order_events.mark_read(connection, order.citizen_id, 1)
     with api.stream(inbox_of(order.citizen_id)) as stream, api.stream(inbox_of(order.citizen_id), 0) as resumed:
         with database.transaction() as connection:
             notify(connection, order, "new")
@@ -276,7 +276,7 @@ def test_200_listeners_share_one_connection_and_each_read(
         monkeypatch.setattr(Feeds, "read", counted)
         with database.transaction() as connection:
             for told in (order, *others):
-                events.append(connection, told.id, EventType.ORDER_SEEN, "all", {})
+                order_events.append(connection, told.id, EventType.ORDER_SEEN, "all", {})
         assert [stream.numbers(1) for stream in streams] == [[before + 1]] * 200
         assert connections() == idle
     assert sum(reads) < 100  # 21 topics, perhaps once more by looking
@@ -307,7 +307,7 @@ def test_what_the_database_does_not_tell_is_found_by_looking(database: Database,
         async with hub.listening(Topic(ORDER, order.id), before) as listener:
             with database.transaction() as connection:
                 connection.execute("SET LOCAL session_replication_role = replica")  # no trigger, so no word
-                events.append(connection, order.id, EventType.ORDER_SEEN, "quiet", {})
+                order_events.append(connection, order.id, EventType.ORDER_SEEN, "quiet", {})
             found = await listener.next(SOON_SECONDS)
         serving.cancel()
         return found

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from cascade.db.database import Conn, Row
-from cascade.domain.events import EventType, OrderEvent
+from cascade.domain.order_events import EventType, OrderEvent
 
 
 @dataclass(frozen=True, slots=True)

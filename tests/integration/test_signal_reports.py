@@ -11,11 +11,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.main import create_app
-from cascade.db import keys, orders
+from cascade.db import api_keys, orders
+from cascade.db.api_keys import Scope
 from cascade.db.database import Database
-from cascade.db.keys import Scope
 from cascade.domain.signal_kinds import SignalKind
-from cascade.rate.ticks import collect_inputs
+from cascade.rate.tick_service import collect_inputs
 from tests.support.concurrency import run_concurrently
 from tests.support.rate import clock, insert_signal, write_tick
 from tests.support.streams import SOON_SECONDS, Api, Stream
@@ -28,7 +28,7 @@ Batch = list[dict[str, Any]]
 @pytest.fixture
 def key(database: Database) -> str:
     with database.transaction() as connection:
-        return keys.add(connection, "observatory", [Scope.SIGNALS])
+        return api_keys.add(connection, "observatory", [Scope.SIGNALS])
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_what_is_sent_again_is_taken_once(client: TestClient, database: Database
 
 def test_another_source_may_use_the_same_id(client: TestClient, database: Database) -> None:
     with database.transaction() as connection:
-        other = keys.add(connection, "other", [Scope.SIGNALS])
+        other = api_keys.add(connection, "other", [Scope.SIGNALS])
     batch = {"signals": [signal("a", clock(database))]}
     assert client.post(SIGNALS, json=batch).json()["accepted"] == 1
     answer = client.post(SIGNALS, json=batch, headers={"authorization": f"Bearer {other}"})
@@ -174,7 +174,7 @@ def test_only_a_key_of_that_scope_is_let_in(
     assert client.post(SIGNALS, json=batch).status_code == 401
     with database.transaction() as connection:
         connection.execute("UPDATE api_keys SET scopes = '{signals}'")
-        keys.revoke(connection, "observatory")
+        api_keys.revoke(connection, "observatory")
     assert client.post(SIGNALS, json=batch).status_code == 401
     assert stored(database) == []
 

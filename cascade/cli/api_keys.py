@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from cascade.cli.terminal import Record, as_json_option, console, opened, show
-from cascade.db import keys as store
-from cascade.db.keys import Scope
+from cascade.db import api_keys as store
+from cascade.db.api_keys import Scope
 
 
 @click.group()

@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from sandbox.polygon import TOKENS, LocalPolygon
 from sandbox.polygon.rpc import Rpc
 from tests.browser.conftest import Shop
-from tests.browser.wallet import POLYGON, PayerWallet
+from tests.browser.payer_wallet import POLYGON, PayerWallet
 
 _REQUEST = """async ([method, params]) => {
   try { return { result: await window.ethereum.request({ method, params }) }; }
