@@ -179,8 +179,8 @@ class Settlements:
                     idempotency.release(connection, asked)
                 else:
                     idempotency.store(connection, asked, sealed)
-        except OUTAGES as fault:  # what was made stays made
-            log.warning("an answer to a request with a key could not be stored yet: %s", type(fault).__name__)
+        except OUTAGES as error:  # what was made stays made
+            log.warning("an answer to a request with a key could not be stored yet: %s", type(error).__name__)
             return False
         return True
 

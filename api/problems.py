@@ -88,79 +88,79 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(outage, _database_down)
 
     @app.exception_handler(InvalidInput)
-    def invalid_input(_: Request, fault: InvalidInput) -> JSONResponse:
-        return problem(422, str(fault), field=fault.field)
+    def invalid_input(_: Request, exc: InvalidInput) -> JSONResponse:
+        return problem(422, str(exc), field=exc.field)
 
     @app.exception_handler(NotFound)
-    def not_found(_: Request, fault: NotFound) -> JSONResponse:
-        return problem(404, str(fault))
+    def not_found(_: Request, exc: NotFound) -> JSONResponse:
+        return problem(404, str(exc))
 
     @app.exception_handler(NotPayable)
-    def not_payable(_: Request, fault: NotPayable) -> JSONResponse:
-        return problem(409, str(fault))
+    def not_payable(_: Request, exc: NotPayable) -> JSONResponse:
+        return problem(409, str(exc))
 
     @app.exception_handler(InvalidSignature)
-    def invalid_signature(_: Request, fault: InvalidSignature) -> JSONResponse:
-        return problem(400, str(fault))
+    def invalid_signature(_: Request, exc: InvalidSignature) -> JSONResponse:
+        return problem(400, str(exc))
 
     @app.exception_handler(StripeError)
-    def stripe_fails(_: Request, fault: StripeError) -> JSONResponse:
-        log.error("%s: %s", type(fault).__name__, fault)
+    def stripe_fails(_: Request, exc: StripeError) -> JSONResponse:
+        log.error("%s: %s", type(exc).__name__, exc)
         return problem(503, STRIPE_FAILS, headers={"retry-after": "5"})
 
     @app.exception_handler(RequestValidationError)
-    def malformed(_: Request, fault: RequestValidationError) -> JSONResponse:
-        first = fault.errors()[0]
+    def malformed(_: Request, exc: RequestValidationError) -> JSONResponse:
+        first = exc.errors()[0]
         field = ".".join(str(part) for part in first["loc"][1:] if isinstance(part, str)) or "body"
         return problem(422, f"{field}: {first['msg']}.", field=field)
 
     @app.exception_handler(HTTPException)
-    def http(request: Request, fault: HTTPException) -> JSONResponse:
-        return problem(fault.status_code, str(fault.detail), headers=_headers_of(app, request, fault))
+    def http(request: Request, exc: HTTPException) -> JSONResponse:
+        return problem(exc.status_code, str(exc.detail), headers=_headers_of(app, request, exc))
 
     @app.exception_handler(Exception)
-    def unexpected(request: Request, fault: Exception) -> Response:
-        log.error("unexpected %s", type(fault).__name__, exc_info=fault)
+    def unexpected(request: Request, exc: Exception) -> Response:
+        log.error("unexpected %s", type(exc).__name__, exc_info=exc)
         return page_instead(request, problem(500, UNEXPECTED))  # no middleware of ours sees this answer
 
 
-def _database_down(_: Request, fault: Exception) -> JSONResponse:
-    log.error("the database does not serve: %s", describe(fault))
+def _database_down(_: Request, exc: Exception) -> JSONResponse:
+    log.error("the database does not serve: %s", describe(exc))
     detail = "The books cannot be reached right now. Nothing was changed; try again in a moment."
     return problem(503, detail, headers={"retry-after": "5"})
 
 
-def _headers_of(app: FastAPI, request: Request, fault: HTTPException) -> Mapping[str, str] | None:
+def _headers_of(app: FastAPI, request: Request, exc: HTTPException) -> Mapping[str, str] | None:
     """Return the headers of a fault; where a method is not taken, with every method that is.
 
     The framework names only those of the first route that fits, and one address can have a route for each.
     """
-    if fault.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
-        return fault.headers
+    if exc.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return exc.headers
     taken = {
         method.upper()
         for template, operations in app.openapi()["paths"].items()
         if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.scope["path"])
         for method in operations
     }
-    return {"allow": ", ".join(sorted(taken))} if taken else fault.headers
+    return {"allow": ", ".join(sorted(taken))} if taken else exc.headers
 
 
 def _install_for_relaying(app: FastAPI) -> None:
     @app.exception_handler(AuthorizationRefused)
-    def authorization_refused(_: Request, fault: AuthorizationRefused) -> JSONResponse:
+    def authorization_refused(_: Request, exc: AuthorizationRefused) -> JSONResponse:
         return _answer(
             Problem(
                 title=HTTPStatus.CONFLICT.phrase,
                 status=HTTPStatus.CONFLICT,
-                detail=str(fault),
-                reason=fault.reason,
-                next_step=fault.next_step,
+                detail=str(exc),
+                reason=exc.reason,
+                next_step=exc.next_step,
             )
         )
 
     @app.exception_handler(NodeUnavailable)
-    def node_down(_: Request, fault: NodeUnavailable) -> JSONResponse:
-        log.error("the node does not answer: %s", fault)
+    def node_down(_: Request, exc: NodeUnavailable) -> JSONResponse:
+        log.error("the node does not answer: %s", exc)
         detail = "The chain cannot be read right now. Nothing was sent; try again in a moment."
         return problem(503, detail, headers={"retry-after": "5"})

@@ -309,6 +309,6 @@ def _data(path: Path | None, shipped: str, variable: str) -> str:
         return (files("cascade") / shipped).read_text(encoding="utf-8")
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        reason = fault.strerror if isinstance(fault, OSError) else "is no UTF-8 text"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
         raise SettingsError(f"{variable}: {path}: {reason}") from None

@@ -122,8 +122,8 @@ class Deployment:
             raise SettingsError(
                 f"CASCADE_DEPLOYMENT: there is no {path}: deploy a router with `ape run deploy`, or name its record"
             ) from None
-        except (OSError, KeyError, TypeError, ValueError) as fault:
-            raise SettingsError(f"CASCADE_DEPLOYMENT: {path} is no deployment record: {fault!r}") from None
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise SettingsError(f"CASCADE_DEPLOYMENT: {path} is no deployment record: {error!r}") from None
         if tokens != set(chain.stablecoins.values()):
             raise SettingsError(
                 f"CASCADE_DEPLOYMENT: the router in {path} takes {sorted(tokens)}, but {chain.name} has"

@@ -342,8 +342,8 @@ def load() -> Settings:
     _refuse_unknown(os.environ)
     try:
         return Settings()
-    except ValidationError as fault:
-        raise SettingsError("; ".join(_explain(error["loc"], error["msg"]) for error in fault.errors())) from None
+    except ValidationError as exc:
+        raise SettingsError("; ".join(_explain(error["loc"], error["msg"]) for error in exc.errors())) from None
 
 
 def variable_of(field: str) -> str:

@@ -155,11 +155,11 @@ def main() -> None:
         cli(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.ClickException as fault:
-        fault.show()
-        sys.exit(fault.exit_code)
-    except _EXPECTED as fault:
-        click.echo(f"{type(fault).__name__}: {fault}", err=True)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except _EXPECTED as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
         sys.exit(1)
 
 

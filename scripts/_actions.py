@@ -95,8 +95,8 @@ def units_of(amount: str) -> int:
     """Return an amount in tokens as a positive whole number of the smallest units."""
     try:
         units = read_plain(amount, USDC).units
-    except NoAmount as fault:
-        raise click.BadParameter(f"{fault}.") from None
+    except NoAmount as error:
+        raise click.BadParameter(f"{error}.") from None
     if not units:
         raise click.BadParameter("Nothing cannot be refunded.")
     return units
@@ -175,8 +175,8 @@ def _decoded(signature: str, data: bytes) -> tuple[Any, ...]:
     types = [kind for kind in signature[signature.index("(") + 1 : -1].split(",") if kind]
     try:
         values = decode(types, data[4:])
-    except DecodingError as fault:
-        raise click.ClickException(f"its call of {signature} is damaged: {fault}") from fault
+    except DecodingError as error:
+        raise click.ClickException(f"its call of {signature} is damaged: {error}") from error
     if encode(types, values) != data[4:]:
         raise click.ClickException(f"its call of {signature} carries more than its arguments: do not sign it")
     return tuple(

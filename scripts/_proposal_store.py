@@ -109,11 +109,11 @@ class Service:
         self._chain_id = chain_id
         try:
             self._client = SafeClient(safe.address, override_url=os.environ.get(SERVICE), chain_id=chain_id)
-        except ValueError as fault:
+        except ValueError as error:
             raise click.ClickException(
-                f"Safe's transaction service cannot be asked: {' '.join(str(fault).split())} Or collect the signatures"
+                f"Safe's transaction service cannot be asked: {' '.join(str(error).split())} Or collect the signatures"
                 " without any service, in a file: --file"
-            ) from fault
+            ) from error
 
     def pending(self, nonce: int) -> Iterator[UnexecutedTxData]:
         for found in self._client.get_transactions(starting_nonce=nonce):
@@ -143,8 +143,8 @@ def _parsed(path: Path) -> tuple[int, UnexecutedTxData]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
         return content.pop("chainId"), UnexecutedTxData.model_validate(content)
-    except (OSError, KeyError, ValueError, AttributeError) as fault:
-        raise click.ClickException(f"{path} is no proposal: {fault!r}") from fault
+    except (OSError, KeyError, ValueError, AttributeError) as error:
+        raise click.ClickException(f"{path} is no proposal: {error!r}") from error
 
 
 def safe_in(path: Path) -> str:

@@ -146,8 +146,8 @@ def _new(case: Case, wanted: _actions.Call, nonce: int | None) -> UnexecutedTxDa
         request = {"from": case.safe.address, "to": wanted.to, "data": "0x" + wanted.data.hex()}
         try:
             _chain.simulate(case.provider, request)
-        except _chain.Refused as fault:
-            raise click.ClickException(f"the router would refuse it: {_deployment.reason(fault)}") from fault
+        except _chain.Refused as error:
+            raise click.ClickException(f"the router would refuse it: {_deployment.reason(error)}") from error
     to, data, operation = _actions.pack(case.provider, calls)
     if nonce is None:
         nonce = max((pending.nonce + 1 for pending in case.desk.pending(case.safe.nonce)), default=case.safe.nonce)
@@ -215,8 +215,8 @@ def _execute(case: Case, proposal: UnexecutedTxData, signatures: dict[str, bytes
     call = _chain.calldata(_EXECUTE, *inner, 0, 0, 0, _chain.NO_ONE, _chain.NO_ONE, ordered)
     try:
         _chain.simulate(case.provider, {"from": sender.address, "to": now.address, "data": "0x" + call.hex()})
-    except _chain.Refused as fault:
-        raise click.ClickException(f"the Safe refuses it: {fault}; its codes are in Safe's error_codes.md") from fault
+    except _chain.Refused as error:
+        raise click.ClickException(f"the Safe refuses it: {error}; its codes are in Safe's error_codes.md") from error
     _chain.send(case.provider, sender, now.address, call)
     click.echo(_outcome(case, proposal))
 

@@ -104,20 +104,20 @@ def _code_of(provider: ProviderAPI, plan: _deployment.Plan) -> bytes:
         )
     try:
         return plan.code(provider)
-    except _chain.Refused as fault:
+    except _chain.Refused as error:
         raise click.ClickException(
-            f"the router's constructor refuses {plan.arguments}: {_deployment.reason(fault)}"
-        ) from fault
+            f"the router's constructor refuses {plan.arguments}: {_deployment.reason(error)}"
+        ) from error
 
 
 def _require_safe(provider: ProviderAPI, treasury: str) -> _safe.Safe:
     try:
         return _safe.require_sound(provider, treasury)
-    except _safe.NoSafe as fault:
+    except _safe.NoSafe as error:
         raise click.ClickException(
-            f"--treasury: {fault.message}. It is immutable and would own the router; if you mean it, add"
+            f"--treasury: {error.message}. It is immutable and would own the router; if you mean it, add"
             " --treasury-is-no-safe"
-        ) from fault
+        ) from error
 
 
 def _create(provider: ProviderAPI, account: AccountAPI, plan: _deployment.Plan) -> None:

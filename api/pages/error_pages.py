@@ -82,8 +82,8 @@ def page_of(request: Request, status: int, headers: Headers | MutableHeaders | N
     kept = {name: headers[name] for name in _KEPT if headers and name in headers}
     try:
         content = _rendered(language_of(request), _kind(status), request.app.state.app.settings.seller)
-    except (jinja2.TemplateError, OSError) as fault:
-        log.error("the page of status %d cannot be written: %s", status, fault)
+    except (jinja2.TemplateError, OSError) as exc:
+        log.error("the page of status %d cannot be written: %s", status, exc)
         content = _LAST_RESORT
     return HTMLResponse(content, status, _HEADERS | kept)
 

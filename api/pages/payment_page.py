@@ -125,8 +125,8 @@ def _open_link(request: Request, app: App, token: str, citizen_id: str | None = 
         with app.database.transaction() as connection:
             view = app.links.open(connection, token, citizen_id if asks else None)
             orders.note_language(connection, view.order.id, language_of(request))
-    except InvalidInput as fault:
-        return ask_who(request, app, offer, citizen_id or "", fault.field)
+    except InvalidInput as error:
+        return ask_who(request, app, offer, citizen_id or "", error.field)
     except NotPayable:
         return page(request, "closed.html", {"why": state}, 410)
     return _to(view)

@@ -82,8 +82,8 @@ def buy(
         with app.database.transaction() as connection:
             view = app.checkout.get_or_open_order(connection, wish)
             orders.note_language(connection, view.order.id, language_of(request))
-    except InvalidInput as fault:
-        return _shop(request, app, given, fault.field, 422)
+    except InvalidInput as error:
+        return _shop(request, app, given, error.field, 422)
     return RedirectResponse(f"/pay/{view.order.link_token}", 303)
 
 
@@ -173,5 +173,5 @@ def _read(request: Request, typed: str) -> Money:
     """
     try:
         return read_typed(typed, USD, formats(language_of(request)).separators)
-    except NoAmount as fault:
-        raise InvalidInput(_UNREADABLE if typed.strip() else "usd_amount", f"{fault}.") from None
+    except NoAmount as error:
+        raise InvalidInput(_UNREADABLE if typed.strip() else "usd_amount", f"{error}.") from None

@@ -44,8 +44,8 @@ def health(app: System, response: Response) -> HealthOut:
         with app.database.transaction() as connection:
             heartbeats.prove_writable(connection)
             found = _look(app, connection)
-    except OUTAGES as fault:
-        log.error("the database does not serve: %s", describe(fault))
+    except OUTAGES as exc:
+        log.error("the database does not serve: %s", describe(exc))
         found = HealthOut(status="down", database=False, streams=[])
         response.headers["retry-after"] = "5"
     response.status_code = 200 if found.status == "ok" else 503

@@ -28,8 +28,8 @@ def plain_amount(value: object, asset: Asset) -> str:
         raise PydanticCustomError("amount", 'An amount is a plain decimal in quotes, such as "10000.50"')
     try:
         return read_plain(str(value), asset).plain
-    except NoAmount as fault:
-        raise PydanticCustomError("amount", "{fault}", {"fault": str(fault)}) from None
+    except NoAmount as error:
+        raise PydanticCustomError("amount", "{fault}", {"fault": str(error)}) from None
 
 
 def amount_schema(asset: Asset) -> dict[str, Any]:

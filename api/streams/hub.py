@@ -191,8 +191,8 @@ class Hub:
                 await self._read_due(feeds)
             try:
                 await self._serve(feeds)
-            except (psycopg.Error, TimeoutError) as fault:
-                log.warning("streams lost their connection to the database: %s", type(fault).__name__)
+            except (psycopg.Error, TimeoutError) as error:
+                log.warning("streams lost their connection to the database: %s", type(error).__name__)
             except Exception:
                 log.exception("streams")
 
@@ -241,5 +241,5 @@ def _least(listeners: list[Listener]) -> int | None:
 
 
 def _say_why(state: RetryCallState) -> None:
-    fault = state.outcome.exception() if state.outcome else None
-    log.warning("streams cannot reach the database yet: %s", type(fault).__name__)
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("streams cannot reach the database yet: %s", type(error).__name__)

@@ -65,7 +65,7 @@ class Payers:
             if self._room.acquire(blocking=False):
                 self._pool.submit(self._pay, self._book.begin(kind))
             else:
-                self._book.fault(f"more than {_AT_ONCE} payers at once: a payment was not begun")
+                self._book.error(f"more than {_AT_ONCE} payers at once: a payment was not begun")
 
     def close(self) -> None:
         """Wait for all that were begun."""
@@ -80,11 +80,11 @@ class Payers:
     def _pay(self, payment: Payment) -> None:
         try:
             self._ways[payment.kind](payment)
-        except (GaveUp, NodeError, TimeoutError) as fault:
-            payment.refused = str(fault)[:400]
-        except Exception as fault:  # noqa: BLE001 - one payer's surprise ends no other payer
-            payment.refused = f"{type(fault).__name__}: {fault}"[:400]
-            self._book.fault(f"the payer of a {payment.kind} met {type(fault).__name__}")
+        except (GaveUp, NodeError, TimeoutError) as error:
+            payment.refused = str(error)[:400]
+        except Exception as error:  # noqa: BLE001 - one payer's surprise ends no other payer
+            payment.refused = f"{type(error).__name__}: {error}"[:400]
+            self._book.error(f"the payer of a {payment.kind} met {type(error).__name__}")
         finally:
             self._room.release()
 

@@ -116,10 +116,10 @@ class Wallets:
                 self.told.accepted[kind] += 1
         except GaveUp:
             pass  # refused, which is right
-        except NodeError as fault:
-            self._book.fault(f"the chain refused a hostile wallet ({kind}): {fault}"[:200])
-        except Exception as fault:  # noqa: BLE001 - one wallet's surprise ends no other
-            self._book.fault(f"a hostile wallet ({kind}) met {type(fault).__name__}: {fault}"[:200])
+        except NodeError as error:
+            self._book.error(f"the chain refused a hostile wallet ({kind}): {error}"[:200])
+        except Exception as error:  # noqa: BLE001 - one wallet's surprise ends no other
+            self._book.error(f"a hostile wallet ({kind}) met {type(error).__name__}: {error}"[:200])
         finally:
             self._room.release()
             rpc.close()

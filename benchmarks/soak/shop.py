@@ -43,7 +43,7 @@ class Book:
             self.payments.append(payment)
         return payment
 
-    def fault(self, what: str) -> None:
+    def error(self, what: str) -> None:
         """Count something that should not be."""
         with self.lock:
             if what in self.faults or len(self.faults) < _MOST_KEPT:
@@ -122,8 +122,8 @@ class Shop:
         while time.time() < until:
             try:
                 answer = ask()
-            except httpx.TransportError as fault:
-                last = type(fault).__name__
+            except httpx.TransportError as error:
+                last = type(error).__name__
             else:
                 self._look_at(answer, path)
                 if answer.is_success:
@@ -138,4 +138,4 @@ class Shop:
 
     def _look_at(self, answer: httpx.Response, path: str) -> None:
         if answer.status_code >= 500 and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-            self._book.fault(f"HTTP {answer.status_code} of {path.split('/ord_')[0]} {path.rsplit('/', 1)[-1][:20]}")
+            self._book.error(f"HTTP {answer.status_code} of {path.split('/ord_')[0]} {path.rsplit('/', 1)[-1][:20]}")

@@ -89,8 +89,8 @@ class Mailer:
             async with asyncio.timeout(self._timeout_seconds):
                 await client.connect()
                 await client.send_message(message, sender=self._sender.addr_spec, recipients=[to])
-        except (aiosmtplib.SMTPException, OSError, ValueError) as fault:  # a TimeoutError is an OSError
-            raise _explained(fault, self._timeout_seconds) from None
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:  # a TimeoutError is an OSError
+            raise _explained(error, self._timeout_seconds) from None
         else:  # it is there: whatever happens while we take leave must not send it a second time
             with suppress(aiosmtplib.SMTPException, OSError):
                 async with asyncio.timeout(_GOODBYE_SECONDS):
@@ -109,8 +109,8 @@ class Mailer:
             async with asyncio.timeout(self._timeout_seconds):
                 await client.connect()
                 await client.quit()
-        except (aiosmtplib.SMTPException, OSError, ValueError) as fault:
-            raise _explained(fault, self._timeout_seconds) from None
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            raise _explained(error, self._timeout_seconds) from None
         finally:
             client.close()
 
@@ -164,23 +164,23 @@ def _checked_id(message_id: str) -> str:
     return message_id
 
 
-def _explained(fault: Exception, timeout_seconds: float) -> NotDelivered | DeliveryRefused:
+def _explained(error: Exception, timeout_seconds: float) -> NotDelivered | DeliveryRefused:
     """Return an error of ours. What the server said stays out: it quotes the recipient."""
-    if isinstance(fault, aiosmtplib.SMTPRecipientsRefused):
-        return _by_code(fault.recipients[0].code, "the mail server does not take mail for the recipient")
-    if isinstance(fault, aiosmtplib.SMTPDataError):
-        return _by_code(fault.code, "the mail server does not take the message")
-    if isinstance(fault, aiosmtplib.SMTPAuthenticationError):
-        return NotDelivered(f"the mail server does not take the user name and password ({fault.code}): check them")
-    if isinstance(fault, aiosmtplib.SMTPSenderRefused):
-        return NotDelivered(f"the mail server does not take mail from our sender ({fault.code}): check the address")
-    if isinstance(fault, aiosmtplib.SMTPResponseException):
-        return NotDelivered(f"the mail server answered {fault.code}")
-    if isinstance(fault, TimeoutError):
+    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
+        return _by_code(error.recipients[0].code, "the mail server does not take mail for the recipient")
+    if isinstance(error, aiosmtplib.SMTPDataError):
+        return _by_code(error.code, "the mail server does not take the message")
+    if isinstance(error, aiosmtplib.SMTPAuthenticationError):
+        return NotDelivered(f"the mail server does not take the user name and password ({error.code}): check them")
+    if isinstance(error, aiosmtplib.SMTPSenderRefused):
+        return NotDelivered(f"the mail server does not take mail from our sender ({error.code}): check the address")
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return NotDelivered(f"the mail server answered {error.code}")
+    if isinstance(error, TimeoutError):
         return NotDelivered(f"no answer from the mail server within {timeout_seconds:g} s")
-    if isinstance(fault, OSError):
+    if isinstance(error, OSError):
         return NotDelivered("could not connect to the mail server, or the connection broke: check its address and TLS")
-    if isinstance(fault, ValueError):
+    if isinstance(error, ValueError):
         return NotDelivered("the mail server was not understood: check its host, user name and password")
     return NotDelivered("the mail server offers no STARTTLS, or no way to log in: check its address and port")
 

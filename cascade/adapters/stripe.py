@@ -229,8 +229,8 @@ class Stripe:
             )
         try:
             return event_of(event)
-        except UNREADABLE as fault:
-            raise InvalidSignature(f"The body is no event of Stripe's that can be kept: {_plain(fault)}.") from None
+        except UNREADABLE as exc:
+            raise InvalidSignature(f"The body is no event of Stripe's that can be kept: {_plain(exc)}.") from None
 
     def _is_fresh(self, signature: str) -> bool:
         """Return whether a good signature is young by Stripe's clock, or by ours, which may be wrong."""
@@ -252,8 +252,8 @@ class Stripe:
             for event in pages.auto_paging_iter():
                 try:
                     yield event_of(event.to_dict())
-                except UNREADABLE as fault:  # one of them must not hide all others
-                    log.warning("an event in Stripe's list cannot be kept: %s", _plain(fault))
+                except UNREADABLE as exc:  # one of them must not hide all others
+                    log.warning("an event in Stripe's list cannot be kept: %s", _plain(exc))
 
     def evidence(self, intent_id: str) -> CardEvidence:
         """Fetch everything that Stripe says of an intent now, which may be named by its charge.
@@ -306,8 +306,8 @@ def _unless_busy(create: Callable[[], Begun]) -> Begun:
         with _speaking():
             try:
                 return create()
-            except UNREADABLE as fault:  # but it was made
-                raise StripeFailed(f"Stripe's answer cannot be read: {_plain(fault)}") from None
+            except UNREADABLE as exc:  # but it was made
+                raise StripeFailed(f"Stripe's answer cannot be read: {_plain(exc)}") from None
 
     return patient(ask)
 
@@ -317,19 +317,19 @@ def _speaking() -> Iterator[None]:
     """Turn the SDK's errors into ours. Their texts hold neither keys nor card data; bodies and headers stay out."""
     try:
         yield
-    except stripe.StripeError as fault:
-        raise _judged(fault) from None
-    except UNREADABLE as fault:  # ours, while reading the answer
-        raise StripeRefused(f"Stripe's answer is not one that Cascade knows how to read: {_plain(fault)}") from None
+    except stripe.StripeError as exc:
+        raise _judged(exc) from None
+    except UNREADABLE as exc:  # ours, while reading the answer
+        raise StripeRefused(f"Stripe's answer is not one that Cascade knows how to read: {_plain(exc)}") from None
 
 
-def _judged(fault: stripe.StripeError) -> StripeError:
+def _judged(exc: stripe.StripeError) -> StripeError:
     """Return our error for an answer of Stripe's, by its HTTP status and the words in its body."""
-    status = fault.http_status
-    body = fault.json_body if isinstance(fault.json_body, dict) else {}
+    status = exc.http_status
+    body = exc.json_body if isinstance(exc.json_body, dict) else {}
     error = body.get("error")
     told = (error.get("type"), error.get("code")) if isinstance(error, dict) else ()
-    name = type(fault).__name__
+    name = type(exc).__name__
     if status is None:
         return StripeUnavailable(f"Stripe did not answer: {name}")
     if status == 409:
@@ -343,13 +343,13 @@ def _judged(fault: stripe.StripeError) -> StripeError:
     if "idempotency_error" in told:
         return StripeFailed("the settings changed between two tries of one attempt")
     if status in (400, 402, 404):
-        return StripeRefused(f"Stripe refused: {fault.user_message}")
+        return StripeRefused(f"Stripe refused: {exc.user_message}")
     return StripeFailed(f"Stripe answered with HTTP {status}: {name}")
 
 
-def _plain(fault: BaseException) -> str:
+def _plain(exc: BaseException) -> str:
     """Return what is wrong with an object, without quoting what it holds."""
-    return f"{fault.args[0]} is missing" if isinstance(fault, KeyError) else str(fault) or type(fault).__name__
+    return f"{exc.args[0]} is missing" if isinstance(exc, KeyError) else str(exc) or type(exc).__name__
 
 
 def _origin(url: str) -> str:

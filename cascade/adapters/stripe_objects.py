@@ -62,13 +62,13 @@ class Begun:
         stripe_id: of the session or the intent.
         handle: what the payer needs: the page's URL, or the intent's client secret.
         state: how far it is.
-        fault: why no payer may get it, when it is not what was asked for.
+        error: why no payer may get it, when it is not what was asked for.
     """
 
     stripe_id: str
     handle: str
     state: BegunState
-    fault: str | None = None
+    error: str | None = None
 
 
 def text(value: object, name: str) -> str:
@@ -109,8 +109,8 @@ def session_of(session: Json, order: Order | None = None) -> Begun:
             state = BegunState.PROCESSING
         elif state is BegunState.PAID:  # the bank has failed it; a complete session is not paid again
             state = BegunState.OVER
-    fault = _session_fault(session, order) if order is not None else None
-    return Begun(text(session["id"], "id"), str(session["url"] or ""), state, fault)
+    error = _session_fault(session, order) if order is not None else None
+    return Begun(text(session["id"], "id"), str(session["url"] or ""), state, error)
 
 
 def intent_of(intent: Json, order: Order | None = None) -> Begun:
@@ -121,8 +121,8 @@ def intent_of(intent: Json, order: Order | None = None) -> Begun:
         IntentStatus.PROCESSING: BegunState.PROCESSING,
         IntentStatus.CANCELED: BegunState.OVER,
     }
-    fault = None if order is None else _difference(intent, order, intent["amount"])
-    return Begun(text(intent["id"], "id"), str(intent["client_secret"]), states.get(status, BegunState.OPEN), fault)
+    error = None if order is None else _difference(intent, order, intent["amount"])
+    return Begun(text(intent["id"], "id"), str(intent["client_secret"]), states.get(status, BegunState.OPEN), error)
 
 
 def _session_fault(session: Json, order: Order) -> str | None:

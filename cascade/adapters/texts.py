@@ -70,8 +70,8 @@ class Texts:
         wanted = (language or "", (language or "").partition("-")[0], self._language, ENGLISH)
         try:
             written = self._template(kind, [one for one in wanted if one in self.languages]).render(data)
-        except (jinja2.TemplateError, ArithmeticError, KeyError, TypeError, ValueError) as fault:
-            raise DeliveryRefused(f"the text of {kind} cannot be written: {fault}", Problem.REFUSED) from None
+        except (jinja2.TemplateError, ArithmeticError, KeyError, TypeError, ValueError) as error:
+            raise DeliveryRefused(f"the text of {kind} cannot be written: {error}", Problem.REFUSED) from None
         title, _, body = written.strip().partition("\n")
         if not title.strip() or not body.strip():
             raise DeliveryRefused(f"the text of {kind} needs a title, an empty line and a text", Problem.REFUSED)
@@ -114,8 +114,8 @@ class Texts:
             languages.add(file.parent.name)
             try:
                 self._in(file.parent.name).get_template(f"{file.parent.name}/{file.name}")
-            except (jinja2.TemplateError, UnicodeDecodeError) as fault:
-                raise SettingsError(f"{file} is no template: {fault}") from None
+            except (jinja2.TemplateError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{file} is no template: {error}") from None
         return tuple(sorted(languages))
 
 

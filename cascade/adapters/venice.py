@@ -93,8 +93,8 @@ class VeniceConnector:
         for status in ({"status": "active"}, {}):
             try:
                 answer = await self._ask("GET", "/api/stratagems", params=query | status)
-            except DeliveryRefused as fault:  # of a look: it says nothing about the credit
-                raise NotDelivered(str(fault)) from None
+            except DeliveryRefused as exc:  # of a look: it says nothing about the credit
+                raise NotDelivered(str(exc)) from None
             for entry in _list(answer, "stratagems", "_fallbackError"):
                 number = credit.number_in(str(entry.get("notes", "")))
                 if number is not None:
@@ -140,8 +140,8 @@ class VeniceConnector:
                     text += chunk
                     if len(text) > _MOST_BYTES:
                         raise NotDelivered(f"Venice's answer to {path} has more than {_MOST_BYTES:,} bytes")
-        except _NO_ANSWER as fault:
-            raise NotDelivered(f"Venice did not answer {path}: {type(fault).__name__}") from None
+        except _NO_ANSWER as exc:
+            raise NotDelivered(f"Venice did not answer {path}: {type(exc).__name__}") from None
         return _read(path, response.status_code, text)
 
 

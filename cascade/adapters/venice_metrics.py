@@ -79,8 +79,8 @@ class VeniceMetrics:
         for question in _QUESTIONS:
             try:
                 values[question.kind] = _millionths(question, self._ask(question.path))
-            except _Unbelievable as fault:
-                faults[question.kind] = str(fault)
+            except _Unbelievable as error:
+                faults[question.kind] = str(error)
         return MetricsReport(values, faults)
 
     def _ask(self, path: str) -> bytes:
@@ -97,9 +97,9 @@ class VeniceMetrics:
                         _disbelieve(path, f"with more than {_MOST_BYTES:,} bytes")
                     if time.monotonic() > end:  # the client's own timeout begins anew with every byte
                         _disbelieve(path, f"too slowly: it takes more than {self._timeout_seconds:g} seconds")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as fault:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             # httpx reads where a redirect leads even if it is not followed, and raises the last two for nonsense there.
-            raise _Unbelievable(f"Venice gave no answer to {path}: {type(fault).__name__}") from None
+            raise _Unbelievable(f"Venice gave no answer to {path}: {type(error).__name__}") from None
         return bytes(text)
 
 

@@ -215,8 +215,8 @@ class Webhooks:
         """Return what the Host header says, and the address as it is posted to."""
         try:
             normal = check_url(url, self._allow_private)
-        except InvalidInput as fault:  # it was taken under other settings
-            raise DeliveryRefused(f"the endpoint may not be posted to: {fault}", Problem.REFUSED) from None
+        except InvalidInput as error:  # it was taken under other settings
+            raise DeliveryRefused(f"the endpoint may not be posted to: {error}", Problem.REFUSED) from None
         return urlsplit(normal).netloc, normal
 
     def _signed(self, secrets: Sequence[str], message_id: str, body: str) -> dict[str, str]:
@@ -236,8 +236,8 @@ class Webhooks:
         try:
             async with self._pool.stream("POST", url, headers=headers, content=body) as response:
                 return response.status
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as fault:
-            cause = fault.args[0] if fault.args else None
+        except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            cause = error.args[0] if error.args else None
             if isinstance(cause, ssl.SSLError):
                 why = getattr(cause, "verify_message", None) or cause.reason or "no handshake"
                 raise NotDelivered(f"TLS failed: {why}") from None
@@ -268,15 +268,15 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         addresses = await self._addresses(host, port)
         share = self._timeout_seconds / len(addresses)  # an address that swallows everything leaves time for the next
-        fault: Exception = httpcore.ConnectError("no address")
+        error: Exception = httpcore.ConnectError("no address")
         for address in addresses:
             try:
                 stream = await self._network.connect_tcp(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as refused:
-                fault = refused
+                error = refused
             else:
                 return _ShortStream(stream)
-        raise fault
+        raise error
 
     async def connect_unix_socket(
         self,

@@ -81,13 +81,13 @@ def main(application: Application) -> None:
         cli(standalone_mode=False, obj=application)
     except click.exceptions.Abort:
         sys.exit(130)
-    except click.ClickException as fault:
-        fault.show()
-        sys.exit(fault.exit_code)
-    except CascadeError as fault:
-        _end(str(fault))
-    except (psycopg.OperationalError, PoolTimeout) as fault:
-        _end(_why_not(fault))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except CascadeError as error:
+        _end(str(error))
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        _end(_why_not(error))
     except psycopg.errors.UndefinedTable:
         _end("the database has not the schema of this release: run `cascade migrate`")
 
@@ -97,10 +97,10 @@ def _end(cause: str) -> NoReturn:
     sys.exit(1)
 
 
-def _why_not(fault: psycopg.Error) -> str:
+def _why_not(error: psycopg.Error) -> str:
     """Return why the database did not answer; ask it once more, since its pool of connections does not tell."""
     try:
         await_database(settings.load().database_url.get_secret_value(), 0)
     except CascadeError as cause:
         return str(cause)
-    return f"the database did not answer ({type(fault).__name__}), and does again: start once more"
+    return f"the database did not answer ({type(error).__name__}), and does again: start once more"

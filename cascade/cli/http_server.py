@@ -63,12 +63,12 @@ def listen(settings: Settings) -> list[socket.socket]:
         ):
             if family in (socket.AF_INET, socket.AF_INET6):
                 taken.append(_bound(family, address))
-    except OSError as fault:
+    except OSError as error:
         for one in taken:
             one.close()
         raise SettingsError(
             f"CASCADE_HOST and CASCADE_PORT: cannot listen on {host or 'any address'}, port {port}:"
-            f" {fault.strerror or fault}; stop what listens there, or set another"
+            f" {error.strerror or error}; stop what listens there, or set another"
         ) from None
     return taken
 

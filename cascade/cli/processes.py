@@ -52,8 +52,8 @@ def up(application: Application) -> None:
         finally:
             endpoints.unlink(missing_ok=True)
             crew.stop()
-        if crew.fault is not None:
-            raise crew.fault  # told again, so that it is the last line
+        if crew.exc is not None:
+            raise crew.exc  # told again, so that it is the last line
         if not server.started:
             raise CascadeError("the API did not start; its last message above says why")
 
@@ -140,8 +140,8 @@ def rate_keeper() -> None:
         _start_rate(app, crew)
         stop.wait()
         crew.stop()
-        if crew.fault is not None:
-            raise crew.fault
+        if crew.exc is not None:
+            raise crew.exc
 
 
 @click.command()
@@ -246,7 +246,7 @@ class WorkerGroup:
         self._on_end = on_end
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.fault: CascadeError | None = None
+        self.exc: CascadeError | None = None
 
     def start(self, name: str, run: _Work) -> None:
         """Run until told to stop."""
@@ -255,9 +255,9 @@ class WorkerGroup:
         def work() -> None:
             try:
                 supervise(lambda stop, heart: run(self._cascade, stop, heart), self._stop, heartbeat)
-            except CascadeError as fault:
-                logging.getLogger(__name__).error("%s", fault)
-                self.fault = self.fault or fault
+            except CascadeError as exc:
+                logging.getLogger(__name__).error("%s", exc)
+                self.exc = self.exc or exc
                 self._on_end()
 
         thread = threading.Thread(target=work, name=name)

@@ -119,8 +119,8 @@ def await_database(url: str, seconds: float = _PATIENCE_SECONDS) -> None:
         try:
             psycopg.connect(url, **{"connect_timeout": 5} | writer_only(url)).close()
             return
-        except psycopg.OperationalError as fault:
-            cause, sentence = _explained(url, str(fault))
+        except psycopg.OperationalError as error:
+            cause, sentence = _explained(url, str(error))
             if time.monotonic() > deadline or not (cause is None or cause.passes):
                 raise DatabaseUnreachable(f"DATABASE_URL: {sentence}") from None
         time.sleep(_PAUSE_SECONDS)

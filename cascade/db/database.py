@@ -97,8 +97,8 @@ class _Connection(Connection[Row]):
         limits = [timeout, self.answer_seconds, self.ends_at and max(0.0, self.ends_at - time.monotonic())]
         try:
             return super().wait(gen, interval, min((limit for limit in limits if limit is not None), default=None))
-        except OperationalError as fault:
-            if fault.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        except OperationalError as error:
+            if error.sqlstate is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.pgconn.finish()
                 raise ConnectionTimeout("the database gave no answer in time") from None
             raise

@@ -54,8 +54,8 @@ class Catalogue:
             custom_bonus = data["custom"].get("bonus", False)
         except KeyError as missing:
             raise SettingsError(f"catalogue: {missing} is missing") from None
-        except (ValueError, TypeError) as fault:  # tomllib's own error is a ValueError
-            raise SettingsError(f"catalogue: {fault}") from None
+        except (ValueError, TypeError) as error:  # tomllib's own error is a ValueError
+            raise SettingsError(f"catalogue: {error}") from None
         by_id = {package.id: package for package in packages}
         if len(by_id) != len(packages):
             raise SettingsError("catalogue: two packages have the same id")

@@ -56,9 +56,9 @@ class MetricsPoller:
                 return 0
 
     def _say(self, faults: Mapping[SignalKind, str]) -> None:
-        for kind, fault in faults.items():
+        for kind, error in faults.items():
             if kind not in self._faults:
-                log.warning("Venice does not tell its %s: %s", kind, fault)
+                log.warning("Venice does not tell its %s: %s", kind, error)
         for kind in self._faults.keys() - faults.keys():
             log.info("Venice tells its %s again", kind)
         self._faults = faults

@@ -83,8 +83,8 @@ class Formula:
         """
         try:
             return cls.from_data(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as fault:
-            raise SettingsError(f"formula: {fault}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"formula: {error}") from None
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Formula:
@@ -97,8 +97,8 @@ class Formula:
             return _formula(data)
         except KeyError as missing:
             raise SettingsError(f"formula: {missing} is missing") from None
-        except (ValueError, TypeError, AttributeError, InvalidOperation) as fault:
-            raise SettingsError(f"formula: {fault}") from None
+        except (ValueError, TypeError, AttributeError, InvalidOperation) as error:
+            raise SettingsError(f"formula: {error}") from None
 
     @property
     def tick(self) -> timedelta:
@@ -152,8 +152,8 @@ def _weighing(name: Input, data: Mapping[str, Any]) -> InputConfig:
             span_micro=_positive(data, "span") if is_level else 0,
             damping_micro=0 if is_level else _positive(data, "damping"),
         )
-    except ValueError as fault:
-        raise ValueError(f"{where}{fault}") from None
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
     fresh, stale = weighing.fresh_seconds, weighing.stale_seconds
     if stale <= fresh:
         raise ValueError(f"inputs.{name}: stale_seconds = {stale} must be above fresh_seconds = {fresh}")

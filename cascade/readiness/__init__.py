@@ -11,7 +11,7 @@ from cascade import bootstrap
 from cascade.app import App
 from cascade.errors import NodeUnavailable
 from cascade.readiness import chain, database, machine, services
-from cascade.readiness.findings import Finding, Level, fault
+from cascade.readiness.findings import Finding, Level, error
 from cascade.readiness.home_folder import require_home
 
 __all__ = ["CHECKS", "Finding", "Level", "require", "run_checks"]
@@ -36,7 +36,7 @@ def run_checks(app: App, checks: Sequence[Check] = CHECKS, seconds: float = LONG
             found[check] = check(app)
         except Exception as cause:  # the other checks must be told in any case
             log.exception("check %s", check.__name__)
-            found[check] = [fault(check.__name__, f"the check failed: {type(cause).__name__}", "report this")]
+            found[check] = [error(check.__name__, f"the check failed: {type(cause).__name__}", "report this")]
 
     threads = [threading.Thread(target=look, args=(check,), daemon=True) for check in checks]
     deadline = time.monotonic() + seconds
@@ -48,7 +48,7 @@ def run_checks(app: App, checks: Sequence[Check] = CHECKS, seconds: float = LONG
     return [
         finding
         for check in checks
-        for finding in found.get(check) or [fault(check.__name__, late, "try again; whoever is asked is too slow")]
+        for finding in found.get(check) or [error(check.__name__, late, "try again; whoever is asked is too slow")]
     ]
 
 

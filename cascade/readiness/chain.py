@@ -11,7 +11,7 @@ from cascade.adapters.chain.log_reader import Node
 from cascade.adapters.chain.rpc import quantity
 from cascade.app import App
 from cascade.errors import DeploymentMismatch, NodeUnavailable, SettingsError
-from cascade.readiness.findings import CLOCK_FAULT_SECONDS, Finding, clock, fault, ok, warning
+from cascade.readiness.findings import CLOCK_FAULT_SECONDS, Finding, clock, error, ok, warning
 
 _SLOW_SECONDS: Final = 1.0
 _STALE_SECONDS: Final = 120
@@ -26,7 +26,7 @@ def node(app: App) -> list[Finding]:
         return _looked_at(app, chain)
     except NodeUnavailable as cause:
         return [
-            fault("node", f"it gives no usable answer: {cause}", "correct CASCADE_RPC_URL, or use another provider")
+            error("node", f"it gives no usable answer: {cause}", "correct CASCADE_RPC_URL, or use another provider")
         ]
     finally:
         chain.close()
@@ -38,20 +38,20 @@ def relayer(app: App) -> list[Finding]:
     try:
         key = bootstrap.hot_key(settings)
     except SettingsError as cause:
-        return [fault("relayer", str(cause), "correct the setting that the sentence names")]
+        return [error("relayer", str(cause), "correct the setting that the sentence names")]
     if key is None:
         return [ok("relayer", "none: payers send by themselves, and plain transfers are not looked for")]
     chain = bootstrap.node(settings, timeout_seconds=5.0)
     try:
         wei = quantity(chain.batch([("eth_getBalance", [key.address, "latest"])])[0], "eth_getBalance")
     except NodeUnavailable as cause:
-        return [fault("relayer", f"the POL of {key.address} cannot be read: {cause}", _PROVIDER)]
+        return [error("relayer", f"the POL of {key.address} cannot be read: {cause}", _PROVIDER)]
     finally:
         chain.close()
     held = f"{key.address} holds {wei / 10**18:.4f} POL"
     remedy = f"send POL to {key.address}; CASCADE_RELAYER_LOW_POL is {settings.relayer_low_pol}"
     if not wei:
-        return [fault("relayer", held, remedy)]
+        return [error("relayer", held, remedy)]
     if wei < settings.relayer_low_pol * 10**18:
         return [warning("relayer", held, remedy)]
     return [ok("relayer", held)]
@@ -64,7 +64,7 @@ def _looked_at(app: App, chain: Node) -> list[Finding]:
     wanted = app.deployment.chain
     if chain_id != wanted.chain_id:
         text = f"CASCADE_RPC_URL is of chain {chain_id}, CASCADE_DEPLOYMENT of {wanted.chain_id} ({wanted.name})"
-        return [fault("chain", text, "make them the same")]
+        return [error("chain", text, "make them the same")]
     slow = f"answers in {took * 1000:.0f} ms"
     found = [
         ok("chain", f"{wanted.name}, {chain_id}"),
@@ -78,7 +78,7 @@ def _router(app: App, chain: Node) -> Finding:
     try:
         bootstrap.check_deployment(app.deployment, chain)
     except DeploymentMismatch as cause:
-        return fault("router", str(cause), "name the record of the router that you deployed: CASCADE_DEPLOYMENT")
+        return error("router", str(cause), "name the record of the router that you deployed: CASCADE_DEPLOYMENT")
     return ok("router", f"{app.deployment.router} has the code of CASCADE_DEPLOYMENT")
 
 
@@ -87,7 +87,7 @@ def _blocks(chain: Node) -> list[Finding]:
     now = time.time()
     head = _header(latest)
     if head is None:
-        return [fault("blocks", "the node tells no last block", _PROVIDER)]
+        return [error("blocks", "the node tells no last block", _PROVIDER)]
     found = []
     age = now - head[1]
     if age < -CLOCK_FAULT_SECONDS / 4:  # a block is never of the future: our clock is behind
@@ -99,9 +99,9 @@ def _blocks(chain: Node) -> list[Finding]:
         found.append(ok("clock (the chain)", f"the last block is {max(0, age):.0f} s old"))
     final = _header(finalized)
     if final is None:
-        found.append(fault("finality", "the node does not know the tag `finalized`", _PROVIDER))
+        found.append(error("finality", "the node does not know the tag `finalized`", _PROVIDER))
     elif final[0] > head[0]:
-        found.append(fault("finality", f"block {final[0]} is final above the last block {head[0]}", _PROVIDER))
+        found.append(error("finality", f"block {final[0]} is final above the last block {head[0]}", _PROVIDER))
     else:
         found.append(ok("finality", f"{head[0] - final[0]} blocks behind the last one"))
     return found
@@ -119,7 +119,7 @@ def _ranges(app: App, chain: Node) -> Finding:
     if blocks == wanted:
         return ok("log ranges", f"{wanted:,} blocks in one answer")
     if not blocks:
-        return fault("log ranges", "eth_getLogs is refused", _PROVIDER)
+        return error("log ranges", "eth_getLogs is refused", _PROVIDER)
     text = f"{blocks:,} blocks in one answer, not the {wanted:,} of CASCADE_LOG_RANGE_BLOCKS"
     make = warning if blocks < _FEW_BLOCKS else ok
     if make is ok:

@@ -43,7 +43,7 @@ def warning(check: str, text: str, remedy: str) -> Finding:
     return Finding(check, Level.WARNING, text, remedy)
 
 
-def fault(check: str, text: str, remedy: str) -> Finding:
+def error(check: str, text: str, remedy: str) -> Finding:
     """Return what would fail."""
     return Finding(check, Level.FAULT, text, remedy)
 
@@ -62,7 +62,7 @@ def clock(other: str, behind_seconds: float) -> Finding:
     name, away = f"clock ({other})", abs(behind_seconds)
     if away < CLOCK_WARNING_SECONDS:
         return ok(name, f"within {max(1, round(away))} s")
-    make = fault if away >= CLOCK_FAULT_SECONDS else warning
+    make = error if away >= CLOCK_FAULT_SECONDS else warning
     way = "behind" if behind_seconds > 0 else "ahead of"
     remedy = "set the clocks by NTP (timedatectl set-ntp true), on this machine and on the other"
     return make(name, f"ours is {away:.0f} s {way} that of {other}", remedy)

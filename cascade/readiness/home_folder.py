@@ -18,5 +18,5 @@ def require_home(home: Path) -> None:
         probe = home / "writable.tmp"
         probe.write_bytes(b"")
         probe.unlink()
-    except OSError as fault:
-        raise SettingsError(f"CASCADE_HOME: cannot write to {home}: {fault.strerror}; make it writable") from None
+    except OSError as error:
+        raise SettingsError(f"CASCADE_HOME: cannot write to {home}: {error.strerror}; make it writable") from None

@@ -14,7 +14,7 @@ import httpx
 from cascade import __version__
 from cascade.app import App
 from cascade.errors import SettingsError
-from cascade.readiness.findings import Finding, fault, ok, warning
+from cascade.readiness.findings import Finding, error, ok, warning
 from cascade.readiness.home_folder import require_home
 
 _MEGABYTE: Final = 1024 * 1024
@@ -27,7 +27,7 @@ def versions(_cascade: App) -> list[Finding]:
     """Tell what runs here."""
     text = f"Cascade {__version__}, Python {platform.python_version()}"
     if not (3, 11) <= sys.version_info < (3, 13):
-        return [fault("versions", text, "run Python 3.11 or 3.12")]
+        return [error("versions", text, "run Python 3.11 or 3.12")]
     return [ok("versions", text)]
 
 
@@ -38,10 +38,10 @@ def disk(app: App) -> list[Finding]:
         require_home(home)
         free = shutil.disk_usage(home).free // _MEGABYTE
     except (SettingsError, OSError) as cause:
-        return [fault("disk", str(cause), "make CASCADE_HOME writable, or name another folder")]
+        return [error("disk", str(cause), "make CASCADE_HOME writable, or name another folder")]
     text = f"{free:,} MB free at {home}"
     if free < _TOO_FEW_MEGABYTES:
-        return [fault("disk", text, "make room")]
+        return [error("disk", text, "make room")]
     return [ok("disk", text) if free >= _FEW_MEGABYTES else warning("disk", text, "make room")]
 
 
@@ -54,7 +54,7 @@ def public_url(app: App) -> list[Finding]:
         ]
     if urlsplit(url).scheme == "http" and not _is_local(url):
         return [
-            fault("public URL", f"{url} is not encrypted", "put a proxy with TLS in front, and name it with https://")
+            error("public URL", f"{url} is not encrypted", "put a proxy with TLS in front, and name it with https://")
         ]
     try:
         answer = httpx.get(f"{url}/api/payments/pricing", timeout=_SECONDS, trust_env=False)

@@ -15,7 +15,7 @@ from cascade.adapters.venice import PROCESSOR, CitizenDirectory
 from cascade.app import App
 from cascade.domain.card_payments import EVENT_TYPES
 from cascade.errors import DeliveryError, SettingsError
-from cascade.readiness.findings import Finding, clock, fault, ok, warning
+from cascade.readiness.findings import Finding, clock, error, ok, warning
 
 _SECONDS: Final = 5.0
 _STRIPE: Final = "https://api.stripe.com"
@@ -44,7 +44,7 @@ def stripe(app: App) -> list[Finding]:
             return found
     except httpx.HTTPError as cause:
         text = f"api.stripe.com gives no answer: {type(cause).__name__}"
-        return [fault("Stripe", text, "look at the network, the firewall and status.stripe.com")]
+        return [error("Stripe", text, "look at the network, the firewall and status.stripe.com")]
 
 
 def venice(app: App) -> list[Finding]:
@@ -54,9 +54,9 @@ def venice(app: App) -> list[Finding]:
         return [ok("Venice", "none: our own ledger keeps the purses")]
     known = CitizenDirectory(url).knows(PROCESSOR)
     if known is None:
-        return [fault("Venice", f"{url} gives no answer that can be believed", "correct CASCADE_VENICE_URL, or wait")]
+        return [error("Venice", f"{url} gives no answer that can be believed", "correct CASCADE_VENICE_URL, or wait")]
     if not known:
-        return [fault("Venice", f"it knows no citizen {PROCESSOR}", "let Venice make that citizen, with enough ducats")]
+        return [error("Venice", f"it knows no citizen {PROCESSOR}", "let Venice make that citizen, with enough ducats")]
     return [ok("Venice", f"knows {PROCESSOR}, who credits ducats")]
 
 
@@ -68,17 +68,17 @@ def mail(app: App) -> list[Finding]:
             return [ok("mail", "none: no receipts by e-mail")]
         asyncio.run(mailer.try_login())
     except (SettingsError, DeliveryError) as cause:
-        return [fault("mail", str(cause), "correct CASCADE_SMTP_URL, or look at the mail server")]
+        return [error("mail", str(cause), "correct CASCADE_SMTP_URL, or look at the mail server")]
     return [ok("mail", "the server lets us in")]
 
 
 def _key(events: httpx.Response, *, test_mode: bool) -> Finding:
     if events.status_code == 401:
-        return fault("Stripe", "it does not know the key", f"set STRIPE_SECRET_KEY to a key that you make {_DASHBOARD}")
+        return error("Stripe", "it does not know the key", f"set STRIPE_SECRET_KEY to a key that you make {_DASHBOARD}")
     if events.status_code == 403:
-        return fault("Stripe", "the restricted key may not read events", f"let it, {_DASHBOARD}")
+        return error("Stripe", "the restricted key may not read events", f"let it, {_DASHBOARD}")
     if events.status_code != 200:
-        return fault("Stripe", f"it answers {events.status_code}", "look at status.stripe.com and try again")
+        return error("Stripe", f"it answers {events.status_code}", "look at status.stripe.com and try again")
     if test_mode:
         remedy = "before the first sale set a live key: ducats are credited for test cards"
         return warning("Stripe", "the key is valid, in test mode", remedy)

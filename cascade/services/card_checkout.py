@@ -178,7 +178,7 @@ class CardCheckout:
             orders.lock(connection, order.id)
             status = view_of(connection, order).status
             paid = status not in (OrderStatus.OPEN, OrderStatus.EXPIRED)
-            if paid or begun.fault:
+            if paid or begun.error:
                 card_attempts.give_up(connection, attempt)
             usable = card_attempts.name_attempt(connection, attempt, begun.stripe_id)
         if usable:
@@ -186,12 +186,12 @@ class CardCheckout:
         try:
             if self.close(named) in _HAS_MONEY:
                 check_payable(OrderStatus.SEEN)
-        except StripeError as fault:  # the worker goes on
-            log.warning("ending %s: %s: %s", begun.stripe_id, type(fault).__name__, fault)
+        except StripeError as error:  # the worker goes on
+            log.warning("ending %s: %s: %s", begun.stripe_id, type(error).__name__, error)
         if paid:
             check_payable(status)
-        if begun.fault:
-            raise StripeRefused(begun.fault)
+        if begun.error:
+            raise StripeRefused(begun.error)
         raise StripeUnavailable("this order was begun in another way meanwhile")
 
     def _look_for(self, attempt: CardAttempt) -> str | None:

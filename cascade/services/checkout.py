@@ -102,8 +102,8 @@ class Checkout:
             return replace(quote_package(self.catalogue, package, rate), tick=tick)
         try:
             usd = read_plain(usd_amount or "", USD)
-        except NoAmount as fault:
-            raise InvalidInput("usd_amount", f"{fault}.") from None
+        except NoAmount as error:
+            raise InvalidInput("usd_amount", f"{error}.") from None
         return replace(quote_custom(self.catalogue, usd, rate), tick=tick)
 
     def get_or_open_order(self, connection: Conn, wish: PurchaseRequest, token: str = USDC.code) -> OrderView:

@@ -61,13 +61,13 @@ def confirm_credit(connection: Conn, credit: Credit) -> bool:
     return True
 
 
-def fail_credit(connection: Conn, credit: Credit, fault: DeliveryError, pause_seconds: float | None) -> bool:
+def fail_credit(connection: Conn, credit: Credit, error: DeliveryError, pause_seconds: float | None) -> bool:
     """Note that a credit did not arrive. Ducats that Venice surely did not move are the citizen's with us again.
 
     Args:
         connection: everything is written in its transaction.
         credit: as it was claimed.
-        fault: why.
+        error: why.
         pause_seconds: when it is tried again; None when it waits for an operator.
 
     Returns:
@@ -77,13 +77,13 @@ def fail_credit(connection: Conn, credit: Credit, fault: DeliveryError, pause_se
     order, held = _hold(connection, credit)
     if held is None:
         return False
-    problem = Problem(fault.problem) if fault.problem else None
+    problem = Problem(error.problem) if error.problem else None
     if held.handed is not None and problem is not None and problem.is_certain:
         ledger.post(connection, books.handback(held, held.handed))
         credits.note_handed(connection, held, None)
     if pause_seconds is not None:
-        return credits.QUEUE.postpone(connection, held, pause_seconds, problem, str(fault))
-    credits.QUEUE.settle(connection, held, DeliveryState.PARKED, problem, str(fault))
+        return credits.QUEUE.postpone(connection, held, pause_seconds, problem, str(error))
+    credits.QUEUE.settle(connection, held, DeliveryState.PARKED, problem, str(error))
     record(connection, order, EventType.CREDIT_IN_REVIEW, held.reference, {"payment": held.event_data["payment"]})
     return True
 

@@ -99,8 +99,8 @@ class CreditChannel(Channel[Credit]):
         answer: DeliveryError | None = None
         try:
             await venice.send(request)
-        except DeliveryError as fault:
-            answer = fault
+        except DeliveryError as exc:
+            answer = exc
         verdict = reconcile_credit(await venice.transfers(request), request.ducats, request.number)
         _check(verdict)
         if verdict.finding is CreditOutcome.CREDITED:

@@ -102,8 +102,8 @@ class DeliveryLoop(Generic[D]):
                     chores_at = time.monotonic() + _CHORES_SECONDS
                     await self._do_chores()
                 await self._start_due()
-            except Exception as fault:  # noqa: BLE001 - told, waited out and tried again
-                await in_thread(heartbeat.fail, fault)
+            except Exception as error:  # noqa: BLE001 - told, waited out and tried again
+                await in_thread(heartbeat.fail, error)
                 pause = pause_after(heartbeat.failures, self._poll_seconds)
             else:
                 await in_thread(heartbeat.succeed)
@@ -122,8 +122,8 @@ class DeliveryLoop(Generic[D]):
                 await self._start(destination)
             except OUTAGES:
                 raise
-            except Exception as fault:  # noqa: BLE001 - the others must not wait for this one
-                faults.append(fault)
+            except Exception as error:  # noqa: BLE001 - the others must not wait for this one
+                faults.append(error)
         if faults:
             raise faults[0]
 
@@ -144,25 +144,25 @@ class DeliveryLoop(Generic[D]):
     async def _try(self, channel: Channel[D], delivery: D) -> None:
         """Make one try, and note what became of it."""
         begun = time.monotonic()
-        fault: DeliveryError | None = None
+        error: DeliveryError | None = None
         try:
             async with asyncio.timeout(channel.seconds):
                 await channel.deliver(delivery)
         except DeliveryError as refusal:
-            fault = refusal
+            error = refusal
         except TimeoutError:
-            fault = NotDelivered(f"no end within {channel.seconds:g} s")
+            error = NotDelivered(f"no end within {channel.seconds:g} s")
         except psycopg.Error as failure:
-            fault = NotDelivered(f"{type(failure).__name__}: database")
+            error = NotDelivered(f"{type(failure).__name__}: database")
         except Exception as surprise:
             log.exception("delivery %d to %s", delivery.id, delivery.destination)
-            fault = NotDelivered(f"{type(surprise).__name__}: see the log")
+            error = NotDelivered(f"{type(surprise).__name__}: see the log")
         finally:
             self._in_flight[delivery.destination] -= 1
             async with self._renewing:  # a renewal that is under way would overwrite the pause that follows
                 self._running.pop((delivery.id, delivery.attempts), None)
         try:
-            await self._conclude(channel, delivery, fault, time.monotonic() - begun)
+            await self._conclude(channel, delivery, error, time.monotonic() - begun)
         except psycopg.Error as failure:  # the lease runs out by itself
             log.warning("delivery %d: %s: database", delivery.id, type(failure).__name__)
 
@@ -176,27 +176,27 @@ class DeliveryLoop(Generic[D]):
                 tries = list(self._running.values())
                 try:
                     await self._transact(partial(self._queue.renew, deliveries=tries, seconds=LEASE_SECONDS))
-                except psycopg.Error as fault:
-                    log.info("leases of %d deliveries were not renewed: %s", len(tries), type(fault).__name__)
+                except psycopg.Error as error:
+                    log.info("leases of %d deliveries were not renewed: %s", len(tries), type(error).__name__)
 
-    async def _conclude(self, channel: Channel[D], delivery: D, fault: DeliveryError | None, seconds: float) -> None:
+    async def _conclude(self, channel: Channel[D], delivery: D, error: DeliveryError | None, seconds: float) -> None:
         pause = None
-        if isinstance(fault, NotDelivered):
+        if isinstance(error, NotDelivered):
             pause = self._retries.pause_after(delivery.age_seconds + seconds, channel.longest_pause_seconds)
             if pause is None:
-                fault = DeliveryRefused(str(fault), fault.problem or Problem.EXHAUSTED)
+                error = DeliveryRefused(str(error), error.problem or Problem.EXHAUSTED)
 
         def conclude(connection: Conn) -> None:
-            if fault is None:
+            if error is None:
                 channel.on_delivered(connection, delivery)
             else:
-                channel.on_failed(connection, delivery, fault, pause)
-            self._queue.log_attempt(connection, delivery, seconds, str(fault) if fault else None)
+                channel.on_failed(connection, delivery, error, pause)
+            self._queue.log_attempt(connection, delivery, seconds, str(error) if error else None)
 
         await self._transact(conclude)
-        if fault is not None:
+        if error is not None:
             what = "is parked" if pause is None else f"is tried again in {pause:.0f} s"
-            log.warning("delivery %d to %s %s: %s", delivery.id, delivery.destination, what, fault)
+            log.warning("delivery %d to %s %s: %s", delivery.id, delivery.destination, what, error)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -213,8 +213,8 @@ class DeliveryLoop(Generic[D]):
                     self._wake.set()
                     async for _ in connection.notifies():
                         self._wake.set()
-            except psycopg.Error as fault:
-                log.info("not woken by the database for a moment: %s", type(fault).__name__)
+            except psycopg.Error as error:
+                log.info("not woken by the database for a moment: %s", type(error).__name__)
             await asyncio.sleep(self._poll_seconds)
 
     def _hear_end(self, stop: threading.Event, loop: asyncio.AbstractEventLoop) -> None:

@@ -54,17 +54,17 @@ class Heartbeat:
         self.has_worked = True
         self._store(None)
 
-    def fail(self, fault: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Note that a step failed."""
         self.failures += 1
-        is_outage = isinstance(fault, _OUTAGES)
-        detail = describe(fault)
+        is_outage = isinstance(error, _OUTAGES)
+        detail = describe(error)
         # A database error's text may quote what it was given; a traceback ends with that text.
-        surprise = not isinstance(fault, (CascadeError, psycopg.Error))
-        level = logging.ERROR if surprise else logging.INFO if isinstance(fault, LeaseLost) else logging.WARNING
-        self._say(f"{type(fault).__name__}: {detail}", level, detail, fault if surprise else None)
-        if not isinstance(fault, OUTAGES):
-            self._store(None if is_outage else (type(fault).__name__, detail))
+        surprise = not isinstance(error, (CascadeError, psycopg.Error))
+        level = logging.ERROR if surprise else logging.INFO if isinstance(error, LeaseLost) else logging.WARNING
+        self._say(f"{type(error).__name__}: {detail}", level, detail, error if surprise else None)
+        if not isinstance(error, OUTAGES):
+            self._store(None if is_outage else (type(error).__name__, detail))
 
     def end(self) -> None:
         """Forget a worker that was told to stop: it is not missed."""
@@ -76,7 +76,7 @@ class Heartbeat:
         except psycopg.Error:  # it then fades by itself
             log.info("the heartbeat of the %s was not removed; it fades by itself", self.worker)
 
-    def _say(self, key: str, level: int, text: str, fault: BaseException | None = None) -> None:
+    def _say(self, key: str, level: int, text: str, error: BaseException | None = None) -> None:
         """Log a fault, once in a while: what fails for ever, or by turns, must not fill the disk."""
         key, now = re.sub(r"[0-9]+", "#", key), time.monotonic()
         if now - self._logged.get(key, float("-inf")) < REPEAT_SECONDS:
@@ -84,7 +84,7 @@ class Heartbeat:
         if len(self._logged) >= _MOST_FAULTS:
             self._logged.clear()
         self._logged[key] = now
-        log.log(level, "%s: %s", self.worker, text, exc_info=fault)
+        log.log(level, "%s: %s", self.worker, text, exc_info=error)
 
     def _store(self, alarm: tuple[str, str] | None) -> None:
         now = time.monotonic()
@@ -93,18 +93,18 @@ class Heartbeat:
         try:
             with self._database.transaction() as connection:
                 heartbeats.save(connection, self.worker, self._instance, *(alarm or (None, None)))
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the worker goes on
-            self._say(f"heartbeat: {type(fault).__name__}", logging.WARNING, f"no heartbeat: {describe(fault)}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on
+            self._say(f"heartbeat: {type(error).__name__}", logging.WARNING, f"no heartbeat: {describe(error)}")
         else:
             self._stored, self._stored_at = alarm, now
 
 
-def describe(fault: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return a fault in words: its text where we wrote it ourselves, else where it was raised."""
-    name = type(fault).__name__
-    if isinstance(fault, CascadeError):
-        return f"{name}: {fault}"[:500]
-    if isinstance(fault, psycopg.Error):
-        name = f"{name} ({fault.sqlstate})" if fault.sqlstate else name
-    ours = [frame for frame in traceback.extract_tb(fault.__traceback__) if "cascade" in frame.filename]
+    name = type(error).__name__
+    if isinstance(error, CascadeError):
+        return f"{name}: {error}"[:500]
+    if isinstance(error, psycopg.Error):
+        name = f"{name} ({error.sqlstate})" if error.sqlstate else name
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "cascade" in frame.filename]
     return f"{name} at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else name

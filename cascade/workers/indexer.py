@@ -85,8 +85,8 @@ class Indexer(LogFollower):
             return True
         try:
             self._sight(cursor, latest)
-        except NodeUnavailable as fault:  # only a look ahead: it must not hold up what is final
-            log.info("%s: the head could not be read: %s", self._stream, fault)
+        except NodeUnavailable as error:  # only a look ahead: it must not hold up what is final
+            log.info("%s: the head could not be read: %s", self._stream, error)
         return False
 
     def rescan(self, first: int) -> list[str]:
@@ -233,14 +233,14 @@ class Indexer(LogFollower):
             return self.step()
         except (LeaseLost, BookingTooLong, NodeUnavailable, psycopg.Error):
             raise  # when it lasts, the age of the last final block tells
-        except Exception as fault:
-            self._report(fault)
+        except Exception as error:
+            self._report(error)
             raise
 
-    def _report(self, fault: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         """Store an alarm of the stream."""
         try:
             with self._database.transaction() as connection:
-                checkpoints.set_alarm(connection, self._stream, describe(fault))
+                checkpoints.set_alarm(connection, self._stream, describe(error))
         except psycopg.Error as unreachable:
             log.warning("the alarm could not be stored: %s", type(unreachable).__name__)

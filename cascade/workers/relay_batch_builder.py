@@ -153,8 +153,8 @@ class Batches:
                     continue
                 try:
                     found.append(_Payment(item, orders.terms_by_id(connection, item.on_chain_order_id)))
-                except CascadeError as fault:
-                    log.warning("relayer: item %d: %s", item.id, fault)
+                except CascadeError as error:
+                    log.warning("relayer: item %d: %s", item.id, error)
                     ledger.fence(connection, lead)
                     relay_queue.fail(connection, item.id, tries=self._policy.tries, on_chain=False)
         return found

@@ -162,8 +162,8 @@ class Relayer(LeaderWorker):
                 continue
             try:
                 batch, alarm = self._batches.next(lead, lane, now.base_fee, waits[lane])
-            except NodeUnavailable as fault:  # about what waits in this lane; the others have questions of their own
-                unread = fault
+            except NodeUnavailable as exc:  # about what waits in this lane; the others have questions of their own
+                unread = exc
                 continue
             alarms += [alarm] if alarm else []
             if batch is not None:

@@ -139,15 +139,15 @@ class StripeWorker(PollingWorker):
             self._answers()
             if len(covered) < len(events):
                 raise StripeUnavailable("Stripe's answer does not hold yet what its event told of")
-        except Exception as fault:  # of one intent: the others must not wait for it
-            if not isinstance(fault, (CascadeError, psycopg.Error)):
+        except Exception as exc:  # of one intent: the others must not wait for it
+            if not isinstance(exc, (CascadeError, psycopg.Error)):
                 log.exception("%s", intent_id)
-            self._postpone(intent_id, events, fault)
+            self._postpone(intent_id, events, exc)
 
-    def _postpone(self, intent_id: str, events: list[StripeEvent], fault: Exception) -> None:
-        error = describe(fault)
+    def _postpone(self, intent_id: str, events: list[StripeEvent], exc: Exception) -> None:
+        error = describe(exc)
         log.warning("%s: %s", intent_id, error)
-        no_answer = isinstance(fault, (StripeUnavailable, StripeFailed))
+        no_answer = isinstance(exc, (StripeUnavailable, StripeFailed))
         with self._database.transaction() as connection:
             stripe_inbox.postpone(connection, events, error, no_answer=no_answer)  # but for those that are settled
 
@@ -169,8 +169,8 @@ class StripeWorker(PollingWorker):
         """Close what should not be paid by card: what is paid already, or whose price no longer holds."""
         try:
             self._checkout.close(attempt)
-        except StripeError as fault:  # tried again later; a payment that slips through goes to suspense
-            log.warning("ending %s: %s: %s", attempt.stripe_id, type(fault).__name__, fault)
+        except StripeError as exc:  # tried again later; a payment that slips through goes to suspense
+            log.warning("ending %s: %s: %s", attempt.stripe_id, type(exc).__name__, exc)
             with self._database.transaction() as connection:
                 card_attempts.postpone_ending(connection, attempt)
 
@@ -189,8 +189,8 @@ def _book_movements(connection: Conn, evidence: CardEvidence) -> int:
             with connection.transaction():  # a savepoint
                 news += book()
                 check_now(connection)
-        except (LedgerConflict, psycopg.IntegrityError) as fault:
-            told = f"the ledger refuses this movement, compare it with Stripe's Dashboard: {describe(fault)}"
+        except (LedgerConflict, psycopg.IntegrityError) as exc:
+            told = f"the ledger refuses this movement, compare it with Stripe's Dashboard: {describe(exc)}"
             stripe_inbox.raise_alarm(connection, Alarm(reference, told), intent_id)
     for alarm in evidence.alarms:
         stripe_inbox.raise_alarm(connection, alarm, intent_id)

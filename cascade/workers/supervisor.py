@@ -66,15 +66,15 @@ def pause_after(failures: int, first_seconds: float) -> float:
 
 
 def _patient(stop: Event, heartbeat: Heartbeat, first_pause_seconds: float) -> Retrying:
-    def is_outlived(fault: BaseException) -> bool:
-        if isinstance(fault, (DeploymentMismatch, SettingsError)):
+    def is_outlived(error: BaseException) -> bool:
+        if isinstance(error, (DeploymentMismatch, SettingsError)):
             return heartbeat.has_worked  # else the start has failed: an operator looks on
-        return not isinstance(fault, (KeyboardInterrupt, SystemExit))
+        return not isinstance(error, (KeyboardInterrupt, SystemExit))
 
     def tell(attempt: RetryCallState) -> None:
-        fault = attempt.outcome.exception() if attempt.outcome else None
-        if fault is not None:
-            heartbeat.fail(fault)
+        error = attempt.outcome.exception() if attempt.outcome else None
+        if error is not None:
+            heartbeat.fail(error)
 
     return Retrying(
         retry=retry_if_exception(is_outlived),

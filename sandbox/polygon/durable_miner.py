@@ -157,11 +157,11 @@ class DurableMiner:
                 if said:
                     said = ""
                     _log.warning("the local Polygon goes on")
-            except Exception as fault:  # noqa: BLE001  whatever it was, the next block may only follow when it is gone
+            except Exception as exc:  # noqa: BLE001  whatever it was, the next block may only follow when it is gone
                 if not self._node.running:
                     _log.error("the local Polygon's node is gone; its chain is safe in %s", self._saved.directory)
                     return
-                if str(fault) != said:  # once, not once a block
-                    said = str(fault)
+                if str(exc) != said:  # once, not once a block
+                    said = str(exc)
                     folder = self._saved.directory
-                    _log.error("the local Polygon stands still: it cannot be saved in %s: %s", folder, fault)
+                    _log.error("the local Polygon stands still: it cannot be saved in %s: %s", folder, exc)

@@ -255,9 +255,9 @@ def test_every_route_can_fail_or_be_slow(venice: VeniceDouble) -> None:
         ("hang_before_rate", httpx.ReadTimeout, 0),
     ],
 )
-def test_an_answer_can_be_lost(venice: VeniceDouble, switch: str, fault: type[Exception], moved: int) -> None:
+def test_an_answer_can_be_lost(venice: VeniceDouble, switch: str, error: type[Exception], moved: int) -> None:
     venice.control.set_chaos(**{switch: 1.0})
-    with pytest.raises(fault):
+    with pytest.raises(error):
         create(venice, timeout=0.3)
     assert len(venice.control.transfers()) == moved
     begun = time.monotonic()

@@ -173,8 +173,8 @@ class PayerWallet:
             return json.dumps({"result": self._handle(call["method"], call["params"])})
         except Refusal as refusal:
             error = {"code": refusal.code, "message": refusal.message, "data": refusal.data}
-        except NodeError as fault:
-            error = {"code": -32603, "message": str(fault), "data": None}
+        except NodeError as exc:
+            error = {"code": -32603, "message": str(exc), "data": None}
         return json.dumps({"error": error})
 
     def _handle(self, method: str, params: list[Any]) -> Any:

@@ -131,17 +131,17 @@ FAULTS: dict[str, Callable[[FailingDatabase], AbstractContextManager[None]]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_payment_outlives_what_happens_to_the_database(shop: Shop, fault: str) -> None:
+def test_a_payment_outlives_what_happens_to_the_database(shop: Shop, error: str) -> None:
     intent = order(shop.cascade, package="starter", token="USDC")
     pay(shop.polygon, intent)
-    with FAULTS[fault](shop.server):
+    with FAULTS[error](shop.server):
         shop.polygon.mine(3)  # it is final while nobody can book it
         ends, answers = time.monotonic() + AWAY_SECONDS, []
         time.sleep(0.3)  # a reload, and the end of what was running
         while time.monotonic() < ends:
             answers += shop.requests(intent)
     assert max(seconds for _, seconds, _ in answers) < SOON_SECONDS, answers
-    if fault in ("cut off", "read-only"):  # between two cuts one may get through; a stream has a connection that reads
+    if error in ("cut off", "read-only"):  # between two cuts one may get through; a stream has a connection that reads
         answers = [answer for answer in answers if answer[0] not in (200, 201)]
     assert {(status, retry is not None) for status, _, retry in answers} == {(503, True)}, answers
     assert shop.cascade.process.poll() is None

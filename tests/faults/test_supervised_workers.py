@@ -60,14 +60,14 @@ run()
 class Wound:
     """A step that raises until it is healed."""
 
-    def __init__(self, fault: BaseException) -> None:
-        self.fault: BaseException | None = fault
+    def __init__(self, error: BaseException) -> None:
+        self.error: BaseException | None = error
         self.steps = 0
 
     def __call__(self) -> bool:
         self.steps += 1
-        if self.fault is not None:
-            raise self.fault
+        if self.error is not None:
+            raise self.error
         return False
 
 
@@ -94,11 +94,11 @@ def alarms(database: Database) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("fault", [ValueError("once"), OverflowError(), MemoryError(), BaseException("a panic")])
-def test_one_surprise_costs_one_pause(database: Database, fault: BaseException) -> None:
-    wound = Wound(fault)
+def test_one_surprise_costs_one_pause(database: Database, error: BaseException) -> None:
+    wound = Wound(error)
     with supervised(wound, Heartbeat("relayer", database)) as thread:
-        until(lambda: alarms(database) == {"relayer": type(fault).__name__})
-        wound.fault = None
+        until(lambda: alarms(database) == {"relayer": type(error).__name__})
+        wound.error = None
         until(lambda: alarms(database) == {"relayer": None})
         assert thread.is_alive()
     assert alarms(database) == {}, "a worker that was told to stop is missed"
@@ -111,8 +111,8 @@ def test_health_is_503_while_a_worker_fails_and_says_no_detail(environment: Path
         stream = f"chain:{NOWHERE.chain.chain_id}:{NOWHERE.router}"
         checkpoints.start(connection, stream, 5, b"\1" * 32, now["now"])
         checkpoints.lease(connection, stream, "me", 60)
-        for instance, fault in (("here", None), ("there", "ValueError")):  # one of two is enough
-            heartbeats.save(connection, "relayer", instance, fault, fault and "secret details")
+        for instance, error in (("here", None), ("there", "ValueError")):  # one of two is enough
+            heartbeats.save(connection, "relayer", instance, error, error and "secret details")
     with TestClient(create_app()) as client:
         answer = client.get("/health")
         assert answer.status_code == 503
@@ -128,12 +128,12 @@ def test_a_fault_for_ever_is_logged_once_and_waited_for(database: Database, capl
     caplog.set_level(logging.INFO, "cascade.workers.heartbeat")
     with supervised(wound, Heartbeat("relayer", database)):
         until(lambda: wound.steps > 3)
-        wound.fault = ValueError("0x5678 is odd")  # the same but for its numbers
+        wound.error = ValueError("0x5678 is odd")  # the same but for its numbers
         steps = wound.steps
         until(lambda: wound.steps > steps + 1)
-        wound.fault = KeyError("another")
+        wound.error = KeyError("another")
         until(lambda: alarms(database) == {"relayer": "KeyError"})
-        wound.fault = None
+        wound.error = None
         until(lambda: alarms(database) == {"relayer": None})
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 3, said
@@ -146,9 +146,9 @@ def test_what_is_only_an_outage_is_no_alarm(database: Database) -> None:
     with supervised(wound, Heartbeat("watcher", database)):
         until(lambda: wound.steps > 3)
         assert alarms(database) == {"watcher": None}
-        wound.fault = ValueError()
+        wound.error = ValueError()
         until(lambda: alarms(database) == {"watcher": "ValueError"})
-        wound.fault = NodeUnavailable("connection refused")
+        wound.error = NodeUnavailable("connection refused")
         until(lambda: alarms(database) == {"watcher": None})
 
 
@@ -160,12 +160,12 @@ def test_a_mismatch_ends_only_the_first_start(database: Database) -> None:
             threading.Event(),
             Heartbeat("indexer", database),
         )
-    wound.fault = None
+    wound.error = None
     with supervised(wound, Heartbeat("indexer", database)) as thread:
         until(lambda: alarms(database) == {"indexer": None})
-        wound.fault = DeploymentMismatch("another chain")
+        wound.error = DeploymentMismatch("another chain")
         until(lambda: alarms(database) == {"indexer": "DeploymentMismatch"})
-        wound.fault = None
+        wound.error = None
         until(lambda: alarms(database) == {"indexer": None})
         assert thread.is_alive()
 

@@ -118,8 +118,8 @@ def somebody_waits(database: Database) -> bool:
 
 def refused(connection: Conn, credit: Credit) -> bool:
     """Venice surely did not move the ducats of a credit."""
-    fault = NotDelivered("the purse is empty", Problem.INSUFFICIENT_FUNDS)
-    return fail_credit(connection, credit, fault, pause_seconds=60)
+    error = NotDelivered("the purse is empty", Problem.INSUFFICIENT_FUNDS)
+    return fail_credit(connection, credit, error, pause_seconds=60)
 
 
 def test_a_payment_is_taken_back_once(database: Database) -> None:

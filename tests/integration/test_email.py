@@ -137,9 +137,9 @@ def test_a_message_has_the_same_id_at_every_try_and_no_other_has_it(server: Mail
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
 def test_what_is_refused_for_now_is_tried_again(server: MailServer, url: str, stage: str, code: int) -> None:
     setattr(server, stage, f"{code} <{TO}> not now")
-    fault = fault_of(url)
-    assert isinstance(fault, NotDelivered)
-    assert str(code) in str(fault)
+    error = fault_of(url)
+    assert isinstance(error, NotDelivered)
+    assert str(code) in str(error)
     assert server.taken == []
 
 
@@ -147,25 +147,25 @@ def test_what_is_refused_for_now_is_tried_again(server: MailServer, url: str, st
 @pytest.mark.parametrize("stage", ["rcpt", "data"])
 def test_what_is_refused_for_good_wants_an_operator(server: MailServer, url: str, stage: str, code: int) -> None:
     setattr(server, stage, f"{code} <{TO}> never")
-    fault = fault_of(url)
-    assert isinstance(fault, DeliveryRefused)
-    assert fault.problem == Problem.REFUSED
-    assert str(code) in str(fault)
+    error = fault_of(url)
+    assert isinstance(error, DeliveryRefused)
+    assert error.problem == Problem.REFUSED
+    assert str(code) in str(error)
 
 
 @pytest.mark.parametrize("pause_seconds", [3, 0.3])  # 0.3: each answer comes in time, but not all of them
 def test_a_slow_server_holds_no_try_longer_than_its_time(server: MailServer, url: str, pause_seconds: float) -> None:
     server.pause_seconds = pause_seconds
     began = time.monotonic()
-    fault = fault_of(url, seconds=0.4)
-    assert isinstance(fault, NotDelivered)
-    assert str(fault) == "no answer from the mail server within 0.4 s"
+    error = fault_of(url, seconds=0.4)
+    assert isinstance(error, NotDelivered)
+    assert str(error) == "no answer from the mail server within 0.4 s"
     assert time.monotonic() - began < 2
 
 
 def test_a_server_that_is_not_there_is_tried_again() -> None:
-    fault = fault_of(f"smtp://marco:p%40ss%3Aword@127.0.0.1:{free_port()}")
-    assert isinstance(fault, NotDelivered)
+    error = fault_of(f"smtp://marco:p%40ss%3Aword@127.0.0.1:{free_port()}")
+    assert isinstance(error, NotDelivered)
 
 
 @pytest.mark.parametrize(("goodbye", "pause_seconds"), [("221 Bye", 3), ("500 No", 0)])
@@ -193,8 +193,8 @@ def test_a_message_that_was_taken_is_not_sent_again_because_the_goodbye_failed(
     ],
 )
 def test_nothing_gets_into_a_header(server: MailServer, url: str, to: str, title: str, message_id: str) -> None:
-    fault = fault_of(url, to=to, text=Text(title, "Text"), message_id=message_id)
-    assert isinstance(fault, DeliveryRefused)
+    error = fault_of(url, to=to, text=Text(title, "Text"), message_id=message_id)
+    assert isinstance(error, DeliveryRefused)
     assert server.taken == []
 
 
@@ -210,18 +210,18 @@ def test_it_logs_in_on_this_machine() -> None:
 
 def test_a_wrong_password_is_told_without_it() -> None:
     with serving(log_in=True) as server:
-        fault = fault_of(f"smtp://marco:not-the-one@127.0.0.1:{server.port}")
-    assert isinstance(fault, NotDelivered)
-    assert "user name and password (535)" in str(fault)
-    assert "not-the-one" not in str(fault)
+        error = fault_of(f"smtp://marco:not-the-one@127.0.0.1:{server.port}")
+    assert isinstance(error, NotDelivered)
+    assert "user name and password (535)" in str(error)
+    assert "not-the-one" not in str(error)
 
 
 def test_a_password_never_goes_to_another_machine_in_the_clear() -> None:
     with serving(log_in=True) as server:
         # 0.0.0.0 leads here, but is no loopback address: to the mailer it is another machine.
-        fault = fault_of(f"smtp://marco:p%40ss%3Aword@0.0.0.0:{server.port}")
-        assert isinstance(fault, NotDelivered)
-        assert "STARTTLS" in str(fault)
+        error = fault_of(f"smtp://marco:p%40ss%3Aword@0.0.0.0:{server.port}")
+        assert isinstance(error, NotDelivered)
+        assert "STARTTLS" in str(error)
         assert server.logins == []
         assert server.taken == []
 
@@ -246,9 +246,9 @@ def test_tls_is_used_when_the_server_offers_it(tls: ssl.SSLContext) -> None:
 
 def test_another_machine_needs_a_certificate_that_is_trusted(tls: ssl.SSLContext) -> None:
     with serving(tls_context=tls) as server:
-        fault = fault_of(f"smtp://0.0.0.0:{server.port}")
-        assert isinstance(fault, NotDelivered)
-        assert "TLS" in str(fault)
+        error = fault_of(f"smtp://0.0.0.0:{server.port}")
+        assert isinstance(error, NotDelivered)
+        assert "TLS" in str(error)
         assert server.taken == []
 
 

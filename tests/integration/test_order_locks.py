@@ -197,10 +197,10 @@ def test_whatever_begins_at_once_one_signature_is_queued_and_no_reason_is_wrong(
         try:
             with database.transaction() as connection:
                 deeds[chosen[i]](connection)
-        except AuthorizationRefused as fault:
-            return fault.reason
-        except NotPayable as fault:
-            return str(fault)
+        except AuthorizationRefused as error:
+            return error.reason
+        except NotPayable as error:
+            return str(error)
         return "done"
 
     results = run_concurrently(len(chosen), act)

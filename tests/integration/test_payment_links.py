@@ -326,9 +326,9 @@ def test_what_is_no_longer_sold_is_said(database: Database, make: Make) -> None:
     ],
 )
 def test_what_cannot_be_sold_gets_no_link(make: Make, wish: dict[str, object], field: str) -> None:
-    with pytest.raises(InvalidInput) as fault:
+    with pytest.raises(InvalidInput) as error:
         make(**wish)
-    assert fault.value.field == field
+    assert error.value.field == field
 
 
 def test_nobody_knows_another_token(database: Database, make: Make) -> None:

@@ -58,8 +58,8 @@ def test_requests_at_the_same_moment_share_one_limit(database: Database) -> None
             with database.transaction() as connection:
                 view = views[i]
                 signed_payments.queue(connection, view.order.id, view.terms[0], "0x" + "22" * 20, b"\1" * 65, False)
-        except AuthorizationRefused as fault:
-            return fault.reason
+        except AuthorizationRefused as error:
+            return error.reason
         return None
 
     assert sorted(run_concurrently(8, queue), key=str) == [None] * 3 + [RejectReason.LIMIT] * 5
@@ -137,9 +137,9 @@ def test_what_happens_while_the_node_is_asked_is_seen_before_it_is_queued(
     signed_payments = SignedPayments(Node("http://127.0.0.1:1"), NOWHERE, per_payer_per_day=1)
     view = open_order(database)
     deed(database, view.order.id)
-    with pytest.raises(AuthorizationRefused) as fault, database.transaction() as connection:
+    with pytest.raises(AuthorizationRefused) as error, database.transaction() as connection:
         signed_payments.queue(connection, view.order.id, view.terms[0], "0x" + "22" * 20, b"\1" * 65, False)
-    assert fault.value.reason == reason
+    assert error.value.reason == reason
     signed_payments.close()
 
 

@@ -117,7 +117,7 @@ def read(url: str, timeout_seconds: float = 5.0) -> MetricsReport:
         pulse.close()
 
 
-def fault(stub: Stub, timeout_seconds: float = 5.0) -> str:
+def error(stub: Stub, timeout_seconds: float = 5.0) -> str:
     """Why the level is not believed; the other two are read all the same, and no part of the address is told."""
     pulse = read(stub.url, timeout_seconds)
     assert pulse.values == {kind: value for kind, value in VALUES.items() if kind != SignalKind.CONSCIOUSNESS}
@@ -240,7 +240,7 @@ def test_each_has_its_bounds(stub: Stub, kind: SignalKind, lowest: int, highest:
 )  # fmt: skip
 def test_what_is_no_number_within_its_bounds_is_not_believed(stub: Stub, said: str, words: str) -> None:
     stub.says(said)
-    assert words in fault(stub)
+    assert words in error(stub)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_what_is_no_number_within_its_bounds_is_not_believed(stub: Stub, said: s
 )
 def test_no_more_than_80_characters_of_an_answer_are_quoted(stub: Stub, said: str) -> None:
     stub.says(said)
-    why = fault(stub)
+    why = error(stub)
     quoted = why.partition(" = ")[2].partition(", not with")[0]
     assert len(quoted) == 80
     assert quoted.endswith("...")
@@ -284,26 +284,26 @@ def test_no_more_than_80_characters_of_an_answer_are_quoted(stub: Stub, said: st
 )
 def test_an_answer_of_another_shape_is_not_believed(stub: Stub, body: bytes, words: str) -> None:
     stub.answers[METRICS] = Canned(body)
-    assert words in fault(stub)
+    assert words in error(stub)
 
 
 @pytest.mark.parametrize("status", [201, 206, 299, 301, 400, 404, 429, 500, 503])
 def test_only_status_200_is_believed(stub: Stub, status: int) -> None:
     stub.answers[METRICS] = Canned(stub.answers[METRICS].body, status)
-    assert f"with status {status}, not with 200" in fault(stub)
+    assert f"with status {status}, not with 200" in error(stub)
 
 
 def test_a_redirect_is_not_followed(stub: Stub) -> None:
     stub.answers["/elsewhere"] = stub.answers[METRICS]
     stub.answers[METRICS] = Canned(status=302, headers={"location": "/elsewhere"})
-    assert "status 302" in fault(stub)
+    assert "status 302" in error(stub)
     assert [path for path, _ in stub.asked] == list(PATHS.values())
 
 
 @pytest.mark.parametrize("where", ["mailto:doge", "http://xn--a/", ":a://[", "http://[" + "a" * 90 + "]"])
 def test_a_redirect_to_nonsense_does_not_raise_and_is_not_quoted(stub: Stub, where: str) -> None:
     stub.answers[METRICS] = Canned(status=302, headers={"location": where})
-    why = fault(stub)
+    why = error(stub)
     assert why.startswith("Venice gave no answer to /api/consciousness/metrics: ")
     assert len(why) < 90
 
@@ -313,13 +313,13 @@ def test_no_more_than_a_mebibyte_is_read(stub: Stub) -> None:
     stub.answers[METRICS] = Canned(body + b" " * (LIMIT - len(body)))
     assert level(stub) == VALUES[SignalKind.CONSCIOUSNESS]
     stub.answers[METRICS] = Canned(body + b" " * (LIMIT - len(body) + 1))
-    assert "with more than 1,048,576 bytes" in fault(stub)
+    assert "with more than 1,048,576 bytes" in error(stub)
 
 
 def test_an_answer_that_never_ends_is_left(stub: Stub) -> None:
     stub.answers[METRICS] = Canned(pieces=[b" " * 65536] * 10_000)
     begun = time.monotonic()
-    assert "with more than 1,048,576 bytes" in fault(stub)
+    assert "with more than 1,048,576 bytes" in error(stub)
     assert time.monotonic() - begun < 5
 
 
@@ -327,13 +327,13 @@ def test_packed_answers_are_not_asked_for_and_not_unpacked(stub: Stub) -> None:
     stub.answers[METRICS].packs = True
     assert level(stub) == VALUES[SignalKind.CONSCIOUSNESS]
     stub.answers[METRICS] = Canned(gzip.compress(stub.answers[METRICS].body), headers={"content-encoding": "gzip"})
-    assert "something else than a JSON object" in fault(stub)
+    assert "something else than a JSON object" in error(stub)
 
 
 def test_an_answer_that_never_comes_is_given_up(stub: Stub) -> None:
     stub.answers[METRICS] = Canned(stub.answers[METRICS].body, pause_seconds=20)
     begun = time.monotonic()
-    assert fault(stub, 1.0) == "Venice gave no answer to /api/consciousness/metrics: ReadTimeout"
+    assert error(stub, 1.0) == "Venice gave no answer to /api/consciousness/metrics: ReadTimeout"
     assert time.monotonic() - begun < 5
 
 
@@ -341,13 +341,13 @@ def test_an_answer_that_trickles_is_given_up(stub: Stub) -> None:
     pieces = [bytes([byte]) for byte in b'{"average_consciousness_level": 6.1}']
     stub.answers[METRICS] = Canned(pieces=pieces, pause_seconds=0.1)
     begun = time.monotonic()
-    assert "too slowly: it takes more than 1 seconds" in fault(stub, 1.0)
+    assert "too slowly: it takes more than 1 seconds" in error(stub, 1.0)
     assert time.monotonic() - begun < 3
 
 
 def test_an_answer_that_breaks_off_is_not_believed(stub: Stub) -> None:
     stub.answers[METRICS] = Canned(stub.answers[METRICS].body, headers={"content-length": "500"})
-    assert fault(stub) == "Venice gave no answer to /api/consciousness/metrics: RemoteProtocolError"
+    assert error(stub) == "Venice gave no answer to /api/consciousness/metrics: RemoteProtocolError"
 
 
 @pytest.mark.parametrize("kind", PATHS)

@@ -212,9 +212,9 @@ def test_2xx_is_accepted(status: int) -> None:
 
 @pytest.mark.parametrize("status", [300, 400, 401, 404, 409, 429, 500, 503])
 def test_anything_else_is_tried_again(status: int) -> None:
-    fault = refusal(f"HTTP/1.1 {status} No\r\nContent-Length: 6\r\n\r\nwhsec_".encode())
-    assert isinstance(fault, NotDelivered)
-    assert str(fault) == f"answered {status}"
+    error = refusal(f"HTTP/1.1 {status} No\r\nContent-Length: 6\r\n\r\nwhsec_".encode())
+    assert isinstance(error, NotDelivered)
+    assert str(error) == f"answered {status}"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -231,10 +231,10 @@ def test_no_redirect_is_followed(status: int) -> None:
 
 
 def test_a_receiver_that_is_gone_wants_an_operator() -> None:
-    fault = refusal(b"HTTP/1.1 410 Gone\r\n\r\n")
-    assert isinstance(fault, DeliveryRefused)
-    assert fault.problem == Problem.ENDPOINT_DISABLED
-    assert "is gone" in str(fault)
+    error = refusal(b"HTTP/1.1 410 Gone\r\n\r\n")
+    assert isinstance(error, DeliveryRefused)
+    assert error.problem == Problem.ENDPOINT_DISABLED
+    assert "is gone" in str(error)
 
 
 async def hang(writer: asyncio.StreamWriter) -> None:
@@ -252,9 +252,9 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize("answer", [hang, drip])
 def test_a_receiver_cannot_hold_a_try_longer_than_its_time(answer: Answer) -> None:
     began = time.monotonic()
-    fault = refusal(answer, timeout_seconds=0.5)
-    assert isinstance(fault, NotDelivered)
-    assert str(fault) == "no answer within 0.5 s"
+    error = refusal(answer, timeout_seconds=0.5)
+    assert isinstance(error, NotDelivered)
+    assert str(error) == "no answer within 0.5 s"
     assert time.monotonic() - began < 3
 
 
@@ -297,14 +297,14 @@ def flooding(sent: list[int], head: bytes) -> Answer:
 
 
 def test_a_huge_head_is_not_read_to_its_end() -> None:
-    fault = refusal(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 20_000 + b"\r\n\r\n")
-    assert isinstance(fault, NotDelivered)
-    assert str(fault) == "the head of the answer has more than 16,384 bytes"
+    error = refusal(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 20_000 + b"\r\n\r\n")
+    assert isinstance(error, NotDelivered)
+    assert str(error) == "the head of the answer has more than 16,384 bytes"
 
 
 def test_endless_beginnings_are_not_read_to_their_end() -> None:
-    fault = refusal(b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000 + OK)
-    assert str(fault) == "the head of the answer has more than 16,384 bytes"
+    error = refusal(b"HTTP/1.1 100 Continue\r\n\r\n" * 2_000 + OK)
+    assert str(error) == "the head of the answer has more than 16,384 bytes"
 
 
 def test_a_huge_body_is_left_where_it_is() -> None:
@@ -328,9 +328,9 @@ def test_a_huge_body_is_left_where_it_is() -> None:
     ],
 )
 def test_odd_answers_are_tried_again_and_not_quoted(answer: bytes, text: str) -> None:
-    fault = refusal(answer)
-    assert isinstance(fault, NotDelivered)
-    assert str(fault) == text
+    error = refusal(answer)
+    assert isinstance(error, NotDelivered)
+    assert str(error) == text
 
 
 def test_a_closed_port_is_tried_again(unused_port: int) -> None:
@@ -353,9 +353,9 @@ def test_errors_name_neither_secrets_nor_the_path() -> None:
 
     answers: list[bytes | Answer] = [b"HTTP/1.1 500 No\r\n\r\n" + SECRET.encode(), b"HTTP/1.1 410 Gone\r\n\r\n"]
     for answer in [*answers, b"junk", close_at_once]:
-        fault = refusal(answer)
-        assert SECRET not in str(fault)
-        assert "in-the-path" not in str(fault)
+        error = refusal(answer)
+        assert SECRET not in str(error)
+        assert "in-the-path" not in str(error)
 
 
 def test_no_connection_is_used_twice() -> None:

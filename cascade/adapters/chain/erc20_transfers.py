@@ -70,8 +70,8 @@ def _decode(log: Mapping[str, Any]) -> Transfer:
             to_checksum_address(words[2][12:]),
             int.from_bytes(amount),
         )
-    except (KeyError, TypeError, ValueError) as fault:
-        raise NodeUnavailable(f"the node returned a Transfer log that the token cannot have written: {fault}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise NodeUnavailable(f"the node returned a Transfer log that the token cannot have written: {error}") from None
 
 
 def last_block_before(node: Node, time: int, low: int, high: int) -> Block:

@@ -126,8 +126,8 @@ def decode_paid(log: Mapping[str, Any]) -> PaidEvent:
             partner_units=partner_share,
             seq=seq,
         )
-    except (KeyError, TypeError, ValueError) as fault:
-        raise NodeUnavailable(f"the node returned a Paid log that the router cannot have written: {fault}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise NodeUnavailable(f"the node returned a Paid log that the router cannot have written: {error}") from None
 
 
 def decode_refunded(log: Mapping[str, Any]) -> RefundedEvent:
@@ -147,9 +147,9 @@ def decode_refunded(log: Mapping[str, Any]) -> RefundedEvent:
             token_address=_address(token),
             units=amount,
         )
-    except (KeyError, TypeError, ValueError) as fault:
+    except (KeyError, TypeError, ValueError) as error:
         raise NodeUnavailable(
-            f"the node returned a Refunded log that the router cannot have written: {fault}"
+            f"the node returned a Refunded log that the router cannot have written: {error}"
         ) from None
 
 

@@ -66,8 +66,8 @@ class Endpoint:
         try:
             with self._client.stream("POST", self._url, content=body, headers=headers) as response:
                 content = self._read(response, max_bytes)
-        except (httpx.HTTPError, ValueError) as fault:  # its text may hold the URL, and the URL a key
-            raise NodeUnavailable(f"the node did not answer: {type(fault).__name__}") from None
+        except (httpx.HTTPError, ValueError) as exc:  # its text may hold the URL, and the URL a key
+            raise NodeUnavailable(f"the node did not answer: {type(exc).__name__}") from None
         try:
             return orjson.loads(content)
         except orjson.JSONDecodeError:

@@ -55,8 +55,8 @@ class LocalSigner:
         """
         try:
             return cls(Account.from_key(Account.decrypt(json.loads(path.read_text(encoding="utf-8")), password)))
-        except OSError as fault:
-            raise SettingsError(f"CASCADE_RELAYER_KEYSTORE: {path}: {fault.strerror}") from None
+        except OSError as error:
+            raise SettingsError(f"CASCADE_RELAYER_KEYSTORE: {path}: {error.strerror}") from None
         except Exception:  # noqa: BLE001 - a keystore can be wrong in many ways
             raise SettingsError(
                 f"CASCADE_RELAYER_KEYSTORE: {path} is no keystore, or CASCADE_RELAYER_PASSWORD does not open it"

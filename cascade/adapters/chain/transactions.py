@@ -86,8 +86,8 @@ def send(node: Node, raw: bytes) -> str | None:
     """
     try:
         (answer,) = node.answers([("eth_sendRawTransaction", ["0x" + raw.hex()])])
-    except NodeUnavailable as fault:
-        return str(fault)
+    except NodeUnavailable as error:
+        return str(error)
     return None if answer is not None and "result" in answer else error_text(answer)
 
 
@@ -110,6 +110,6 @@ def _receipt(receipt: Mapping[str, Any], router: str, *, final: bool) -> Receipt
             for entry in receipt.get("logs") or ()
             if str(entry["address"]).lower() == router.lower() and entry["topics"][:1] == ["0x" + PAID_TOPIC.hex()]
         )
-    except (LookupError, TypeError) as fault:
-        raise NodeUnavailable(f"a receipt's logs cannot be read: {type(fault).__name__}") from None
+    except (LookupError, TypeError) as error:
+        raise NodeUnavailable(f"a receipt's logs cannot be read: {type(error).__name__}") from None
     return Receipt(final, price * used, status == 1, paid)
