@@ -16,7 +16,7 @@ from api.idempotency import IdempotentRoute
 from api.pages.payment_page_data import OrderSnapshot, context_of
 from api.pages.qr import qr
 from api.pages.rendering import language_of, page
-from api.pages.shop_page import ask_who
+from api.pages.shop_page import citizen_form
 from cascade.app import App
 from cascade.db import order_events, orders, payment_links, receipt_contacts
 from cascade.domain.orders import OrderStatus
@@ -35,7 +35,7 @@ def pay(token: str, request: Request, app: System) -> Response:
 
 
 @router.post("/pay/{token}")
-def say_who(
+def submit_citizen(
     token: str, request: Request, app: System, citizen_id: Annotated[str, Form(max_length=254)] = ""
 ) -> Response:
     """Return the button of a payment link that asks who gets the ducats."""
@@ -50,7 +50,7 @@ def renew(token: str, request: Request, app: System) -> Response:
             view = app.links.renew(connection, orders.by_link_token(connection, token))
             orders.note_language(connection, view.order.id, language_of(request))
     except NotFound:
-        return nothing(request)
+        return not_found_page(request)
     except (InvalidInput, NotPayable):  # what it was for is no longer sold, or its link is over
         return page(request, "closed.html", {"why": "expired"}, 410)
     return _to(view)
@@ -114,11 +114,11 @@ def _open_link(request: Request, app: App, token: str, citizen_id: str | None = 
             asks = standing is None and use.link.citizen_id is None
             offer = app.checkout.quote(connection, use.link.package, use.link.usd_amount) if asks else None
     except NotFound:
-        return nothing(request)
+        return not_found_page(request)
     except InvalidInput:  # what it is for is no longer sold
         return page(request, "closed.html", {"why": "deactivated"}, 410)
     if asks and citizen_id is None and state is LinkState.ACTIVE:
-        return ask_who(request, app, offer)
+        return citizen_form(request, app, offer)
     try:
         if asks and citizen_id is not None:
             app.checkout.validate_purchase(PurchaseRequest(citizen_id=citizen_id))
@@ -126,13 +126,13 @@ def _open_link(request: Request, app: App, token: str, citizen_id: str | None = 
             view = app.links.open(connection, token, citizen_id if asks else None)
             orders.note_language(connection, view.order.id, language_of(request))
     except InvalidInput as error:
-        return ask_who(request, app, offer, citizen_id or "", error.field)
+        return citizen_form(request, app, offer, citizen_id or "", error.field)
     except NotPayable:
         return page(request, "closed.html", {"why": state}, 410)
     return _to(view)
 
 
-def nothing(request: Request) -> Response:
+def not_found_page(request: Request) -> Response:
     """Return the page that says that there is nothing behind a link."""
     return page(request, "closed.html", {"why": "unknown"}, 404)
 

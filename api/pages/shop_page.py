@@ -87,7 +87,7 @@ def buy(
     return RedirectResponse(f"/pay/{view.order.link_token}", 303)
 
 
-def ask_who(
+def citizen_form(
     request: Request, app: App, offer: Quote | None, citizen_id: str = "", problem: str | None = None
 ) -> Response:
     """Return the page of a payment link that does not say who gets the ducats."""

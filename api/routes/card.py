@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from api.dependencies import Cards, System
 from api.idempotency import IdempotentRoute
-from api.pages.payment_page import nothing, order_page
+from api.pages.payment_page import not_found_page, order_page
 from api.problems import documented
 from api.schemas.card import CheckoutSessionOut, PaymentIntentOut, PaymentIntentStatusOut
 from api.schemas.purchases import CardPaymentIn
@@ -66,15 +66,15 @@ def pay_by_card(token: str, request: Request, app: System) -> Response:
         with app.database.transaction() as connection:
             view = app.checkout.view(connection, orders.by_link_token(connection, token))
         if app.card is None:
-            return order_page(request, app, token, "no_cards", 409) or nothing(request)
-        with _a_seat():
+            return order_page(request, app, token, "no_cards", 409) or not_found_page(request)
+        with _stripe_slot():
             payment = app.card.begin(view.order.id, view.status, Flow.CHECKOUT_SESSION)
     except NotFound:
-        return nothing(request)
+        return not_found_page(request)
     except NotPayable:
-        return order_page(request, app, token, "not_payable", 409) or nothing(request)
+        return order_page(request, app, token, "not_payable", 409) or not_found_page(request)
     except StripeError:
-        return order_page(request, app, token, "stripe_fails", 503) or nothing(request)
+        return order_page(request, app, token, "stripe_fails", 503) or not_found_page(request)
     return RedirectResponse(payment.begun.handle, 303)
 
 
@@ -88,12 +88,12 @@ def _begin(wish: CardPaymentIn, app: App, cards: CardCheckout, flow: Flow) -> Ca
     app.checkout.validate_purchase(wish.wish)
     with app.database.transaction() as connection:
         view = app.checkout.get_or_open_order(connection, wish.wish)
-    with _a_seat():
+    with _stripe_slot():
         return cards.begin(view.order.id, view.status, flow)
 
 
 @contextmanager
-def _a_seat() -> Iterator[None]:
+def _stripe_slot() -> Iterator[None]:
     if not _AT_ONCE.acquire(timeout=_PATIENCE_SECONDS):
         raise StripeUnavailable("too many payments are waiting for Stripe already")
     try:

@@ -17,7 +17,7 @@ from api.schemas.economics import (
     ConvertOut,
     ExchangeRateOut,
     HistoryOut,
-    Moment,
+    Rfc3339Time,
     SignalsIn,
     SignalsOut,
 )
@@ -46,7 +46,7 @@ def exchange_rate(app: System) -> ExchangeRateOut:
 def history(
     app: System,
     interval: Annotated[Literal["raw", "hour", "day"], Query(description="Each tick, or hours or days (UTC)")] = "raw",
-    before: Annotated[Moment | None, Query(description="The `next` of the page before")] = None,
+    before: Annotated[Rfc3339Time | None, Query(description="The `next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> HistoryOut:
     """Return the rate's history, newest first: each tick, or open, high, low and close of hours or days."""

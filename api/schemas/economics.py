@@ -44,7 +44,7 @@ def _is_told_by_clocks(value: datetime) -> datetime:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_is_told_by_clocks)]
+Rfc3339Time = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValidator(_is_told_by_clocks)]
 """A time with its zone, as RFC 3339 writes it."""
 
 
@@ -253,7 +253,7 @@ class SignalIn(BaseModel):
     id: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$", description="The sender's own")]
     kind: SignalKind
     value: Annotated[Decimal, Field(description="A level, percent, or how many events since the last report")]
-    occurred_at: Moment
+    occurred_at: Rfc3339Time
 
     @property
     def signal(self) -> Signal:

@@ -185,7 +185,7 @@ _LYING = (
 )
 
 
-def lying(connection: Conn, chain_id: int, most: int = 500) -> list[DepositBalance]:
+def uncollected(connection: Conn, chain_id: int, most: int = 500) -> list[DepositBalance]:
     """Return what has come and was not all collected, by order and token, of orders that it is time to look at.
 
     An item of the relayer that began after the last transfer has taken it along; one that failed is tried again after
@@ -241,7 +241,7 @@ def look_at_all(connection: Conn) -> None:
     connection.execute("UPDATE deposit_transfers SET look_due = '-infinity' WHERE NOT collected AND look_due > now()")
 
 
-def lying_of_order(connection: Conn, order_id: str) -> list[tuple[str, int]]:
+def uncollected_of_order(connection: Conn, order_id: str) -> list[tuple[str, int]]:
     """Return what came to an order's deposit addresses and is not among its payments yet: token and units, in its
     order."""
     rows = connection.execute(

@@ -59,32 +59,32 @@ class DepositBalance:
     busy: bool = False
 
 
-def is_due(lying: DepositBalance, minimum: int) -> bool:
+def is_due(balance: DepositBalance, minimum: int) -> bool:
     """Return whether to collect now.
 
     When the price is there, at once. What is short waits for the rest, since one transaction costs less than two, but
     not beyond the last minutes of its order. Whatever comes after that is collected too, so that an operator sees it.
     What is worth less than ``minimum`` stays where it is until more comes, unless the price needs it.
     """
-    waiting = lying.arrived - lying.collected
-    is_needed = lying.arrived_in_all - waiting < lying.price <= lying.arrived_in_all
-    if lying.busy or waiting < (1 if is_needed else max(minimum, 1)):
+    waiting = balance.arrived - balance.collected
+    is_needed = balance.arrived_in_all - waiting < balance.price <= balance.arrived_in_all
+    if balance.busy or waiting < (1 if is_needed else max(minimum, 1)):
         return False
-    return lying.arrived_in_all >= lying.price or lying.seconds_left < LAST_CALL_SECONDS
+    return balance.arrived_in_all >= balance.price or balance.seconds_left < LAST_CALL_SECONDS
 
 
 LOOK_AGAIN_SECONDS = 5
 """What is being collected is looked at so often."""
 
 
-def next_look(lying: DepositBalance, *, collecting: bool) -> float | None:
+def next_look(balance: DepositBalance, *, collecting: bool) -> float | None:
     """Return in how many seconds something can have changed without a message; None: never.
 
     New transfers, and collects that the router tells of, are looked at in any case. So dust costs one look.
     """
-    if collecting or lying.busy:
+    if collecting or balance.busy:
         return LOOK_AGAIN_SECONDS
-    last_call = lying.seconds_left - LAST_CALL_SECONDS
+    last_call = balance.seconds_left - LAST_CALL_SECONDS
     return last_call + 1 if last_call > 0 else None
 
 

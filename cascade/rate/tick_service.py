@@ -99,7 +99,7 @@ def replay(
     with database.transaction() as connection:
         known = tick_store.formulas(connection)
         before: Tick | None = None
-        for tick in tick_store.stretch(connection, since, until):
+        for tick in tick_store.ticks_between(connection, since, until):
             number += 1
             formula = known.get(tick.formula)
             if formula is None:

@@ -137,7 +137,7 @@ def formulas(connection: Conn) -> dict[str, Formula]:
     return {row["version"]: Formula.from_data(row["data"]) for row in rows}
 
 
-def stretch(connection: Conn, since: datetime | None, until: datetime | None) -> Iterator[Tick]:
+def ticks_between(connection: Conn, since: datetime | None, until: datetime | None) -> Iterator[Tick]:
     """Yield all ticks from one moment to another (both included), oldest first, a page at a time."""
     after, begun = since, False
     while True:

@@ -234,7 +234,7 @@ def emit_pending_events(connection: Conn) -> None:
         record(connection, orders.by_id(connection, order_id), EventType.ORDER_SEEN, name, seen)
 
 
-def tell_card(connection: Conn, intent: CardIntent, failures: Iterable[str]) -> None:
+def emit_card_events(connection: Conn, intent: CardIntent, failures: Iterable[str]) -> None:
     """Record what Stripe said of an intent before any money came: a bank is at it, or a card was refused.
 
     Args:
@@ -255,7 +255,7 @@ def tell_card(connection: Conn, intent: CardIntent, failures: Iterable[str]) -> 
         record(connection, order, EventType.PAYMENT_FAILED, failure, payment | {"code": intent.failure_code})
 
 
-def tell_expired(connection: Conn, *, seconds: float, limit: int = 50) -> int:
+def expire_orders(connection: Conn, *, seconds: float, limit: int = 50) -> int:
     """Record that orders have expired, once their time has been over for some seconds. Returns how many."""
     expired = orders.lock_expired(connection, seconds=seconds, limit=limit)
     for order in expired:

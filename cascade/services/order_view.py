@@ -203,12 +203,12 @@ def _missing(
     assets: dict[str, Asset] = {}
     for each in terms:
         assets |= {address: asset for asset, address in chain_by_id(each.chain_id).stablecoins.items()}
-    lying = [
+    uncollected = [
         PriorPayment(Money(assets[token], units), Money(DUCAT, 0))
-        for token, units in deposits.lying_of_order(connection, order.id)
+        for token, units in deposits.uncollected_of_order(connection, order.id)
         if token in assets
     ]
-    come = [*payments.parts_of(booked), *lying]
+    come = [*payments.parts_of(booked), *uncollected]
     if not come or status is OrderStatus.EXPIRED or payments.fulfilment(booked):
         return None
     return missing_of(order.quote, come[0].left.asset, come)

@@ -115,7 +115,7 @@ class SignedPayments:
         look = self._look(terms, payer, signature)
         refusal = _obstacle(look)
         has_code = look.account is not Account.KEY
-        if refusal is None and not (look.vouches if has_code else has_key_signed):
+        if refusal is None and not (look.signature_valid if has_code else has_key_signed):
             refusal = _distrust(look, signature)
         if refusal is None and isinstance(look.simulated, Reverted):
             refusal = refusal_of(look.simulated.data)
@@ -190,7 +190,7 @@ def _distrust(look: PayerSnapshot, signature: bytes) -> RejectReason:
             if len(signature) > eip3009_permit2.SIGNATURE_BYTES
             else RejectReason.WRONG_SIGNER
         )
-    return RejectReason.DELEGATED_CODE if isinstance(look.vouched, Failed) else RejectReason.WRONG_SIGNER
+    return RejectReason.DELEGATED_CODE if isinstance(look.erc1271_result, Failed) else RejectReason.WRONG_SIGNER
 
 
 def _obstacle(look: PayerSnapshot) -> RejectReason | None:
@@ -200,7 +200,7 @@ def _obstacle(look: PayerSnapshot) -> RejectReason | None:
         RejectReason.PAUSED: look.paused,
         RejectReason.TOKEN_CHANGED: look.is_renamed,
         RejectReason.BLOCKED: look.blocked,
-        RejectReason.DELEGATED_CODE: look.cannot_vouch,
+        RejectReason.DELEGATED_CODE: look.lacks_erc1271,
         RejectReason.INSUFFICIENT_BALANCE: look.balance < look.terms.units,
         RejectReason.INSUFFICIENT_ALLOWANCE: look.lacks_permit2,
     }

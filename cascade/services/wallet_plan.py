@@ -212,7 +212,7 @@ def _rank(plan: Plan) -> tuple[int, Fraction, int, int]:
 def _method(look: PayerSnapshot, *, relays: bool) -> Method:
     # A contract could vouch for a signature too, but its owners come together more easily over calls.
     is_contract = look.account is Account.CONTRACT
-    if relays and not (is_contract or look.is_renamed or look.cannot_vouch or look.lacks_permit2):
+    if relays and not (is_contract or look.is_renamed or look.lacks_erc1271 or look.lacks_permit2):
         is_authorization = eip3009_permit2.kind_of(look.terms) is RelayKind.AUTHORIZATION
         return Method.AUTHORIZATION if is_authorization else Method.PERMIT2
     if _is_allowed(look):
@@ -231,7 +231,7 @@ def _in_the_way(payer: Payer, look: PayerSnapshot) -> RejectReason | None:
         RejectReason.INSUFFICIENT_BALANCE: look.balance < look.terms.units,
     }
     # Without an allowance a plain payment must fail; before that the router and the token say what else there is.
-    return next((refusal for refusal, there in found.items() if there or look.objection is refusal), None)
+    return next((refusal for refusal, there in found.items() if there or look.reject_reason is refusal), None)
 
 
 def _objection(payer: Payer, look: PayerSnapshot, signature: bytes) -> RejectReason | None:

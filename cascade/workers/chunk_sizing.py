@@ -68,11 +68,11 @@ def piece_end(events: Sequence[RouterEvent], start: int, size: int) -> int:
     return end  # one block has more: it is booked in parts, and the checkpoint follows when all of it is
 
 
-def checkpoint_after(cursor: Cursor, stretch: LogRange, upto: int) -> Cursor:
+def checkpoint_after(cursor: Cursor, log_range: LogRange, upto: int) -> Cursor:
     """Return the checkpoint when the first ``upto`` events of a stretch are booked: the last block that is complete."""
-    events = stretch.events
+    events = log_range.events
     if upto == len(events):
-        height, block_hash = stretch.end.number, stretch.end.hash
+        height, block_hash = log_range.end.number, log_range.end.hash
     else:
         complete = [event for event in events[:upto] if event.block_number < events[upto].block_number]
         if not complete:

@@ -112,7 +112,7 @@ class DepositWatcher(LogFollower):
         with self._database.transaction() as connection:
             if not self._looked:  # this watcher may have been given another minimum
                 deposits.look_at_all(connection)
-            for one in deposits.lying(connection, self._router.chain_id):
+            for one in deposits.uncollected(connection, self._router.chain_id):
                 if one.collected >= one.arrived:
                     deposits.mark_collected(connection, one)
                     continue

@@ -76,7 +76,7 @@ class Indexer(LogFollower):
         """
         self.check_once()
         final, latest = self._node.tips()
-        cursor = self._lead(final)
+        cursor = self._acquire_lease(final)
         if cursor is None:
             return False
         if final.number > cursor.height:
@@ -84,7 +84,7 @@ class Indexer(LogFollower):
         if final.number > cursor.height:
             return True
         try:
-            self._sight(cursor, latest)
+            self._scan_pending(cursor, latest)
         except NodeUnavailable as error:  # only a look ahead: it must not hold up what is final
             log.info("%s: the head could not be read: %s", self._stream, error)
         return False
@@ -112,18 +112,18 @@ class Indexer(LogFollower):
         while block.number < booked:
             cursor = Cursor(self._stream, block.number, block.hash, last_seq=0, epoch=0)
             try:
-                stretch = self._read(cursor, min(booked, block.number + self._range))
+                log_range = self._read(cursor, min(booked, block.number + self._range))
             except NodeUnavailable:
                 if self._range == 1:
                     raise
                 continue  # in a shorter range
-            self._deadlines.prepare(stretch.events, self._stop)
+            self._deadlines.prepare(log_range.events, self._stop)
             done = 0
-            while done < len(stretch.events):
-                upto = piece_end(stretch.events, done, self._pieces.size)
-                found += self._book_again(stretch.events[done:upto])
+            while done < len(log_range.events):
+                upto = piece_end(log_range.events, done, self._pieces.size)
+                found += self._book_again(log_range.events[done:upto])
                 done = upto
-            block = stretch.end
+            block = log_range.end
         return found
 
     def _book_again(self, events: Sequence[RouterEvent]) -> list[str]:
@@ -136,7 +136,7 @@ class Indexer(LogFollower):
                 self._settle(connection, movement)
         return [movement.reference for movement in movements]
 
-    def _lead(self, final: Block) -> Cursor | None:
+    def _acquire_lease(self, final: Block) -> Cursor | None:
         """Take or keep the lead; None while somebody else has it, or the router's own block is not final yet."""
         before = self._router.deployed_at_block - 1
         with self._database.transaction() as connection:
@@ -152,22 +152,22 @@ class Indexer(LogFollower):
 
     def _book(self, cursor: Cursor, final: Block) -> Cursor:
         """Read the next range of final blocks and book it, in one transaction or, where it is dense, in several."""
-        stretch = self._read(cursor, min(final.number, cursor.height + self._range))
-        check_sequence(stretch.payments, cursor.last_seq)
-        self._deadlines.prepare(stretch.events, self._stop)
+        log_range = self._read(cursor, min(final.number, cursor.height + self._range))
+        check_sequence(log_range.payments, cursor.last_seq)
+        self._deadlines.prepare(log_range.events, self._stop)
         done = 0
         while True:
-            cursor, done = self._book_piece(cursor, stretch, done)
-            if done == len(stretch.events) or self._stop.is_set():
+            cursor, done = self._book_piece(cursor, log_range, done)
+            if done == len(log_range.events) or self._stop.is_set():
                 return cursor
             self._keep_lead(cursor)
 
-    def _book_piece(self, cursor: Cursor, stretch: LogRange, done: int) -> tuple[Cursor, int]:
+    def _book_piece(self, cursor: Cursor, log_range: LogRange, done: int) -> tuple[Cursor, int]:
         """Book some events of a stretch, all from the one with this place: evidence, credits and checkpoint in one
         transaction. Returns the checkpoint, and how many of the stretch's events are booked."""
-        upto = piece_end(stretch.events, done, self._pieces.size)
-        to = checkpoint_after(cursor, stretch, upto)
-        events = stretch.events[done:upto]
+        upto = piece_end(log_range.events, done, self._pieces.size)
+        to = checkpoint_after(cursor, log_range, upto)
+        events = log_range.events[done:upto]
         with self._pieces.measured(len(events)), self._database.transaction() as connection:
             # First, so that an indexer which was replaced stops here and not after it took locks.
             checkpoints.advance(connection, cursor, to.height, to.hash, to.last_seq)
@@ -208,11 +208,11 @@ class Indexer(LogFollower):
     def _read(self, cursor: Cursor, to: int) -> LogRange:
         """Read a range."""
         with self._reading():
-            stretch = self._node.events(self._router.address, (cursor.height, cursor.hash), to)
-        self._choose_range(blocks=to - cursor.height, events=len(stretch.events))
-        return stretch
+            log_range = self._node.events(self._router.address, (cursor.height, cursor.hash), to)
+        self._choose_range(blocks=to - cursor.height, events=len(log_range.events))
+        return log_range
 
-    def _sight(self, cursor: Cursor, latest: Block) -> None:
+    def _scan_pending(self, cursor: Cursor, latest: Block) -> None:
         """Remember which payments lie above the checkpoint, in blocks that may still be replaced."""
         to = min(latest.number, cursor.height + self._range)
         payments = self._read(cursor, to).payments if to > cursor.height else ()
@@ -234,10 +234,10 @@ class Indexer(LogFollower):
         except (LeaseLost, BookingTooLong, NodeUnavailable, psycopg.Error):
             raise  # when it lasts, the age of the last final block tells
         except Exception as error:
-            self._report(error)
+            self._log_error(error)
             raise
 
-    def _report(self, error: Exception) -> None:
+    def _log_error(self, error: Exception) -> None:
         """Store an alarm of the stream."""
         try:
             with self._database.transaction() as connection:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from cascade.db import outbox
 from cascade.db.database import Database
 from cascade.domain.delivery_states import OutboxMessage
-from cascade.services.checkout import tell_expired
+from cascade.services.checkout import expire_orders
 from cascade.workers.channel_base import AsyncDatabase, Channel
 from cascade.workers.delivery_loop import DeliveryLoop
 from cascade.workers.retry_policy import RetryPolicy
@@ -39,6 +39,6 @@ class OutboxDispatcher(DeliveryLoop[OutboxMessage]):
         self._expired_seconds = retries.expired_seconds
 
     async def _do_chores(self) -> None:
-        while await self._transact(lambda connection: tell_expired(connection, seconds=self._expired_seconds)):
+        while await self._transact(lambda connection: expire_orders(connection, seconds=self._expired_seconds)):
             pass
         await self._transact(lambda connection: outbox.prune(connection, _KEEP_DAYS))

@@ -164,7 +164,7 @@ class Batches:
         # In a batch a signature has no more gas than the router gives it; what is sent alone is simulated as it is.
         is_alone = lane is Lane.COLLECTS or (lane is Lane.KEYS and len(payments) == 1)
         gas = gas_limit(lane, 1) if is_alone else GAS_OF_SIGNATURE
-        calls = {each.item.id: self._view(_alone(each), gas) for each in payments}
+        calls = {each.item.id: self._view(_calldata_for(each), gas) for each in payments}
         payers = sorted({each.item.payer for each in payments if each.item.payer is not None})
         beside: list[Request] = [("eth_getCode", [payer, "latest"]) for payer in payers]
         codes, told = ask(self._node, list(calls.values()), control=self._control, beside=beside)
@@ -235,10 +235,10 @@ def _calldata(lane: Lane, payments: Sequence[_Payment]) -> bytes:
     # Code that fails alone could burn the whole transaction's gas; in a batch it has no more than its part.
     if len(payments) > 1 or lane is Lane.CODE:
         return pay_many([_signed(each) for each in payments])
-    return _alone(payments[0])
+    return _calldata_for(payments[0])
 
 
-def _alone(payment: _Payment) -> bytes:
+def _calldata_for(payment: _Payment) -> bytes:
     item = payment.item
     if item.kind is RelayKind.COLLECT:
         return collect(item.on_chain_order_id, item.token_address)

@@ -88,17 +88,17 @@ class Relayer(LeaderWorker):
             sent = ledger.unfinished(connection, lead)
         hashes = [attempt.hash for transaction in sent for attempt in transaction.attempts]
         now = look(self._node, self._signer.address, self._router, hashes)
-        waiting = [transaction for transaction in sent if not self._conclude(lead, transaction, now)]
-        alarm = self._push(lead, waiting, now) if waiting else self._send_next(lead, now)
-        self._note(lead, now, alarm)
+        waiting = [transaction for transaction in sent if not self._check_receipt(lead, transaction, now)]
+        alarm = self._rebroadcast(lead, waiting, now) if waiting else self._send_next(lead, now)
+        self._report_status(lead, now, alarm)
         return False
 
-    def _conclude(self, lead: Lease, transaction: PendingTx, now: SenderSnapshot) -> bool:
+    def _check_receipt(self, lead: Lease, transaction: PendingTx, now: SenderSnapshot) -> bool:
         """Note what became of a transaction. False while it is in no block and may have to be sent again."""
         receipt = next((now.receipts[a.hash] for a in transaction.attempts if a.hash in now.receipts), None)
         if receipt is not None:
             if receipt.final:
-                self._finish(lead, transaction, receipt)
+                self._finalize(lead, transaction, receipt)
             return True
         if now.nonce <= transaction.nonce:
             self._taken_since.pop(transaction.id, None)
@@ -116,7 +116,7 @@ class Relayer(LeaderWorker):
             )
         return True
 
-    def _finish(self, lead: Lease, transaction: PendingTx, receipt: Receipt) -> None:
+    def _finalize(self, lead: Lease, transaction: PendingTx, receipt: Receipt) -> None:
         with self._database.transaction() as connection:
             ledger.fence(connection, lead)
             ledger.finish(connection, transaction.id, receipt.cost_wei)
@@ -131,7 +131,7 @@ class Relayer(LeaderWorker):
                 else:  # looked at once more before it is sent again
                     relay_queue.fail(connection, item.id, tries=self._policy.tries, on_chain=True)
 
-    def _push(self, lead: Lease, waiting: Sequence[PendingTx], now: SenderSnapshot) -> str | None:
+    def _rebroadcast(self, lead: Lease, waiting: Sequence[PendingTx], now: SenderSnapshot) -> str | None:
         """Hand what is in no block to the node again, in order, and replace the first when it is stuck."""
         first = waiting[0]
         latest, alarm = first.attempts[-1], None
@@ -207,13 +207,13 @@ class Relayer(LeaderWorker):
 
     def _broadcast(self, hash_: bytes, raw: bytes) -> str | None:
         self._sent_at[hash_] = time.monotonic()
-        objection = send(self._node, raw)
-        if objection is None or "known" in objection:
+        error = send(self._node, raw)
+        if error is None or "known" in error:
             return None
-        log.info("the node objected to 0x%s: %s", hash_.hex(), objection)
-        return f"the node objected: {objection}" if "insufficient funds" in objection else None
+        log.info("the node objected to 0x%s: %s", hash_.hex(), error)
+        return f"the node objected: {error}" if "insufficient funds" in error else None
 
-    def _note(self, lead: Lease, now: SenderSnapshot, alarm: str | None) -> None:
+    def _report_status(self, lead: Lease, now: SenderSnapshot, alarm: str | None) -> None:
         if alarm is None and now.balance_wei < self._policy.low_balance_wei:
             alarm = f"the hot key {lead.sender} holds {now.balance_wei} wei, less than {self._policy.low_balance_wei}"
         with self._database.transaction() as connection:

@@ -19,7 +19,7 @@ from cascade.domain.card_payments import Alarm, CardAttempt, CardEvidence, Strip
 from cascade.errors import CascadeError, LedgerConflict, StripeError, StripeFailed, StripeUnavailable
 from cascade.services.booking import book_gain, book_payment, book_reversal
 from cascade.services.card_checkout import CardCheckout
-from cascade.services.checkout import tell_card
+from cascade.services.checkout import emit_card_events
 from cascade.workers.heartbeat import describe
 from cascade.workers.polling import PollingWorker
 
@@ -133,7 +133,7 @@ class StripeWorker(PollingWorker):
                 card_attempts.save_evidence(connection, number, evidence)
                 card_attempts.reopen_payable(connection, evidence.intent)
                 if evidence.payment is None:  # else a refused card is no news any more
-                    tell_card(connection, evidence.intent, [e.event_id for e in covered if e.tells_failure])
+                    emit_card_events(connection, evidence.intent, [e.event_id for e in covered if e.tells_failure])
                 card_attempts.close_named(connection, [event.object_id for event in covered if event.ends_attempt])
                 stripe_inbox.settle(connection, covered)
             self._answers()

@@ -119,8 +119,8 @@ def test_wherever_it_is_stopped_the_next_one_goes_on(
         book, stop = worker._book_piece, threading.Event()
         booked = itertools.count(1)
 
-        def stopping(cursor: Cursor, stretch: LogRange, done: int) -> tuple[Cursor, int]:
-            result = book(cursor, stretch, done)
+        def stopping(cursor: Cursor, log_range: LogRange, done: int) -> tuple[Cursor, int]:
+            result = book(cursor, log_range, done)
             if next(booked) == stops_after:
                 stop.set()
             return result

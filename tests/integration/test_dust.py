@@ -203,7 +203,7 @@ def test_dust_costs_one_look_and_then_none(
         watcher.step()
     with database.transaction() as connection:
         connection.execute("ANALYZE deposit_transfers")
-        assert deposits.lying(connection, 137) == []
+        assert deposits.uncollected(connection, 137) == []
     assert touched(looked_at(database)[0]["Plan"]) == 0
     assert rows(database, "relay_items") == 0
 
@@ -220,7 +220,7 @@ def test_what_was_dust_is_looked_at_again_when_more_comes_or_somebody_collects_i
     while watcher.step():
         pass
     with database.transaction() as connection:
-        assert deposits.lying(connection, 137) == []
+        assert deposits.uncollected(connection, 137) == []
     polygon.mint("USDC", deposit_address(router.router, view.terms[0].on_chain_order_id), 5 * CENT)
     polygon.mine(3)
     while watcher.step():

@@ -13,7 +13,7 @@ from cascade.domain.card_payments import CardEvidence, CardIntent, IntentStatus
 from cascade.domain.money import DUCAT, Money
 from cascade.domain.order_events import EventType
 from cascade.services.booking import book_payment
-from cascade.services.checkout import tell_card, tell_expired
+from cascade.services.checkout import emit_card_events, expire_orders
 from cascade.services.order_events import record
 from tests.support.concurrency import run_concurrently
 from tests.support.delivery import rows
@@ -60,9 +60,9 @@ def test_cards_that_are_refused_at_the_same_moment_are_both_told_of(database: Da
         for number, (connection, intent) in enumerate(zip((first, second), declined, strict=True), 1):
             connection.execute("SET LOCAL lock_timeout = '1s'")
             card_attempts.save_evidence(connection, number, CardEvidence(intent, None, (), (), frozenset()))
-        tell_card(first, declined[0], ["evt_1"])
+        emit_card_events(first, declined[0], ["evt_1"])
         first.commit()
-        tell_card(second, declined[1], ["evt_2"])
+        emit_card_events(second, declined[1], ["evt_2"])
     assert numbers(database, order.id) == [1, 2, 3]
 
 
@@ -117,7 +117,7 @@ def test_neither_a_paid_order_nor_one_that_can_still_be_paid_expires(database: D
             (begun.order.id,),
         )
     with database.transaction() as connection:
-        assert tell_expired(connection, seconds=30) == 1
+        assert expire_orders(connection, seconds=30) == 1
         expired = connection.execute("SELECT order_id FROM order_events WHERE type = 'order.expired'").fetchall()
         assert expired == [{"order_id": over.order.id}]
 
@@ -135,4 +135,4 @@ def test_a_payment_that_was_seen_keeps_its_order_from_expiring(database: Databas
             "INSERT INTO chain_sightings VALUES ('chain', %(id)s, 2, 0, %(hash)s, %(hash)s)",
             {"id": view.terms[0].on_chain_order_id, "hash": b"\2" * 32},
         )
-        assert tell_expired(connection, seconds=30) == 0
+        assert expire_orders(connection, seconds=30) == 0

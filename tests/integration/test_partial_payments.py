@@ -21,7 +21,7 @@ from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseRea
 from cascade.domain.reversals import Refund, Reversal, ReversalKind
 from cascade.errors import LedgerConflict
 from cascade.services.booking import book_payment, book_refund, book_reversal
-from cascade.services.checkout import Checkout, tell_expired
+from cascade.services.checkout import Checkout, expire_orders
 from cascade.services.order_view import OrderView
 from tests.support.concurrency import run_concurrently
 from tests.support.delivery import DispatcherConfig, deliver_all, rows, told
@@ -305,7 +305,7 @@ def test_who_paid_a_part_is_told_that_the_time_is_over(database: Database, view:
     deliver_all(database, LEDGER_MODE)
     view = _let_expire(database, view)
     with database.transaction() as connection:
-        assert tell_expired(connection, seconds=0) == 1
+        assert expire_orders(connection, seconds=0) == 1
     assert told(database)[-1]["type"] == "order.expired"
     assert (told(database)[-1]["data"]["missing"], told(database)[-1]["data"]["token"]) == ("150", "USDC")
     stands = now(database, view)

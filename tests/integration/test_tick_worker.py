@@ -86,7 +86,7 @@ def report(database: Database, reports: Sequence[Report]) -> None:
 
 
 def history(connection: Conn) -> list[Tick]:
-    return list(tick_store.stretch(connection, None, None))
+    return list(tick_store.ticks_between(connection, None, None))
 
 
 def stored(database: Database) -> list[Tick]:

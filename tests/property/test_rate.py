@@ -370,7 +370,7 @@ def test_a_year_of_history_is_reproduced_exactly(database: Database) -> None:
     states = {(part.input, part.state) for tick in ticks for part in tick.move.contributions}
     assert states >= {(name, InputState.FRESH) for name in Input} | {(LEVELS[0], state) for state in InputState}
     with database.transaction() as connection:
-        stored = list(tick_store.stretch(connection, None, None))  # more than one page
+        stored = list(tick_store.ticks_between(connection, None, None))  # more than one page
     assert [replace(tick, computed_at=None) for tick in stored] == ticks
     assert replay(database, None, None) == ReplayResult(HISTORY_TICKS)
     assert replay(database, ticks[100].at, ticks[199].at) == ReplayResult(100)

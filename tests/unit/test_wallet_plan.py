@@ -48,7 +48,7 @@ def look(token: Asset, **changes: Any) -> PayerSnapshot:
         blocked=False,
         paused=False,
         paid=False,
-        vouched=WORDLESS,
+        erc1271_result=WORDLESS,
         unknown=WORDLESS,
         simulated=WORDLESS,
         paying=text("ERC20: transfer amount exceeds allowance"),
@@ -70,7 +70,7 @@ POOR = {"balance": PRICE - 1}
 WITH_PERMIT2 = {"permit2_allowance": PRICE}
 CONTRACT = {"account": Account.CONTRACT}
 MUTE = {"account": Account.DELEGATED}
-SPEAKING = {"account": Account.DELEGATED, "vouched": b"\0" * 32}
+SPEAKING = {"account": Account.DELEGATED, "erc1271_result": b"\0" * 32}
 
 METHODS: list[tuple[str, Asset, dict[str, Any], bool, Method]] = [
     ("a signature", USDC, {}, True, Method.AUTHORIZATION),

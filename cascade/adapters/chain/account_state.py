@@ -92,26 +92,26 @@ class PayerSnapshot:
     blocked: bool
     paused: bool
     paid: bool
-    vouched: bytes | Reverted
+    erc1271_result: bytes | Reverted
     unknown: bytes | Reverted
     simulated: bytes | Reverted
     paying: bytes | Reverted
 
     @property
-    def vouches(self) -> bool:
+    def signature_valid(self) -> bool:
         """Return whether code at the payer says that the signature is its own (ERC-1271)."""
-        return isinstance(self.vouched, bytes) and self.vouched[:32] == IS_VALID.ljust(32, b"\0")
+        return isinstance(self.erc1271_result, bytes) and self.erc1271_result[:32] == IS_VALID.ljust(32, b"\0")
 
     @property
-    def cannot_vouch(self) -> bool:
+    def lacks_erc1271(self) -> bool:
         """Return whether a delegated account whose code knows no ERC-1271.
 
         Refusing a signature proves nothing: good wallets refuse a bad one by an error, by another word, or by nothing
         at all. But code that knows the question answers it otherwise than one that no contract knows. Contracts are not
         judged so: their makers meant them to be accounts, and the signature itself will tell.
         """
-        is_lost = isinstance(self.vouched, Failed) or self.vouched == self.unknown
-        return self.account is Account.DELEGATED and not self.vouches and is_lost
+        is_lost = isinstance(self.erc1271_result, Failed) or self.erc1271_result == self.unknown
+        return self.account is Account.DELEGATED and not self.signature_valid and is_lost
 
     @property
     def is_renamed(self) -> bool:
@@ -129,7 +129,7 @@ class PayerSnapshot:
         return self.nonce is not None and self.token_separator == eip2612.domain_separator(self.terms)
 
     @property
-    def objection(self) -> RejectReason | None:
+    def reject_reason(self) -> RejectReason | None:
         """Return what the router or the token says to a plain payment, be it only that nothing was approved yet."""
         return refusal_of(self.paying.data) if isinstance(self.paying, Reverted) else None
 
@@ -236,7 +236,7 @@ def _look(terms: ChainTerms, account: Account, said: Mapping[str, bytes | Revert
         blocked=isinstance(blocked, bytes) and len(blocked) == 32 and any(blocked),
         paused=_number(said["paused"], "paused") != 0,
         paid=_number(said["paid"], "paid") != 0,
-        vouched=said["vouched"],
+        erc1271_result=said["vouched"],
         unknown=said["unknown"],
         simulated=said["simulated"],
         paying=said["paying"],
