@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cascade.charts import Run, input_curves, year
+from cascade.charts.documentation import Run, input_curves, year
 from cascade.domain.ducat_rate import Rate
 from cascade.domain.ledger import SalesVolume
 from cascade.rate import signals as city

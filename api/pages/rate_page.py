@@ -20,8 +20,8 @@ from api.dependencies import System
 from api.pages.rendering import language_of, speech
 from api.pages.rendering import page as rendered
 from api.schemas.economics import CascadeOut, ExchangeRateOut
-from cascade import charts
-from cascade.charts import Prices, Size, Theme
+from cascade.charts.prices import Prices
+from cascade.charts.variants import Size, Theme
 from cascade.db.database import Conn
 from cascade.domain.ducat_rate import Rate
 from cascade.errors import NotFound
@@ -161,10 +161,12 @@ async def history(
     """Return the rate's course up to the newest tick."""
 
     def draw() -> bytes:
+        from cascade.charts import rate_charts
+
         with app.database.transaction() as connection:
             points = _points(connection, tick.at, span)
             formula = _formula_of(connection, tick, app.formula)
-        return charts.history(points, formula, size, theme, speech(language))
+        return rate_charts.history(points, formula, size, theme, speech(language))
 
     return _svg(await album.picture((tick.at, "history", span, size, theme, language), draw))
 
@@ -181,9 +183,11 @@ async def why(
     """Return what each input adds to the newest target."""
 
     def draw() -> bytes:
+        from cascade.charts import rate_charts
+
         with app.database.transaction() as connection:
             formula = _formula_of(connection, tick, app.formula)
-        return charts.contributions(tick, formula, size, theme, speech(language))
+        return rate_charts.contributions(tick, formula, size, theme, speech(language))
 
     return _svg(await album.picture((tick.at, "why", size, theme, language), draw))
 

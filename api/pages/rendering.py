@@ -14,7 +14,7 @@ from fastapi import Request
 from fastapi.templating import Jinja2Templates
 from starlette.responses import Response
 
-from cascade.charts import ChartLocale
+from cascade.charts.chart_locale import ChartLocale
 from cascade.domain.money import ASSETS, Money
 from cascade.domain.seller import Seller
 from cascade.locales.formats import formats

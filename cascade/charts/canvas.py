@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from io import BytesIO
 from typing import Any
 from xml.sax.saxutils import escape
@@ -21,6 +20,7 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from matplotlib.transforms import IdentityTransform
 
 from cascade.charts.chart_locale import ENGLISH, ChartLocale
+from cascade.charts.variants import Theme
 from cascade.domain.ducat_rate import NANO_USD
 from cascade.rate.parameters import Formula
 
@@ -43,13 +43,6 @@ _SETTINGS: Any = {
 _ORIGIN = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 # Matplotlib keeps its settings and its caches for the whole process.
 _drawing = threading.Lock()
-
-
-class Theme(StrEnum):
-    """What a picture stands on."""
-
-    LIGHT = "light"
-    DARK = "dark"
 
 
 @dataclass(frozen=True)

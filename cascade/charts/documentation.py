@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 from matplotlib.axes import Axes
 
-from cascade.charts.canvas import DASHED, Canvas, Theme, draw_course, marks, picture
+from cascade.charts.canvas import DASHED, Canvas, draw_course, marks, picture
 from cascade.charts.chart_locale import ENGLISH
 from cascade.charts.rate_charts import name_of
+from cascade.charts.variants import Theme
 from cascade.domain.ducat_rate import NANO_USD, Rate
 from cascade.domain.signal_kinds import SignalKind
 from cascade.rate.parameters import Formula

@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from matplotlib.axes import Axes
 
-from cascade.charts.canvas import DASHED, Canvas, Theme, draw_course, marks, moment, picture
+from cascade.charts.canvas import DASHED, Canvas, draw_course, marks, moment, picture
 from cascade.charts.chart_locale import ENGLISH, ChartLocale
 from cascade.charts.prices import Prices
+from cascade.charts.variants import Size, Theme
 from cascade.domain.ducat_rate import NANO_USD, Rate
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Contribution, InputState, Tick, counting
 from cascade.rate.signals import HOUR, Input, Inputs
-
-
-class Size(StrEnum):
-    """How wide a picture is."""
-
-    NARROW = "narrow"
-    """340 pixels, for a phone."""
-    WIDE = "wide"
-    """760 pixels."""
 
 
 @dataclass(frozen=True)

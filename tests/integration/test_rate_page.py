@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 
 from api.main import create_app
 from api.pages.rate_page import MOST_PICTURES, MOST_POINTS, Album, Span
-from cascade import charts
+from cascade.charts import rate_charts
 from cascade.db.database import Database
 from cascade.domain.ducat_rate import Rate
 from cascade.rate import tick_store
@@ -89,8 +89,8 @@ class Wrapper:
         self.calls: list[tuple[Any, ...]] = []
         self.may_draw = threading.Event()
         self.may_draw.set()
-        self._draw = getattr(charts, name)
-        monkeypatch.setattr(charts, name, self)
+        self._draw = getattr(rate_charts, name)
+        monkeypatch.setattr(rate_charts, name, self)
 
     def __call__(self, *arguments: Any) -> bytes:
         self.calls.append(arguments)
@@ -346,7 +346,7 @@ def test_a_picture_that_could_not_be_drawn_is_drawn_when_it_is_asked_for_again(
 ) -> None:
     write(5)
     with monkeypatch.context() as broken:
-        broken.setattr(charts, "contributions", lambda *_: 1 // 0)
+        broken.setattr(rate_charts, "contributions", lambda *_: 1 // 0)
         assert client.get(WHY).status_code == 500
     assert client.get(WHY).status_code == 200
 

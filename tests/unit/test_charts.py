@@ -7,7 +7,9 @@ from importlib.resources import files
 
 import pytest
 
-from cascade.charts import Run, Size, Theme, contributions, history, input_curves, year
+from cascade.charts.documentation import Run, input_curves, year
+from cascade.charts.rate_charts import contributions, history
+from cascade.charts.variants import Size, Theme
 from cascade.domain.ducat_rate import Rate
 from cascade.rate.parameters import Formula
 from cascade.rate.rule import Tick, next_rate
