@@ -55,7 +55,7 @@ schema = schemathesis.pytest.from_fixture("api_schema")
 
 
 @schema.parametrize()
-@histories(20)
+@histories(10)
 def test_every_answer_is_documented_and_none_is_a_500(case: Case[Any]) -> None:
     key = case.operation.app.state.signal_key if case.path == SIGNALS else KEY
     excluded = list(NOT_ASKED)

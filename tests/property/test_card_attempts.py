@@ -17,6 +17,7 @@ from cascade.services.card_checkout import CardPayment
 from sandbox.stripe.errors import StripeRefusal
 from tests.integration.test_card_attempts import order_of, pay_on_chain, payable, wait_until
 from tests.support.card_shop import CardShop
+from tests.support.soak import SOAK
 
 LATENCY_SECONDS = 1.5
 ACTS = ("page", "page", "page", "form", "form", "pay", "pay", "chain", "work", "fail", "lose", "well")
@@ -96,7 +97,7 @@ class History:
 
 @pytest.mark.timeout(600)
 def test_one_order_is_never_payable_twice(card_shop: CardShop) -> None:
-    for seed in range(8):
+    for seed in range(40 if SOAK else 3):
         history = History(card_shop, seed)
         history.run()
         history.settle()
