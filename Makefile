@@ -81,7 +81,7 @@ system: setup    ## Database, chain, API and workers together, also while they a
 	$(PYTEST) $(SPREAD) tests/faults tests/property tests/integration
 
 soak: setup      ## Twenty times as many random histories, always new ones, and a kill before every message; an hour, not part of CI.
-	CASCADE_SOAK=1 $(PYTEST) $(SPREAD) --timeout 3600 tests/property $(wildcard tests/faults/test_*_crash.py)
+	CASCADE_SOAK=1 $(PYTEST) $(SPREAD) --timeout 3600 tests/property tests/integration/test_openapi.py $(wildcard tests/faults/test_*_crash.py)
 
 sandbox: setup   ## The tests of the sandbox itself, when it is not what they have passed on.
 	$(BIN)/python -m sandbox.tests

@@ -11,6 +11,7 @@ from api.schemas.purchases import Address, Body, Hash, OrderId, Plain, Signed, U
 from cascade.adapters.chain.router_logs import deposit_address, transfer_uri
 from cascade.chains import Chain
 from cascade.db.deposits import Arrival
+from cascade.db.payments import BookedPayment
 from cascade.db.reversals import BookedReversal
 from cascade.domain.card_payments import CaseKind, IntentStatus
 from cascade.domain.credits import CreditState
@@ -75,6 +76,50 @@ class PaymentOut(Body):
     returned: Annotated[Units | None, Field(description="How much of it has gone back")] = None
     reversals: list[ReversalOut] = Field(default_factory=list)
     cases: list[CaseOut] = Field(default_factory=list)
+
+    @classmethod
+    def booked(cls, payment: BookedPayment, view: OrderView, chain: Chain) -> PaymentOut:
+        """Return a payment that was booked, with what went back of it."""
+        return cls(
+            rail=payment.rail,
+            status=payment.outcome,
+            transaction=payment.transaction,
+            transaction_url=chain.transaction_url(payment.transaction) if payment.rail is Rail.CHAIN else None,
+            reference=payment.reference,
+            token=payment.received.asset.code,
+            amount=str(payment.received.units),
+            amount_display=payment.received.display(),
+            payer=payment.payer,
+            reason=payment.reason,
+            recorded_at=payment.recorded_at,
+            ducats=payment.grant.total.plain if payment.grant else "0",
+            returned=str(payment.returned.units),
+            reversals=[ReversalOut.of(r) for r in view.reversals if r.payment == payment.reference],
+            cases=[
+                CaseOut(kind=case.kind, status=case.status, reason=case.reason)
+                for case in view.cases
+                if case.payment == payment.reference
+            ],
+        )
+
+    @classmethod
+    def expected(cls, view: OrderView, chain: Chain) -> list[PaymentOut]:
+        """Return the payments that were seen, in a block or at a bank, and not booked yet."""
+        in_blocks = [
+            cls(
+                rail=Rail.CHAIN,
+                status=OrderStatus.CONFIRMED if sighting.final else OrderStatus.SEEN,
+                transaction=hexadecimal(sighting.transaction_hash),
+                transaction_url=chain.transaction_url(hexadecimal(sighting.transaction_hash)),
+            )
+            for sighting in view.sightings
+        ]
+        at_a_bank = [
+            cls(rail=Rail.CARD, status=OrderStatus.SEEN, transaction=intent.intent_id)
+            for intent in view.intents
+            if intent.status is IntentStatus.PROCESSING
+        ]
+        return in_blocks + at_a_bank
 
 
 class RelayOut(Body):
@@ -196,44 +241,6 @@ class OrderOut(Body):
         order = view.order
         missing = view.missing if view.missing and view.missing.units else None
         payable = collects and view.status is OrderStatus.OPEN and (missing or view.missing is None)
-        payments = [
-            PaymentOut(
-                rail=payment.rail,
-                status=payment.outcome,
-                transaction=payment.transaction,
-                transaction_url=chain.transaction_url(payment.transaction) if payment.rail is Rail.CHAIN else None,
-                reference=payment.reference,
-                token=payment.received.asset.code,
-                amount=str(payment.received.units),
-                amount_display=payment.received.display(),
-                payer=payment.payer,
-                reason=payment.reason,
-                recorded_at=payment.recorded_at,
-                ducats=payment.grant.total.plain if payment.grant else "0",
-                returned=str(payment.returned.units),
-                reversals=[ReversalOut.of(r) for r in view.reversals if r.payment == payment.reference],
-                cases=[
-                    CaseOut(kind=case.kind, status=case.status, reason=case.reason)
-                    for case in view.cases
-                    if case.payment == payment.reference
-                ],
-            )
-            for payment in view.payments
-        ]
-        sightings = [
-            PaymentOut(
-                rail=Rail.CHAIN,
-                status=OrderStatus.CONFIRMED if sighting.final else OrderStatus.SEEN,
-                transaction=hexadecimal(sighting.transaction_hash),
-                transaction_url=chain.transaction_url(hexadecimal(sighting.transaction_hash)),
-            )
-            for sighting in view.sightings
-        ]
-        at_the_bank = [
-            PaymentOut(rail=Rail.CARD, status=OrderStatus.SEEN, transaction=intent.intent_id)
-            for intent in view.intents
-            if intent.status is IntentStatus.PROCESSING
-        ]
         return cls(
             order_id=order.id,
             status=view.status,
@@ -246,7 +253,7 @@ class OrderOut(Body):
             created_at=order.created_at,
             expires_at=order.expires_at,
             link_id=order.link_id,
-            payments=payments + sightings + at_the_bank,
+            payments=[*(PaymentOut.booked(p, view, chain) for p in view.payments), *PaymentOut.expected(view, chain)],
             credit=view.credit,
             relay=[RelayOut.of(item) for item in view.relay],
             transfer_to=[TransferToOut.of(order.id, terms, missing) for terms in view.terms if payable],

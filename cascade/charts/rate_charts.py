@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from matplotlib.axes import Axes
 
-from cascade.charts.canvas import DASHED, Canvas, draw_course, marks, moment, picture
+from cascade.charts.canvas import DASHED, Canvas, Palette, draw_course, marks, moment, picture
 from cascade.charts.chart_locale import ENGLISH, ChartLocale
 from cascade.charts.prices import Prices
 from cascade.charts.variants import Size, Theme
@@ -95,29 +95,34 @@ def history(
         hollow = {"color": colours.gold, "markerfacecolor": colours.card}
         draw_course(axes, targets[-1:], 1, **hollow, marker="D", markersize=5, clip_on=False)
         draw_course(axes, rates[-1:], 1, color=colours.rate, marker="o", markersize=6, clip_on=False)
-        labels = [
+        newest = [
             _Label(now, say("rate"), show(now), colours.rate),
             _Label(targets[-1][1], say("target"), show(targets[-1][1]), colours.gold),
-            *(
-                _Label(amount, f"{name} {min(show.exactly(amount), show(amount), key=len)}", None, colours.quiet)
-                for name, amount in in_view
-            ),
         ]
-        _label_right(canvas, frame, labels, view)
+        _label_right(canvas, frame, [*newest, *_mark_labels(in_view, show, colours)], view)
         canvas.write(_MARGIN, 18, say("USD per ducat"), frame.small)
         canvas.write(frame.width - _MARGIN, 18, say("times in UTC"), frame.small, ha="right")
 
-    told = say(
+    told = _course_in_words(rates, targets[-1][1], show, speech)
+    return picture((frame.width, frame.history_height), theme, "history", say("The rate of the ducat"), told, draw)
+
+
+def _mark_labels(marked: Iterable[tuple[str, int]], show: Prices, colours: Palette) -> Iterator[_Label]:
+    for name, amount in marked:
+        yield _Label(amount, f"{name} {min(show.exactly(amount), show(amount), key=len)}", None, colours.quiet)
+
+
+def _course_in_words(rates: Sequence[tuple[datetime, int]], target: int, show: Prices, speech: ChartLocale) -> str:
+    return speech.say(
         "From %(since)s to %(until)s the rate was from %(lowest)s to %(highest)s USD per ducat. It is %(now)s now; its "
         "target is %(target)s.",
-        since=moment(first),
-        until=moment(last),
+        since=moment(rates[0][0]),
+        until=moment(rates[-1][0]),
         lowest=show(min(rate for _, rate in rates)),
         highest=show(max(rate for _, rate in rates)),
-        now=show(now),
-        target=show(targets[-1][1]),
+        now=show(rates[-1][1]),
+        target=show(target),
     )
-    return picture((frame.width, frame.history_height), theme, "history", say("The rate of the ducat"), told, draw)
 
 
 def contributions(tick: Tick, formula: Formula, size: Size, theme: Theme, speech: ChartLocale = ENGLISH) -> bytes:

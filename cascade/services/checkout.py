@@ -265,5 +265,5 @@ def expire_orders(connection: Conn, *, seconds: float, limit: int = 50) -> int:
         begun = parts or card_attempts.payable_until(connection, order.id) is not None
         missing = missing_of(order.quote, parts[0].left.asset, parts) if parts else None
         data = {"missing": missing.plain, "token": missing.asset.code} if missing else None
-        record(connection, order, EventType.ORDER_EXPIRED, order.id, data, quietly=not begun)
+        record(connection, order, EventType.ORDER_EXPIRED, order.id, data, notify=bool(begun))
     return len(expired)

@@ -117,4 +117,4 @@ def _conclude(connection: Conn, order: Order, credit: Credit, ducats: Money | No
         record(connection, order, kind, key, data)
     elif payment.outcome is not Outcome.REVERSED:
         # Another order's refund has taken them, and of that the citizen was told.
-        record(connection, order, kind, key, {**data, "ducats_credited": "0"}, quietly=True)
+        record(connection, order, kind, key, {**data, "ducats_credited": "0"}, notify=False)

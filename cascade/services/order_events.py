@@ -19,7 +19,7 @@ def record(
     key: str,
     data: Mapping[str, Any] | None = None,
     *,
-    quietly: bool = False,
+    notify: bool = True,
 ) -> OrderEvent | None:
     """Record an event and enqueue its deliveries. The same event again is a no-op.
 
@@ -29,7 +29,7 @@ def record(
         kind: what happened.
         key: what it is about, e.g. a payment's reference: of one thing it is told once.
         data: what is told beside the order's own data; amounts are plain decimals as text.
-        quietly: leave the citizen alone; only those who watch the order are told.
+        notify: tell the citizen as well, not only those who watch the order.
 
     Returns:
         The event; None when it was recorded before.
@@ -44,7 +44,7 @@ def record(
     }
     for endpoint in webhook_endpoints.listening(connection, kind):
         outbox.enqueue(connection, webhook(endpoint), order.citizen_id, order.id, event.id, message)
-    if quietly or not kind.is_told_to_citizen:
+    if not notify or not kind.is_told_to_citizen:
         return event
     order_events.notify(connection, order.citizen_id, event)
     letter = {**message, "language": orders.language_of(connection, order.id)}
