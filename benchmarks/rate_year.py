@@ -24,7 +24,7 @@ from rich.table import Table
 
 from cascade.charts.documentation import Run, input_curves, year
 from cascade.domain.ducat_rate import Rate
-from cascade.domain.ledger import SalesVolume
+from cascade.domain.postings import SalesVolume
 from cascade.rate import signals as city
 from cascade.rate.parameters import PPM, Formula
 from cascade.rate.rule import next_rate

@@ -18,10 +18,10 @@ from cascade.domain.card_payments import (
     IntentStatus,
     StripeEvent,
 )
-from cascade.domain.ledger import EXCHANGE, STRIPE
 from cascade.domain.money import ASSETS, USD, Money, Rounding, divide
 from cascade.domain.orders import Order
 from cascade.domain.payments import ConfirmedPayment, Rail
+from cascade.domain.postings import EXCHANGE, STRIPE
 from cascade.domain.reversals import Reversal, ReversalKind
 
 ORDER_ID: Final = "order_id"

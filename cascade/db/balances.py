@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cascade.db.database import Conn
-from cascade.domain.ledger import SALES, SalesVolume, citizen, venice
 from cascade.domain.money import ASSETS, DUCAT, Money
+from cascade.domain.postings import SALES, SalesVolume, citizen, venice
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cascade.db.database import Conn
-from cascade.domain.ledger import Posting, Transaction
+from cascade.domain.postings import Posting, Transaction
 from cascade.errors import LedgerConflict
 
 

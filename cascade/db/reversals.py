@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cascade.db.database import Conn, Row
-from cascade.domain.ledger import UNMATCHED
 from cascade.domain.money import ASSETS, DUCAT, Money
+from cascade.domain.postings import UNMATCHED
 from cascade.domain.reversals import Refund, Reversal, ReversalKind
 
 _SELECT = (

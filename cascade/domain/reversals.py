@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from cascade.domain.ledger import (
+from cascade.domain.money import Asset, Money, Rounding, divide
+from cascade.domain.orders import Order
+from cascade.domain.postings import (
     DUCATS_BONUS,
     DUCATS_SOLD,
     EXCHANGE,
@@ -29,8 +31,6 @@ from cascade.domain.ledger import (
     nonzero,
     receivable,
 )
-from cascade.domain.money import Asset, Money, Rounding, divide
-from cascade.domain.orders import Order
 
 
 class ReversalKind(StrEnum):

@@ -13,7 +13,7 @@ from typing import Any
 from cascade.db import balances, card_attempts, credits, ledger, orders, payments, reversals
 from cascade.db.database import Conn
 from cascade.db.payments import BookedPayment
-from cascade.domain import ledger as books
+from cascade.domain import postings
 from cascade.domain import reversals as money_back
 from cascade.domain.money import DUCAT, USD, Asset, Money
 from cascade.domain.order_events import EventType
@@ -57,9 +57,9 @@ def book_payment(connection: Conn, payment: ConfirmedPayment) -> Outcome:
     before = payments.of_order(connection, order.id) if order else []
     verdict = _verdict(payment, expected, before)
     if order is None or isinstance(verdict, SuspenseReason):
-        ledger.post(connection, books.suspense(payment))
+        ledger.post(connection, postings.suspense(payment))
     else:
-        ledger.post(connection, books.sale(payment, order.citizen_id, verdict))
+        ledger.post(connection, postings.sale(payment, order.citizen_id, verdict))
     outcome = payments.insert(connection, payment, order.id if order else None, verdict)
     # Anybody may send a stranger dust and collect it, as often as he likes: nobody is told of what only waits.
     if order is not None and not (payment.is_dust and isinstance(verdict, SuspenseReason)):
@@ -115,7 +115,7 @@ def book_gain(connection: Conn, reference: str, amount: Money) -> bool:
         LedgerConflict: the reference was booked with another amount.
     """
     ledger.lock(connection)
-    return ledger.post(connection, books.exchange_gain(reference, amount))
+    return ledger.post(connection, postings.exchange_gain(reference, amount))
 
 
 def book_refund(connection: Conn, back: Refund) -> Money:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cascade.db import balances, credits, ledger, orders, payments, reversals
 from cascade.db.database import Conn
-from cascade.domain import ledger as books
+from cascade.domain import postings
 from cascade.domain.credits import Credit
 from cascade.domain.delivery_states import DeliveryState, Problem
 from cascade.domain.money import DUCAT, Money
@@ -38,7 +38,7 @@ def debit_credit(connection: Conn, credit: Credit) -> Credit | None:
     if not ducats.units:
         _conclude(connection, order, held, None)
         return None
-    ledger.post(connection, books.handover(held, ducats))
+    ledger.post(connection, postings.handover(held, ducats))
     credits.note_handed(connection, held, ducats)
     return replace(held, handed=ducats)
 
@@ -79,7 +79,7 @@ def fail_credit(connection: Conn, credit: Credit, error: DeliveryError, pause_se
         return False
     problem = Problem(error.problem) if error.problem else None
     if held.handed is not None and problem is not None and problem.is_certain:
-        ledger.post(connection, books.handback(held, held.handed))
+        ledger.post(connection, postings.handback(held, held.handed))
         credits.note_handed(connection, held, None)
     if pause_seconds is not None:
         return credits.QUEUE.postpone(connection, held, pause_seconds, problem, str(error))

@@ -15,8 +15,8 @@ from cascade.adapters.chain.router_logs import on_chain_order_id
 from cascade.chains import POLYGON
 from cascade.db import checkpoints, ledger
 from cascade.db.database import Database
-from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
+from cascade.domain.postings import Kind, Posting, Transaction
 from tests.support.purchases import NOWHERE
 
 INTENT = "/api/payments/crypto-payment-intent"

@@ -11,9 +11,9 @@ from cascade.db import balances, credits, ledger, payments, reversals
 from cascade.db.database import Conn, Database
 from cascade.domain.credits import Credit
 from cascade.domain.delivery_states import Problem
-from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, SuspenseReason
+from cascade.domain.postings import Kind, Posting, Transaction
 from cascade.domain.reversals import Reversal
 from cascade.errors import LedgerConflict, NotDelivered, NotFound
 from cascade.services.booking import book_payment, book_reversal

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cascade.db import card_attempts, ledger, reversals
-from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.postings import Kind, Posting, Transaction
 from tests.support.card_shop import CardShop
 
 EXPLORER = 525_000_000

@@ -7,8 +7,8 @@ from click.testing import CliRunner, Result
 
 from cascade.cli import cli
 from cascade.db import ledger
-from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.postings import Kind, Posting, Transaction
 from cascade.errors import NotFound, SettingsError
 from tests.support.card_shop import CardShop
 

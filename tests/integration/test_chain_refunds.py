@@ -15,10 +15,10 @@ from cascade.chains import Deployment
 from cascade.cli import cli
 from cascade.db import balances, checkpoints, ledger, payments, reversals
 from cascade.db.database import Database
-from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import Outcome, Rail, RefundedEvent
+from cascade.domain.postings import Kind, Posting, Transaction
 from cascade.domain.reversals import Refund
 from cascade.errors import LedgerConflict
 from cascade.services.booking import book_payment, book_refund

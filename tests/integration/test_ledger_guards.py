@@ -9,8 +9,8 @@ import pytest
 
 from cascade.db import balances, ledger
 from cascade.db.database import Database
-from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USDC, Money
+from cascade.domain.postings import Kind, Posting, Transaction
 from cascade.errors import LedgerConflict
 from tests.support.concurrency import run_concurrently
 from tests.support.purchases import open_order

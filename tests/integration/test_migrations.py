@@ -21,12 +21,12 @@ from cascade.db import balances, credits, ledger, outbox, payments
 from cascade.db import database as database_module
 from cascade.db.database import Database, Deadlines, Migration, check_schema, migrate, migrations
 from cascade.db.delivery_queue import Filter
-from cascade.domain import ledger as books
+from cascade.domain import postings
 from cascade.domain.credits import CreditState
-from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USD, Money
 from cascade.domain.orders import Order
 from cascade.domain.partial_payments import Grant, whole
+from cascade.domain.postings import Kind, Posting, Transaction
 from cascade.errors import MigrationError
 from cascade.services.booking import book_payment
 from cascade.services.order_view import view_of
@@ -220,7 +220,7 @@ class OldCredit:
         paid = {"reference": payment.reference, "rail": "chain", "token": "USDC", "amount": "50", "transaction": "0x"}
         event = {"type": "order.fulfilled", "key": payment.reference, "data": {"payment": paid}}
         with database.transaction() as connection:
-            ledger.post(connection, books.sale(payment, citizen, grant))
+            ledger.post(connection, postings.sale(payment, citizen, grant))
             payments.insert(connection, payment, view.order.id, grant)
             row = connection.execute(
                 "INSERT INTO outbox (destination, citizen_id, order_id, reference, payload, state, problem, settled_at,"

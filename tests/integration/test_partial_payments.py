@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from cascade.db import balances, ledger, orders, payments, reversals
 from cascade.db.database import Database
-from cascade.domain.ledger import STRIPE, Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, USD, USDC, USDT, Money
 from cascade.domain.orders import OrderStatus
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail, SuspenseReason
+from cascade.domain.postings import STRIPE, Kind, Posting, Transaction
 from cascade.domain.reversals import Refund, Reversal, ReversalKind
 from cascade.errors import LedgerConflict
 from cascade.services.booking import book_payment, book_refund, book_reversal

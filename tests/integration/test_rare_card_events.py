@@ -10,7 +10,7 @@ import pytest
 from stripe import WebhookSignature
 
 from cascade.db import balances, stripe_inbox
-from cascade.domain.ledger import EXCHANGE
+from cascade.domain.postings import EXCHANGE
 from tests.faults.test_stripe_faults import WEBHOOK, signed
 from tests.integration.test_card_attempts import order_of, payable, try_to_begin
 from tests.support.card_shop import CardShop

@@ -13,9 +13,9 @@ import pytest
 from cascade.db import balances, orders
 from cascade.db.database import Database
 from cascade.domain.ducat_rate import START, Rate
-from cascade.domain.ledger import SalesVolume
 from cascade.domain.money import Money
 from cascade.domain.payments import ConfirmedPayment, Outcome, Rail
+from cascade.domain.postings import SalesVolume
 from cascade.domain.reversals import Reversal
 from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import InvalidInput

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from cascade.db import balances, ledger, orders
-from cascade.domain.ledger import Kind, Posting, Transaction
 from cascade.domain.money import DUCAT, Money
+from cascade.domain.postings import Kind, Posting, Transaction
 from cascade.services.booking import book_payment
 from sandbox.stripe.errors import StripeRefusal
 from tests.faults.dying_card_worker import spawn

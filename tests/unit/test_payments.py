@@ -4,18 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade.domain import ledger
-from cascade.domain.ledger import Kind, Posting, Transaction
+from cascade.domain import postings
 from cascade.domain.money import DUCAT, USDC, USDT, Money
 from cascade.domain.partial_payments import Grant
 from cascade.domain.payments import ConfirmedPayment, Rail, SuspenseReason, judge
+from cascade.domain.postings import Kind, Posting, Transaction
 
 PRICE = {USDC: Money(USDC, 250_000_000)}
 
 
 def payment(units: int, partner: int | None = None) -> ConfirmedPayment:
     share = units // 2 if partner is None else partner
-    landed = {ledger.TREASURY: units - share, ledger.PARTNER: share}
+    landed = {postings.TREASURY: units - share, postings.PARTNER: share}
     return ConfirmedPayment("chain:137:1:0", Rail.CHAIN, b"\1" * 32, Money(USDC, units), landed, "0xpayer", "0xhash")
 
 
@@ -66,7 +66,7 @@ def sums(transaction: Transaction) -> Counter[tuple[str, str]]:
 @given(st.integers(min_value=1, max_value=10**15), st.integers(min_value=0, max_value=10**12))
 def test_a_sale_moves_money_to_both_halves_and_ducats_to_the_citizen(units: int, bonus: int) -> None:
     grant = Grant(Money(DUCAT, 5), Money(DUCAT, bonus), fulfils=True)
-    sale = ledger.sale(payment(units), "Marco", grant)
+    sale = postings.sale(payment(units), "Marco", grant)
     total = sums(sale)
     assert total["citizen:Marco", "DUCAT"] == 5 + bonus
     assert total["treasury", "USDC"] + total["partner", "USDC"] == -units
@@ -76,7 +76,7 @@ def test_a_sale_moves_money_to_both_halves_and_ducats_to_the_citizen(units: int,
 
 
 def test_suspense_gives_no_ducats() -> None:
-    booked = ledger.suspense(payment(7))
+    booked = postings.suspense(payment(7))
     assert sums(booked) == {("suspense", "USDC"): 7, ("treasury", "USDC"): -4, ("partner", "USDC"): -3}
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from cascade.domain.ledger import SalesVolume
+from cascade.domain.postings import SalesVolume
 from cascade.domain.signal_kinds import OUR_LEDGER, SignalKind
 from cascade.errors import InvalidInput
 from cascade.rate.signals import (

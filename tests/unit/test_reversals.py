@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade.domain.ducat_rate import START
-from cascade.domain.ledger import Kind, Transaction
 from cascade.domain.money import DUCAT, USD, USDC, USDT, Asset, Money
 from cascade.domain.orders import Order
+from cascade.domain.postings import Kind, Transaction
 from cascade.domain.quotes import Quote
 from cascade.domain.reversals import (
     GrantState,

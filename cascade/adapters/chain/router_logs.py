@@ -14,10 +14,10 @@ from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_ab
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from cascade.domain.ledger import PARTNER, TREASURY
 from cascade.domain.money import Asset, Money
 from cascade.domain.orders import ChainTerms
 from cascade.domain.payments import ConfirmedPayment, PaidEvent, Rail, RefundedEvent, RouterEvent
+from cascade.domain.postings import PARTNER, TREASURY
 from cascade.domain.reversals import Refund
 from cascade.errors import NodeUnavailable, SequenceGap
 
