@@ -23,7 +23,10 @@ GONE = {
     r"cascade[./](store|rails|delivery|pictures|gasless|fulfillment|exchange)\b": "db, adapters, charts, services",
     r"(domain|db)[./]rate_": "cascade.rate",
     r"(services[./](pricing|ticks|quotation|city)|workers[./](tick_worker|metrics_poller))\b": "cascade.rate",
-    r"api[./](checkout|bounds|hub)\b": "api.pages, api.request_limits, api.streams",
+    r"api[./](checkout|bounds|hub|limits)\b": "api.pages, api.request_limits, api.streams",
+    r"cascade[./]domain[./](addresses|deliveries|events|fees|ledger|relay_policy)\b": "internet_addresses, "
+    "delivery_states, order_events, gas_fees, postings, relay_batch_rules",
+    r"\bquietly=": "notify=",
 }
 """Patterns of words that have gone, and what stands in their place."""
 HISTORY = ("CHANGELOG.md", "cascade/db/migrations/", "tests/unit/test_language.py")
