@@ -248,7 +248,7 @@ def test_every_route_can_fail_or_be_slow(venice: VeniceDouble) -> None:
 
 
 @pytest.mark.parametrize(
-    ("switch", "fault", "moved"),
+    ("switch", "error", "moved"),
     [
         ("lost_answer_rate", httpx.RemoteProtocolError, 1),
         ("hang_rate", httpx.ReadTimeout, 1),

@@ -130,7 +130,7 @@ FAULTS: dict[str, Callable[[FailingDatabase], AbstractContextManager[None]]] = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("error", FAULTS)
 def test_a_payment_outlives_what_happens_to_the_database(shop: Shop, error: str) -> None:
     intent = order(shop.cascade, package="starter", token="USDC")
     pay(shop.polygon, intent)

@@ -201,10 +201,10 @@ class TestCatchingUp:
 
 
 class TestAStripeThatFails:
-    @pytest.mark.parametrize("fault", ["reset_before_effect", "fail_before_effect", "rate_limit"])
-    def test_events_wait_with_their_reason_and_are_booked_later(self, card_shop: CardShop, exc: str) -> None:
+    @pytest.mark.parametrize("switch", ["reset_before_effect", "fail_before_effect", "rate_limit"])
+    def test_events_wait_with_their_reason_and_are_booked_later(self, card_shop: CardShop, switch: str) -> None:
         session = card_shop.paid()
-        card_shop.double.control.set_chaos(**{exc: 1.0}, only_posts=False)
+        card_shop.double.control.set_chaos(**{switch: 1.0}, only_posts=False)
         card_shop.work()
         with card_shop.database.transaction() as connection:
             health = stripe_inbox.health(connection)

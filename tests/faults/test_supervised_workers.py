@@ -93,7 +93,7 @@ def alarms(database: Database) -> dict[str, str | None]:
         return {one.worker: one.fault for one in heartbeats.health(connection)}
 
 
-@pytest.mark.parametrize("fault", [ValueError("once"), OverflowError(), MemoryError(), BaseException("a panic")])
+@pytest.mark.parametrize("error", [ValueError("once"), OverflowError(), MemoryError(), BaseException("a panic")])
 def test_one_surprise_costs_one_pause(database: Database, error: BaseException) -> None:
     wound = Wound(error)
     with supervised(wound, Heartbeat("relayer", database)) as thread:
