@@ -8,7 +8,6 @@ from typing import NoReturn
 
 import click
 import psycopg
-from psycopg_pool import PoolTimeout
 
 from cascade import __version__, settings
 from cascade.cli import (
@@ -27,6 +26,7 @@ from cascade.cli import (
 )
 from cascade.cli.http_server import Application
 from cascade.db.connection_errors import await_database
+from cascade.db.database import OUTAGES
 from cascade.errors import CascadeError
 
 
@@ -86,7 +86,7 @@ def main(application: Application) -> None:
         sys.exit(error.exit_code)
     except CascadeError as error:
         _end(str(error))
-    except (psycopg.OperationalError, PoolTimeout) as error:
+    except OUTAGES as error:
         _end(_why_not(error))
     except psycopg.errors.UndefinedTable:
         _end("the database has not the schema of this release: run `cascade migrate`")

@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 from api.main import create_app
 from benchmarks.soak.outages import FailingDatabase
 from cascade.db import database as database_module
-from cascade.db.database import REQUESTS, WORKERS, Database, Deadlines, migrate
+from cascade.db.database import OUTAGES, REQUESTS, WORKERS, Database, Deadlines, migrate
 from cascade.errors import SettingsError
 from sandbox.polygon import LocalPolygon
 from sandbox.ports import free_port
@@ -201,7 +201,7 @@ def _fails(database: Database) -> bool:
     try:
         with database.transaction() as connection:
             connection.execute("UPDATE health_probe SET written_at = now()")
-    except psycopg.OperationalError:
+    except OUTAGES:
         return True
     return False
 
