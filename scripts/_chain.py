@@ -1,4 +1,4 @@
-"""What the operators' scripts ask of a node and send to it, beyond what Ape does for them."""
+"""Ask a node and send to it, for the operators' scripts, beyond what Ape does for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a proposal lies while its signatures are collected: in a file, or at Safe's transaction service."""
+"""Stores of proposals while their signatures are collected: a file, or Safe's transaction service."""
 
 from __future__ import annotations
 

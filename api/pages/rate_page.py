@@ -46,7 +46,7 @@ Point = tuple[datetime, Rate, Rate]
 
 
 class Span(StrEnum):
-    """How far back the history goes."""
+    """The length of the history that is shown."""
 
     DAY = "day"
     WEEK = "week"
@@ -210,7 +210,7 @@ def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formul
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What the picture of the history shows, in numbers."""
+    """The picture of the history in numbers."""
 
     since: datetime
     until: datetime

@@ -1,4 +1,4 @@
-"""What goes over the wire of payment links."""
+"""Requests and answers about payment links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LinkId = Annotated[str, Field(pattern=r"^lnk_[a-z2-7]{26}$", examples=["lnk_mfrg
 
 
 class LinkIn(BaseModel):
-    """What somebody is to pay for: a package, or a usd_amount. How long it holds is said in minutes, so that no clock
+    """The purchase of a link: a package, or a usd_amount. How long it holds is said in minutes, so that no clock
     but the database's is asked."""
 
     model_config = ConfigDict(

@@ -1,4 +1,4 @@
-"""Everybody who listens to an order, a citizen or the city, served by one task over one connection to the database."""
+"""Serve all listeners to orders, citizens and the city by one task over one connection to the database."""
 
 from __future__ import annotations
 

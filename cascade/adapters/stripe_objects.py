@@ -43,7 +43,7 @@ Json = Mapping[str, Any]
 
 
 class BegunState(Enum):
-    """How far the payment of a session or an intent is."""
+    """The progress of a payment by a session or an intent."""
 
     OPEN = "open"
     """A payer can pay it."""
@@ -221,7 +221,7 @@ def _order_id(intent: Json) -> str:
 
 @dataclass(slots=True)
 class _Book:
-    """What one refund or dispute moved, as it is booked."""
+    """The movements of one refund or dispute, as they are booked."""
 
     reversals: list[Reversal] = field(default_factory=list)
     gains: list[ExchangeGain] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What every picture is drawn on. Places are CSS pixels from the upper left corner; amounts stay whole until here."""
+"""The canvas of every picture. Places are CSS pixels from the upper left corner; amounts stay whole until here."""
 
 from __future__ import annotations
 

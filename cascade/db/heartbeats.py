@@ -15,7 +15,7 @@ _KEEP_HOURS = 1
 
 @dataclass(frozen=True, slots=True)
 class WorkerHealth:
-    """How the workers of one kind do.
+    """The state of the workers of one kind.
 
     Attributes:
         worker: their name.

@@ -12,7 +12,7 @@ from cascade.domain.orders import Order
 
 
 class EventType(StrEnum):
-    """What can happen to an order. Platforms see these names in webhooks and streams: they never change."""
+    """The type of an order's event. Platforms see these names in webhooks and streams: they never change."""
 
     ORDER_OPENED = "order.opened"
     ORDER_SEEN = "order.seen"

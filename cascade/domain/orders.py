@@ -16,7 +16,7 @@ _CITIZEN_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?", re
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands. Always derived from what is stored, never stored itself."""
+    """The status of an order. Always derived from what is stored, never stored itself."""
 
     OPEN = "open"
     SEEN = "seen"
@@ -54,7 +54,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class ChainTerms:
-    """What an order asks for on chain; the router's order id commits to every field.
+    """The terms of an order on chain; the router's order id commits to every field.
 
     Attributes:
         on_chain_order_id: 32 bytes, as the router computes it.

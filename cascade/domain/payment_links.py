@@ -15,7 +15,7 @@ MOST_MINUTES = 5 * 366 * 24 * 60
 
 
 class LinkState(StrEnum):
-    """Where a link stands. Always derived, never stored itself."""
+    """The state of a link. Always derived, never stored itself."""
 
     ACTIVE = "active"
     USED = "used"

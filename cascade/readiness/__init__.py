@@ -1,4 +1,4 @@
-"""Whether everything that a sale needs is there, found before it is sold: `cascade check`, and the start."""
+"""Check that everything that a sale needs is there, before it is sold: `cascade check`, and the start."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _PAID: Final = (OrderStatus.CONFIRMED, OrderStatus.FULFILLED)
 
 @dataclass(frozen=True, slots=True)
 class SigningRequest:
-    """What a payer is to sign.
+    """The data that a payer is to sign.
 
     Attributes:
         kind: by what right the tokens will move.
