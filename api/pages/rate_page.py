@@ -83,7 +83,7 @@ class Album:
             drawn = self._pictures[key] = self._pencil.submit(draw)
             while len(self._pictures) > MOST_PICTURES:
                 self._pictures.popitem(last=False)
-        # Whoever goes away while it is drawn takes it from nobody else.
+        # A client that goes away while it is drawn does not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(drawn))
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ class LinkOut(Body):
     """A payment link as its maker sees it. Its price is that of the moment in which it is opened."""
 
     id: LinkId
-    url: Annotated[str, Field(description="Send this; whoever has it may open the link")]
+    url: Annotated[str, Field(description="Send this; anyone who has it may open the link")]
     metamask_url: Annotated[str, Field(description="The same page inside of MetaMask on a phone")]
     mailto: Annotated[str, Field(description="A letter with both, for a mail program to finish")]
     qr: Annotated[str, Field(description="The url as a picture; needs the key as well")]

@@ -95,7 +95,7 @@ class Listener:
             self._rouse()
 
     def end(self) -> None:
-        """Tell it nothing more; whoever listened comes back with the last number that it has seen."""
+        """Tell it nothing more; the listener comes back with the last number that it has seen."""
         self.ended = True
         self._messages = []
         self._rouse()

@@ -249,7 +249,7 @@ def disputed(dispute: Json, payment: ConfirmedPayment) -> _Book:
     """Read what a dispute moved, however often: an inquiry moves nothing.
 
     A bank may give back more or less than it took, because it counts in another currency. What is more is a gain of
-    ours. What is a little less is made up from `exchange`, so that whoever won has all ducats again; of much less the
+    ours. What is a little less is made up from `exchange`, so that the citizen has all ducats again; of much less the
     ducats follow the money, and a person is told.
     """
     book, asset = _Book(), payment.received.asset

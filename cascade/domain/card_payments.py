@@ -33,7 +33,7 @@ class IntentStatus(StrEnum):
 
 
 PAYABLE = (IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.REQUIRES_CONFIRMATION, IntentStatus.REQUIRES_ACTION)
-"""An intent that stands so can be paid by whoever has its secret."""
+"""An intent that stands so can be paid by anyone who has its secret."""
 
 
 @dataclass(frozen=True, slots=True)

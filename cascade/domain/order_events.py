@@ -1,4 +1,4 @@
-"""The life of an order, as events: each told once, in order, to everybody who wants to know."""
+"""The life of an order, as events: each told once, in order, to all subscribers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class OrderEvent:
         number: 1, 2, ... of this order, without gaps.
         type: what happened.
         occurred_at: UTC.
-        data: what may be told to whoever knows the order; amounts are plain decimals as text.
+        data: what may be told to anyone who knows the order; amounts are plain decimals as text.
     """
 
     order_id: str

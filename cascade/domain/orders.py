@@ -32,7 +32,7 @@ class Order:
     """One purchase.
 
     Attributes:
-        id: ``ord_`` and 128 random bits; whoever knows it may read the order.
+        id: ``ord_`` and 128 random bits; anyone who knows it may read the order.
         link_token: 128 random bits of its own; opens the payment page.
         citizen_id: Venice's username of the citizen who gets the ducats.
         quote: the price, locked until ``expires_at``.
@@ -132,7 +132,7 @@ def status_of(
         fulfilment: what became of the payment that gave its ducats; None when none did.
         seen: a payment of this order is in some block, final or not, or a bank is at it.
         final: that block is final, and only the booking is still to come.
-        credited: whoever keeps the citizen's purse has said that the ducats are in it.
+        credited: the keeper of the citizen's balance has said that the ducats are in it.
     """
     if fulfilment is Outcome.REVERSED:
         return OrderStatus.REVERSED

@@ -48,7 +48,7 @@ def run_checks(app: App, checks: Sequence[Check] = CHECKS, seconds: float = LONG
     return [
         finding
         for check in checks
-        for finding in found.get(check) or [error(check.__name__, late, "try again; whoever is asked is too slow")]
+        for finding in found.get(check) or [error(check.__name__, late, "try again; what is asked is too slow")]
     ]
 
 

@@ -194,7 +194,7 @@ def _distrust(look: PayerSnapshot, signature: bytes) -> RejectReason:
 
 
 def _obstacle(look: PayerSnapshot) -> RejectReason | None:
-    """Return what is in the way of a payment whoever signs it, the most final first."""
+    """Return what is in the way of a payment by any signer, the most final first."""
     found = {
         RejectReason.ALREADY_PAID: look.paid,
         RejectReason.PAUSED: look.paused,
