@@ -1,1 +1,1 @@
-"""People over HTTP: parse, call cascade, serialise. No rule of money lives here."""
+"""Serve people over HTTP: parse, call cascade, serialise. No rule of money lives here."""

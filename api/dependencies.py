@@ -1,4 +1,4 @@
-"""What the routes are given."""
+"""Give the routes what they depend on."""
 
 from __future__ import annotations
 

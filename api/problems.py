@@ -35,7 +35,7 @@ UNEXPECTED = "Something went wrong on our side. Nothing was charged."
 
 
 class Problem(BaseModel):
-    """What went wrong, in words. ``field`` names the part of the request that has to change.
+    """A problem in words. ``field`` names the part of the request that has to change.
 
     Of a signed payment that is not sent, ``reason`` is the word for it and ``next_step`` what to do instead.
     """

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 class Slashes:
     """ASGI middleware that redirects `/shop/` to `/shop`.
 
-    The framework's own redirect is absolute and takes its host from the request: whoever forges the `Host` header leads
-    the reader elsewhere. This one is relative, and begins with exactly one slash: two would name a host.
+    The framework's own redirect is absolute and takes its host from the request: with a forged `Host` header it leads
+    elsewhere. This one is relative, and begins with exactly one slash: two would name a host.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -15,7 +15,7 @@ from cascade.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What does not change about a chain.
+    """The constants of a chain.
 
     Attributes:
         chain_id: EIP-155 chain id.

@@ -1,4 +1,4 @@
-"""Every error that Cascade raises on purpose, as one tree.
+"""Errors that Cascade raises on purpose, as one tree.
 
     CascadeError
     ├── SettingsError            a setting is missing or wrong: names the variable
@@ -104,7 +104,7 @@ class BookingTooLong(CascadeError):
 
 
 class StripeError(CascadeError):
-    """What Stripe said, or did not say."""
+    """An error that Stripe answered, or no answer."""
 
 
 class InvalidSignature(StripeError):
@@ -153,7 +153,7 @@ class DeliveryRefused(DeliveryError):
 
 
 class NodeError(CascadeError):
-    """What an RPC node said cannot be used."""
+    """An answer of an RPC node that cannot be used."""
 
 
 class NodeUnavailable(NodeError):

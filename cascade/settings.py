@@ -34,7 +34,7 @@ _SANDBOX_PREFIX = "CASCADE_SANDBOX_"  # not ours: they are for `make run`
 
 
 class Settings(BaseSettings):
-    """Everything an operator can set. Durations carry their unit in the name."""
+    """The settings of an operator. Durations carry their unit in the name."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, hide_input_in_errors=True)
 

@@ -1,4 +1,4 @@
-"""What the router's owner can be asked to do: as calls, and back from calls to words."""
+"""The actions of the router's owner: as calls, and back from calls to words."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Change:
-    """What one call changes, for people."""
+    """The change that one call makes, for people."""
 
     what: str
     before: str

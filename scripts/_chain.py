@@ -1,4 +1,4 @@
-"""What the operators' scripts ask of a node and send to it, beyond what Ape does for them."""
+"""Ask a node and send to it, for the operators' scripts, beyond what Ape does for them."""
 
 from __future__ import annotations
 
@@ -119,14 +119,14 @@ def send(provider: ProviderAPI, account: AccountAPI, to: str, data: bytes) -> Re
         chain_id=provider.chain_id,
         max_priority_fee=tip,
         max_fee=2 * provider.base_fee + tip,
-        required_confirmations=0,  # whoever reads a record waits for finality
+        required_confirmations=0,  # readers of a record wait for finality
     )
     return account.call(transaction)
 
 
 def await_nothing_under_way(provider: ProviderAPI, account: AccountAPI) -> None:
     """Returns when no transaction of the account waits for a block: what a killed run has sent is not sent again, once
-    whoever calls this looks at the chain after it."""
+    the caller looks at the chain after it."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while (waiting := _count(provider, account, "pending") - _count(provider, account, "latest")) > 0:
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Where a proposal lies while its signatures are collected: in a file, or at Safe's transaction service."""
+"""Stores of proposals while their signatures are collected: a file, or Safe's transaction service."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def safe_tx(safe: _safe.Safe, chain_id: int, **fields: Any) -> SafeTx:
 
 
 def checked(proposal: UnexecutedTxData, safe: _safe.Safe, chain_id: int) -> UnexecutedTxData:
-    """The proposal, if its hash is that of its contents: whoever handed it over could have written anything."""
+    """The proposal, if its hash is that of its contents: its sender could have written anything."""
     actual = get_safe_tx_hash(safe_tx(safe, chain_id, **proposal.base_tx_dict))
     if actual != proposal.safe_tx_hash:
         raise click.ClickException(

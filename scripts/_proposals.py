@@ -21,7 +21,7 @@ _EXECUTE = "execTransaction(address,uint256,bytes,uint8,uint256,uint256,uint256,
 
 @dataclass(frozen=True)
 class Steps:
-    """How far an operator wants to go, and with whom."""
+    """The steps that an operator wants to take, and with whom."""
 
     file: Path | None
     signers: tuple[AccountAPI, ...] = ()

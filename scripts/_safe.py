@@ -93,7 +93,7 @@ class Safe:
 
 
 class NoSafe(click.ClickException):
-    """What lies at an address is no Safe that these scripts know."""
+    """There is no Safe that these scripts know at an address."""
 
 
 def look_at(provider: ProviderAPI, address: str) -> Safe:

@@ -1,1 +1,1 @@
-"""What people see in a browser: templates, their words, and the modules that run there."""
+"""Pages in a browser: templates, their words, and the modules that run there."""

@@ -1,4 +1,4 @@
-"""What the payment page shows of an order, and what its modules are given: the words are in the templates."""
+"""Prepare the data of the payment page and of its modules; the words are in the templates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cascade.services.order_view import OrderView
 
 
 class Phase(StrEnum):
-    """Where a payer stands: mostly where the order does."""
+    """The state of a payer: mostly that of the order."""
 
     OPEN = "open"
     PART = "part"
@@ -39,7 +39,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderSnapshot:
-    """What is known of an order at one moment.
+    """The state of an order at one moment.
 
     Attributes:
         view: how it stands.

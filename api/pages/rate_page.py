@@ -46,7 +46,7 @@ Point = tuple[datetime, Rate, Rate]
 
 
 class Span(StrEnum):
-    """How far back the history goes."""
+    """The length of the history that is shown."""
 
     DAY = "day"
     WEEK = "week"
@@ -83,7 +83,7 @@ class Album:
             drawn = self._pictures[key] = self._pencil.submit(draw)
             while len(self._pictures) > MOST_PICTURES:
                 self._pictures.popitem(last=False)
-        # Whoever goes away while it is drawn takes it from nobody else.
+        # A client that goes away while it is drawn does not take it from the others.
         return await asyncio.shield(asyncio.wrap_future(drawn))
 
     def close(self) -> None:
@@ -210,7 +210,7 @@ def _formula_of(connection: Conn, tick: Tick | None, current: Formula) -> Formul
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What the picture of the history shows, in numbers."""
+    """The picture of the history in numbers."""
 
     since: datetime
     until: datetime

@@ -1,4 +1,4 @@
-"""What citizens hold, and what they were told."""
+"""Balances and notifications of citizens."""
 
 from __future__ import annotations
 

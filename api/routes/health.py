@@ -1,4 +1,4 @@
-"""For monitors."""
+"""Health, for monitors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payment links: made, looked at and deactivated by whoever holds a key for it. The page opens them."""
+"""Payment links: made, looked at and deactivated by holders of a key. The page opens them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an account pays an order from its wallet: what it signs and sends, so that a page needs no ABI and no thought."""
+"""The payment plan of an account: what it signs and sends, so that a page needs no ABI."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What goes over the wire, one module a subject."""
+"""Requests and answers of the API, one module a subject."""

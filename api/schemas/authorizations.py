@@ -1,4 +1,4 @@
-"""What goes over the wire of payments that their payers only sign, and that we send."""
+"""Requests and answers about payments that their payers only sign, and that the relayer sends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Token = Annotated[str, Field(max_length=200, description="A stablecoin that the 
 
 
 class ObstacleOut(Body):
-    """Why a signature would be in vain now."""
+    """The reason why a signature would be in vain now."""
 
     reason: RejectReason
     next_step: Annotated[str, Field(description="What the payer can do instead")]
 
 
 class AuthorizationOut(Body):
-    """What a payer is to sign, so that we can send the payment."""
+    """The data that a payer signs, so that the relayer can send the payment."""
 
     order_id: OrderId
     payer: Address
@@ -49,7 +49,7 @@ class AuthorizationOut(Body):
 
 
 class AuthorizationIn(BaseModel):
-    """What a payer signed."""
+    """The signature of a payer."""
 
     model_config = ConfigDict(extra="forbid")
 

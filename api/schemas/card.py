@@ -1,4 +1,4 @@
-"""What goes over the wire about payments by card."""
+"""Requests and answers about payments by card."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PaymentIntentOut(CardPaymentOut):
 
 
 class PaymentIntentStatusOut(Body):
-    """How a payment intent stood when Stripe last told of it, and the order that it pays."""
+    """A payment intent as Stripe last told of it, and the order that it pays."""
 
     payment_intent_id: str
     status: IntentStatus

@@ -1,4 +1,4 @@
-"""What goes over the wire of the rate: rates and values are plain decimals as text, shares as well."""
+"""Requests and answers about the rate: rates and values are plain decimals as text, shares as well."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Rfc3339Time = Annotated[AwareDatetime, BeforeValidator(_is_rfc3339), AfterValida
 
 
 class TrendOut(Body):
-    """Where the rate is going."""
+    """The direction of the rate."""
 
     direction: Literal["rising", "falling", "steady"]
     hour_percent: Annotated[Signed | None, Field(description="Change within the last hour")]
@@ -237,7 +237,7 @@ class ConvertIn(BaseModel):
 
 
 class ConvertOut(Body):
-    """What an amount is at the rate of the moment. Nothing was moved, locked or counted."""
+    """An amount at the rate of the moment. Nothing was moved, locked or counted."""
 
     usd: Plain
     ducats: Plain
@@ -286,7 +286,7 @@ class SignalsIn(BaseModel):
 
 
 class SignalsOut(Body):
-    """What became of a batch."""
+    """The result of a batch of signals."""
 
     accepted: int
     duplicates: Annotated[int, Field(description="Had been taken before")]

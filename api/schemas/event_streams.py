@@ -1,4 +1,4 @@
-"""What goes over the wire of streams: Server-Sent Events, https://html.spec.whatwg.org/#server-sent-events."""
+"""Messages of streams: Server-Sent Events, https://html.spec.whatwg.org/#server-sent-events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What monitors are told."""
+"""The answer to monitors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.schemas.purchases import Body
 
 
 class DestinationOut(Body):
-    """How deliveries to one destination stand."""
+    """The state of the deliveries to one destination."""
 
     destination: str
     waiting: int
@@ -21,7 +21,7 @@ class DestinationOut(Body):
 
 
 class InboxOut(Body):
-    """How Stripe's events are worked through."""
+    """The state of the inbox of Stripe's events."""
 
     waiting: int
     oldest_seconds: Annotated[int, Field(description="How long the oldest waiting event has waited")]
@@ -30,7 +30,7 @@ class InboxOut(Body):
 
 
 class StreamOut(Body):
-    """How far a router's payments are booked."""
+    """The block up to which a router's payments are booked."""
 
     stream: str
     height: int
@@ -40,7 +40,7 @@ class StreamOut(Body):
 
 
 class RelayerOut(Body):
-    """How what payers signed, and what lies at deposit addresses, is sent."""
+    """The state of the relayer, which sends what payers signed and collects what lies at deposit addresses."""
 
     waiting: int
     oldest_seconds: Annotated[int, Field(description="How long the oldest has waited")]
@@ -48,7 +48,7 @@ class RelayerOut(Body):
 
 
 class RateOut(Body):
-    """How the rate is kept."""
+    """The state of the rate."""
 
     tick: Annotated[datetime | None, Field(description="The newest; null: there is none yet")]
     overdue_seconds: Annotated[int, Field(description="For how long the next one has been missing")]
@@ -64,7 +64,7 @@ class WorkerOut(Body):
 
 
 class HealthOut(Body):
-    """Whether the system works, and how far it has read."""
+    """The health of the system, and the blocks up to which it has read."""
 
     status: Literal["ok", "degraded", "down"]
     database: bool

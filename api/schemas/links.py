@@ -1,4 +1,4 @@
-"""What goes over the wire of payment links."""
+"""Requests and answers about payment links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LinkId = Annotated[str, Field(pattern=r"^lnk_[a-z2-7]{26}$", examples=["lnk_mfrg
 
 
 class LinkIn(BaseModel):
-    """What somebody is to pay for: a package, or a usd_amount. How long it holds is said in minutes, so that no clock
+    """The purchase of a link: a package, or a usd_amount. How long it holds is said in minutes, so that no clock
     but the database's is asked."""
 
     model_config = ConfigDict(
@@ -43,7 +43,7 @@ class LinkOut(Body):
     """A payment link as its maker sees it. Its price is that of the moment in which it is opened."""
 
     id: LinkId
-    url: Annotated[str, Field(description="Send this; whoever has it may open the link")]
+    url: Annotated[str, Field(description="Send this; anyone who has it may open the link")]
     metamask_url: Annotated[str, Field(description="The same page inside of MetaMask on a phone")]
     mailto: Annotated[str, Field(description="A letter with both, for a mail program to finish")]
     qr: Annotated[str, Field(description="The url as a picture; needs the key as well")]

@@ -1,4 +1,4 @@
-"""What goes over the wire of notifications."""
+"""Requests and answers about notifications."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class InboxQuery(BaseModel):
 
 
 class NotificationOut(Body):
-    """What a citizen was told once, in words and as data."""
+    """A notification that a citizen got once, in words and as data."""
 
     number: Annotated[int, Field(description="1, 2, ... of this citizen")]
     type: EventType
@@ -66,7 +66,7 @@ class ReadIn(BaseModel):
 
 
 class ReadOut(Body):
-    """What was marked now, and how many are left."""
+    """The number of notifications that were marked now, and of those that are left."""
 
     marked: int
     unread: int

@@ -146,7 +146,7 @@ class RelayOut(Body):
 
 
 class MissingOut(Body):
-    """What of an order's price has not come yet, while only parts of it have: a transfer of this much completes it."""
+    """The rest of an order's price, while only parts of it have come: a transfer of this much completes it."""
 
     token: str
     amount: Units
@@ -159,7 +159,7 @@ class MissingOut(Body):
 
 
 class TransferToOut(Body):
-    """How a plain transfer pays an open order, or what is missing of it."""
+    """The plain transfer that pays an open order, or what is missing of it."""
 
     token: str
     amount: Units

@@ -76,7 +76,7 @@ class CustomBonusOut(Body):
 
 
 class PricingOut(Body):
-    """Everything for sale, at the rate of the moment."""
+    """The catalogue at the rate of the moment."""
 
     usd_per_ducat: Plain
     tick: Annotated[datetime | None, Field(description="Of the rate; null before the first one")]
@@ -116,7 +116,7 @@ class PricingOut(Body):
 
 
 class CardPaymentIn(BaseModel):
-    """What a citizen wants to buy: a package, or a usd_amount. Or an order that is open already, on whichever rail."""
+    """A purchase: a package, or a usd_amount. Or an order that is open already, on whichever rail."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -144,7 +144,7 @@ class CardPaymentIn(BaseModel):
 
 
 class CryptoPaymentIntentIn(CardPaymentIn):
-    """What a citizen wants to buy, and in which stablecoin. Or an order that is open already, on whichever rail."""
+    """A purchase in a stablecoin. Or an order that is open already, on whichever rail."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -231,7 +231,7 @@ class CryptoPaymentIntentOut(Body):
 
 
 class BalanceOut(Body):
-    """What a citizen holds. Where Venice keeps the purses, ducats with us are on their way to it."""
+    """The ducats of a citizen. Where Venice keeps the balances, ducats with us are on their way to it."""
 
     citizen_id: str
     ducats: Annotated[Plain, Field(description="With us", examples=["2750"])]

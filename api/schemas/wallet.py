@@ -1,4 +1,4 @@
-"""What goes over the wire of how an account pays an order."""
+"""Requests and answers about the payment plan of an account."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SENT_TO = {Method.AUTHORIZATION: "authorization", Method.PERMIT2: "authorizatio
 
 
 class HoldingOut(Body):
-    """What an account has of a stablecoin, and what it lacks of the price in it."""
+    """An account's balance in a stablecoin, and what it lacks of the price in it."""
 
     token: str
     held: Units
@@ -40,7 +40,7 @@ class HoldingOut(Body):
 
 
 class WalletObstacleOut(ObstacleOut):
-    """Why a payment would be in vain now."""
+    """The reason why a payment would be in vain now."""
 
     holdings: Annotated[
         list[HoldingOut], Field(description="Each stablecoin of the order; of insufficient_balance, else empty")
@@ -48,7 +48,7 @@ class WalletObstacleOut(ObstacleOut):
 
 
 class WalletPlanOut(Body):
-    """How an account pays an order."""
+    """The payment plan of an account."""
 
     order_id: OrderId
     payer: Address

@@ -1,4 +1,4 @@
-"""Everybody who listens to an order, a citizen or the city, served by one task over one connection to the database."""
+"""Serve all listeners to orders, citizens and the city by one task over one connection to the database."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Listener:
             self._rouse()
 
     def end(self) -> None:
-        """Tell it nothing more; whoever listened comes back with the last number that it has seen."""
+        """Tell it nothing more; the listener comes back with the last number that it has seen."""
         self.ended = True
         self._messages = []
         self._rouse()

@@ -1,1 +1,1 @@
-"""Everything outside: the chain, Stripe, Venice, mail servers, webhooks. An adapter never calls upward."""
+"""Adapters to the outside: the chain, Stripe, Venice, mail servers, webhooks. An adapter never calls upward."""

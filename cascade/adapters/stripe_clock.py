@@ -13,7 +13,7 @@ EXACT_SECONDS: Final = 2
 
 
 class StripeClock:
-    """How far Stripe's clock is ahead of ours, by its last answer.
+    """The offset of Stripe's clock from ours, by its last answer.
 
     Args:
         ask: makes Stripe answer anything, when nothing was asked yet.

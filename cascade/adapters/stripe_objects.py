@@ -43,7 +43,7 @@ Json = Mapping[str, Any]
 
 
 class BegunState(Enum):
-    """How far the payment of a session or an intent is."""
+    """The progress of a payment by a session or an intent."""
 
     OPEN = "open"
     """A payer can pay it."""
@@ -221,7 +221,7 @@ def _order_id(intent: Json) -> str:
 
 @dataclass(slots=True)
 class _Book:
-    """What one refund or dispute moved, as it is booked."""
+    """The movements of one refund or dispute, as they are booked."""
 
     reversals: list[Reversal] = field(default_factory=list)
     gains: list[ExchangeGain] = field(default_factory=list)
@@ -249,7 +249,7 @@ def disputed(dispute: Json, payment: ConfirmedPayment) -> _Book:
     """Read what a dispute moved, however often: an inquiry moves nothing.
 
     A bank may give back more or less than it took, because it counts in another currency. What is more is a gain of
-    ours. What is a little less is made up from `exchange`, so that whoever won has all ducats again; of much less the
+    ours. What is a little less is made up from `exchange`, so that the citizen has all ducats again; of much less the
     ducats follow the money, and a person is told.
     """
     book, asset = _Book(), payment.received.asset

@@ -1,4 +1,4 @@
-"""What people read: each event's title and text, a template that is translated, or replaced by an operator's file."""
+"""Write messages to citizens: the title and text of each event, from a template that operators can replace."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_TEXT: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a person reads: a title of one line, and plain text."""
+    """A text for a person: a title of one line, and plain text."""
 
     title: str
     body: str

@@ -146,7 +146,7 @@ class VeniceConnector:
 
 
 class CitizenDirectory:
-    """Who is a citizen of Venice, for those who open orders.
+    """The directory of Venice's citizens, for those who open orders.
 
     Args:
         url: where the API is, without ``/api``.

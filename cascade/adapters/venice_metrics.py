@@ -25,7 +25,7 @@ _ROUNDING: Final = Context(prec=28, rounding=ROUND_HALF_EVEN)
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Where a signal is asked for, and which field of the answer holds it."""
+    """The address at which a signal is asked for, and the field of the answer that holds it."""
 
     kind: SignalKind
     path: str
@@ -41,7 +41,7 @@ _QUESTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class MetricsReport:
-    """What Venice said; each kind of signal is in one of the two.
+    """The answers of Venice; each kind of signal is in one of the two.
 
     Attributes:
         values: whole millionths by kind: of a level from 0 to 10, of a percent, of an acceleration as Venice counts it.

@@ -1,4 +1,4 @@
-"""What every picture is drawn on. Places are CSS pixels from the upper left corner; amounts stay whole until here."""
+"""The canvas of every picture. Places are CSS pixels from the upper left corner; amounts stay whole until here."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _drawing = threading.Lock()
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of the payment page. What must be told apart differs in brightness as well, for whoever sees no hue."""
+    """Colours of the payment page. What must be told apart differs in brightness, for readers who see no hue."""
 
     card: str
     ink: str

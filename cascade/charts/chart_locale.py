@@ -1,4 +1,4 @@
-"""How a picture speaks to its reader: in whose words, and how numbers and times are written there."""
+"""The language of a picture: its words, and its numbers and times."""
 
 from __future__ import annotations
 

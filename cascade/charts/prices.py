@@ -1,4 +1,4 @@
-"""How prices are written: the same in a picture and in the words around it."""
+"""Format prices: the same in a picture and in the words around it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from cascade.rate.signals import HOUR, Input, Inputs
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where things are, in pixels: the room beside a history's plot, and the rows and columns of contributions."""
+    """The layout in pixels: the room beside a history's plot, and the rows and columns of contributions."""
 
     width: int
     text: int
@@ -181,7 +181,7 @@ def contributions(tick: Tick, formula: Formula, size: Size, theme: Theme, speech
 
 @dataclass(frozen=True)
 class _Label:
-    """What stands beside a plot at an amount: one line, or a name above a number."""
+    """A label beside a plot at an amount: one line, or a name above a number."""
 
     nano_usd: int
     name: str

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Size(StrEnum):
-    """How wide a picture is."""
+    """The width of a picture."""
 
     NARROW = "narrow"
     """340 pixels, for a phone."""
@@ -15,7 +15,7 @@ class Size(StrEnum):
 
 
 class Theme(StrEnum):
-    """What a picture stands on."""
+    """The background of a picture."""
 
     LIGHT = "light"
     DARK = "dark"

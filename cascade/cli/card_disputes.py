@@ -1,4 +1,4 @@
-"""What waits for an operator on the card rail: disputes to answer, and events of Stripe's that cannot be booked."""
+"""List what waits for an operator on the card rail: disputes to answer, and events of Stripe that cannot be booked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far each stream of the chain is read, and how to drop one that is followed no more."""
+"""List how far each stream of the chain is read, and drop one that is followed no more."""
 
 from __future__ import annotations
 

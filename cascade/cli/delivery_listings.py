@@ -1,4 +1,4 @@
-"""What the commands of credits and of the outbox share: listings with their filters, replays, and the tries of one."""
+"""Share the commands of credits and of the outbox: listings with their filters, replays, and the tries of one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ number_argument = click.argument("number", metavar="ID", type=int)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What an operator wants to see, or to have tried once more."""
+    """The deliveries that an operator wants to see, or to have tried once more."""
 
     number: int | None
     citizen: str | None

@@ -1,4 +1,4 @@
-"""What runs: the API and the workers, together or each alone."""
+"""Run the API and the workers, together or each alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all commands share: the system, opened for the time of a command, and listings."""
+"""Share what all commands need: the system, opened for the time of a command, and listings."""
 
 from __future__ import annotations
 

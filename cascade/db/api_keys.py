@@ -23,7 +23,7 @@ RESERVED = (VENICE, OUR_LEDGER)
 
 
 class Scope(StrEnum):
-    """What a key may do."""
+    """The permissions of a key."""
 
     SIGNALS = "signals"
     """Report signals of the city."""

@@ -1,4 +1,4 @@
-"""How far each router has been read, who reads it, and what was found."""
+"""Checkpoints: up to which block each router has been read, the lease of its reader, and the logs that were found."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class StreamHealth:
-    """How a stream stands, for operators.
+    """The state of a stream, for operators.
 
     Attributes:
         behind_blocks: final blocks that are not booked yet.

@@ -1,4 +1,4 @@
-"""Why a database cannot be reached, in a sentence with its remedy; never the password."""
+"""Explain why a database cannot be reached, in a sentence with its remedy; never the password."""
 
 from __future__ import annotations
 

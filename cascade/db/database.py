@@ -45,7 +45,7 @@ _MIGRATION_PATIENCE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long the database may take. A server that is frozen answers nothing, so each has an end on our side too.
+    """The deadlines of the database. A server that is frozen answers nothing, so each has an end on our side too.
 
     Attributes:
         pool_seconds: to get a connection.

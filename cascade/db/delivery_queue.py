@@ -44,7 +44,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, order=True)
 class DestinationHealth:
-    """How the deliveries to one destination stand; ``overdue_seconds``: how long the next one was due and not tried."""
+    """The deliveries to a destination; ``overdue_seconds``: how long the next one was due and not tried."""
 
     destination: str
     waiting: int

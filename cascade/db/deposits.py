@@ -100,7 +100,7 @@ def insert(
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When transfers to an order's deposit address are in time.
+    """The deadline of transfers to an order's deposit address.
 
     Attributes:
         opened_at: Unix seconds; no transfer can be older than its order.

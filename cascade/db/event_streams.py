@@ -1,4 +1,4 @@
-"""What is new of orders and citizens, for many who listen: heard and read on one connection for all of them."""
+"""News of orders and citizens for many listeners: heard and read on one connection for all of them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NOTIFICATIONS = """
 
 
 class Topic(NamedTuple):
-    """What can be listened to: an order, a citizen, or the city, which has no id."""
+    """The topic of a stream: an order, a citizen, or the city, which has no id."""
 
     kind: str
     id: str
@@ -53,7 +53,7 @@ class Topic(NamedTuple):
 
 @dataclass(slots=True)
 class News:
-    """What is new of a topic.
+    """The news of a topic.
 
     Attributes:
         last: the number of the newest there is, 0 when there is none.

@@ -15,7 +15,7 @@ _KEEP_HOURS = 1
 
 @dataclass(frozen=True, slots=True)
 class WorkerHealth:
-    """How the workers of one kind do.
+    """The state of the workers of one kind.
 
     Attributes:
         worker: their name.
@@ -59,7 +59,7 @@ def remove(connection: Conn, worker: str, instance: str) -> None:
 
 
 def prove_writable(connection: Conn) -> None:
-    """Write something, once in a few seconds whoever asks: a database that only answers questions books nothing.
+    """Write something, once in a few seconds, for all that ask: a database that only answers questions books nothing.
 
     An update alone finds room in a page that is there. So 256 kB that do not fit into `work_mem` are kept for a moment
     too, which takes new room on the disk, as an order does.

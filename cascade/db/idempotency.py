@@ -17,7 +17,7 @@ _MOST_PURGED: Final = 200
 
 
 class Claim(StrEnum):
-    """What became of asking for a key."""
+    """The result of claiming a key."""
 
     HELD = "held"
     """The key is ours: answer the request, then store the answer or release the key."""

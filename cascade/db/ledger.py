@@ -8,9 +8,9 @@ from cascade.errors import LedgerConflict
 
 
 def lock(connection: Conn) -> None:
-    """Let nobody else write the ledger until the transaction ends (docs/decisions/0019); again is a no-op.
+    """Lock the ledger against other writers until the transaction ends (docs/decisions/0019); again is a no-op.
 
-    To be taken before any order: whoever writes may then lock as many of them as it books for, in any order.
+    To be taken before any order: the writer may then lock as many of them as it books for, in any order.
     """
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('cascade.ledger'))")
 

@@ -15,7 +15,7 @@ from cascade.domain.order_events import EventType, OrderEvent
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a citizen is told; ``number`` is 1, 2, ... of this citizen."""
+    """A notification of a citizen; ``number`` is 1, 2, ... of this citizen."""
 
     citizen_id: str
     number: int

@@ -146,7 +146,7 @@ def lock_newest(connection: Conn, order_id: str) -> Order:
     newest = lock(connection, order_id)
     if newest is None:
         raise NotFound("There is no such order.")
-    # One by one: whoever held the lock before us may have renewed it meanwhile.
+    # One by one: the holder of the lock before us may have renewed it meanwhile.
     while row := connection.execute("SELECT id FROM orders WHERE renewal_of = %s", (newest.id,)).fetchone():
         newest = lock(connection, row["id"]) or newest
     return newest

@@ -98,7 +98,7 @@ def newest(connection: Conn, *, limit: int, before: str | None = None) -> list[L
 
 
 def deactivate(connection: Conn, link_id: str) -> LinkUse:
-    """Let a link open nothing any more; again is a no-op. It waits for whoever is opening it.
+    """Let a link open nothing any more; again is a no-op. It waits for a request that is opening it.
 
     Raises:
         NotFound: there is no such link.

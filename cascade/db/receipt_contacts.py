@@ -1,4 +1,4 @@
-"""Where a citizen wants receipts of an order to go. Nobody reads it but the dispatcher."""
+"""The address for the receipts of an order. Only the dispatcher reads it."""
 
 from __future__ import annotations
 

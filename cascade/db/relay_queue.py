@@ -1,4 +1,4 @@
-"""What the relayer has to send, and how each stands; the transactions themselves are in ``relay_transactions``."""
+"""The queue of the relayer, with the state of each item; the transactions themselves are in ``relay_transactions``."""
 
 from __future__ import annotations
 

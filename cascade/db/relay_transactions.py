@@ -44,7 +44,7 @@ class PendingTx:
 
 @dataclass(frozen=True, slots=True)
 class SenderHealth:
-    """How a hot key stands; ``alarm``: why nothing is sent, or soon nothing will be."""
+    """The state of a hot key; ``alarm``: why nothing is sent, or soon nothing will be."""
 
     address: str
     balance_wei: int | None

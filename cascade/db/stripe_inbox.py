@@ -27,7 +27,7 @@ class WaitingEvent:
 
 @dataclass(frozen=True, slots=True)
 class InboxHealth:
-    """How the inbox stands, for operators.
+    """The state of the inbox, for operators.
 
     Attributes:
         waiting: events whose intent is still to be looked at.

@@ -28,7 +28,7 @@ class NoAmount(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Separators:
-    """How a language writes a number.
+    """The separators of numbers in a language.
 
     Attributes:
         decimal: what stands before the decimals.

@@ -1,4 +1,4 @@
-"""What Stripe tells of one payment by card, as values. Amounts are US cents; no card datum is among them."""
+"""The state of a payment by card as Stripe tells it, as values. Amounts are US cents; no card datum is among them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class IntentStatus(StrEnum):
 
 
 PAYABLE = (IntentStatus.REQUIRES_PAYMENT_METHOD, IntentStatus.REQUIRES_CONFIRMATION, IntentStatus.REQUIRES_ACTION)
-"""An intent that stands so can be paid by whoever has its secret."""
+"""An intent that stands so can be paid by anyone who has its secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class CardAttempt:
 
 @dataclass(frozen=True, slots=True)
 class CardIntent:
-    """How a payment intent stands; ``failure_code`` is Stripe's word for why the last card was refused."""
+    """The state of a payment intent; ``failure_code`` is Stripe's word for why the last card was refused."""
 
     intent_id: str
     order_id: str | None
@@ -192,7 +192,7 @@ _MOVED_BY = {
 
 @dataclass(frozen=True, slots=True)
 class ExchangeGain:
-    """What a bank gave back beyond what it had taken, because it counts in another currency."""
+    """Money that a bank gave back beyond what it had taken, because it counts in another currency."""
 
     reference: str
     amount: Money
@@ -208,7 +208,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class CardEvidence:
-    """Everything that Stripe says of one intent now: what is not booked yet can be booked from it, in any order.
+    """The whole state of one intent at Stripe now: what is not booked yet can be booked from it, in any order.
 
     Attributes:
         intent: how it stands.

@@ -1,4 +1,4 @@
-"""What is for sale: packages and the bounds of a custom purchase. Data that an operator edits, not code."""
+"""The catalogue: packages and the bounds of a custom purchase. Data that an operator edits, not code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Everything for sale.
+    """The catalogue of packages and custom purchases.
 
     Attributes:
         packages: by id, in the order of the file.

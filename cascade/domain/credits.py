@@ -45,7 +45,7 @@ class Credit(Delivery):
 
 
 class CreditState(StrEnum):
-    """How the ducats of a paid order stand."""
+    """The state of the ducats of a paid order."""
 
     ON_ITS_WAY = "on_its_way"
     CREDITED = "credited"
@@ -79,7 +79,7 @@ class VeniceTransfer:
 
 
 class CreditOutcome(Enum):
-    """What a look into Venice says of a credit, when it is not a problem."""
+    """The outcome of a credit as Venice shows it, when it is not a problem."""
 
     CREDITED = "credited"
     """It was executed, once, with the right amount."""

@@ -33,7 +33,7 @@ def endpoint_of(destination: str) -> str | None:
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -44,7 +44,7 @@ class DeliveryState(StrEnum):
 
 
 class Problem(StrEnum):
-    """Why a delivery is parked, or why its last try did not succeed."""
+    """The reason why a delivery is parked, or why its last try did not succeed."""
 
     EXHAUSTED = "exhausted"
     UNKNOWN_CITIZEN = "unknown_citizen"

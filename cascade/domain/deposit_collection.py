@@ -34,7 +34,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class DepositBalance:
-    """What has come to an order's deposit address in one token, in its smallest units.
+    """The transfers to an order's deposit address in one token, in its smallest units.
 
     Attributes:
         order_id: ours.
@@ -90,7 +90,7 @@ def next_look(balance: DepositBalance, *, collecting: bool) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class InTime:
-    """What came to a deposit address in one token before its order's deadline; ``last``: time of the last block."""
+    """Transfers to a deposit address in one token before its order's deadline; ``last``: time of the last block."""
 
     units: int
     last: int

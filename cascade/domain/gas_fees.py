@@ -1,4 +1,4 @@
-"""What a transaction may cost (EIP-1559): whole wei a unit of gas, the chain's floor and our ceiling."""
+"""Limit what a transaction may cost (EIP-1559): whole wei a unit of gas, the chain's floor and our ceiling."""
 
 from __future__ import annotations
 

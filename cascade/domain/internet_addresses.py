@@ -66,7 +66,7 @@ def listening_url(host: str, port: int) -> str:
 def networks_of(host: str) -> tuple[str, ...]:
     """Return the networks that a client is counted for, the narrowest first.
 
-    An IPv4 address counts for itself, however it is written. Whoever has one IPv6 address usually has all of its /64,
+    An IPv4 address counts for itself, however it is written. The holder of one IPv6 address usually has all of its /64,
     and may have a /48: both are counted.
     """
     try:

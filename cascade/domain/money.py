@@ -11,7 +11,7 @@ _PLAIN_DECIMAL = re.compile(r"(\d{1,30})(?:\.(\d{1,30}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """What is counted, and in which smallest unit.
+    """An asset, and its smallest unit.
 
     Attributes:
         code: the name in the ledger, e.g. ``USDC``.

@@ -1,4 +1,4 @@
-"""The life of an order, as events: each told once, in order, to everybody who wants to know."""
+"""The life of an order, as events: each told once, in order, to all subscribers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cascade.domain.orders import Order
 
 
 class EventType(StrEnum):
-    """What can happen to an order. Platforms see these names in webhooks and streams: they never change."""
+    """The type of an order's event. Platforms see these names in webhooks and streams: they never change."""
 
     ORDER_OPENED = "order.opened"
     ORDER_SEEN = "order.seen"
@@ -68,7 +68,7 @@ class OrderEvent:
         number: 1, 2, ... of this order, without gaps.
         type: what happened.
         occurred_at: UTC.
-        data: what may be told to whoever knows the order; amounts are plain decimals as text.
+        data: what may be told to anyone who knows the order; amounts are plain decimals as text.
     """
 
     order_id: str

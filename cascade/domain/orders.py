@@ -16,7 +16,7 @@ _CITIZEN_ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?", re
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands. Always derived from what is stored, never stored itself."""
+    """The status of an order. Always derived from what is stored, never stored itself."""
 
     OPEN = "open"
     SEEN = "seen"
@@ -32,7 +32,7 @@ class Order:
     """One purchase.
 
     Attributes:
-        id: ``ord_`` and 128 random bits; whoever knows it may read the order.
+        id: ``ord_`` and 128 random bits; anyone who knows it may read the order.
         link_token: 128 random bits of its own; opens the payment page.
         citizen_id: Venice's username of the citizen who gets the ducats.
         quote: the price, locked until ``expires_at``.
@@ -54,7 +54,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class ChainTerms:
-    """What an order asks for on chain; the router's order id commits to every field.
+    """The terms of an order on chain; the router's order id commits to every field.
 
     Attributes:
         on_chain_order_id: 32 bytes, as the router computes it.
@@ -132,7 +132,7 @@ def status_of(
         fulfilment: what became of the payment that gave its ducats; None when none did.
         seen: a payment of this order is in some block, final or not, or a bank is at it.
         final: that block is final, and only the booking is still to come.
-        credited: whoever keeps the citizen's purse has said that the ducats are in it.
+        credited: the keeper of the citizen's balance has said that the ducats are in it.
     """
     if fulfilment is Outcome.REVERSED:
         return OrderStatus.REVERSED

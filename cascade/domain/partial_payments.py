@@ -1,4 +1,4 @@
-"""What a payment brings its order. A plain transfer may have any amount: the rule is docs/decisions/0016.
+"""Match a payment to its order. A plain transfer may have any amount: the rule is docs/decisions/0016.
 
 Whatever money came for an order in time is worth ``ducats * money / price``, rounded down, and the bonus once it
 reaches the price. A part brings its own share at once; the one that reaches the price brings all the rest, so that
@@ -20,7 +20,7 @@ MOST_TIMES_THE_PRICE = 2
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a payment brings its order's citizen.
+    """The ducats that a payment brings its order's citizen.
 
     Attributes:
         ducats: without the bonus.
@@ -40,7 +40,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class PriorPayment:
-    """What stands of a part that was credited before: what went back counts no more, and neither do its ducats."""
+    """A part that was credited before: what went back counts no more, and neither do its ducats."""
 
     left: Money
     ducats: Money

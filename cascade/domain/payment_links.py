@@ -1,4 +1,4 @@
-"""A payment link: what somebody is to pay for, and whether it still opens orders. It locks no price; its orders do."""
+"""A payment link: its purchase, and whether it still opens orders. It locks no price; its orders do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_MINUTES = 5 * 366 * 24 * 60
 
 
 class LinkState(StrEnum):
-    """Where a link stands. Always derived, never stored itself."""
+    """The state of a link. Always derived, never stored itself."""
 
     ACTIVE = "active"
     USED = "used"
@@ -30,7 +30,7 @@ class PaymentLink:
 
     Attributes:
         id: ``lnk_`` and 128 random bits; manages the link and opens nothing.
-        token: 128 random bits of its own; makes the address, and whoever knows it may open the link.
+        token: 128 random bits of its own; makes the address, and anyone who knows it may open the link.
         package: a package's id; None: it is for dollars.
         usd: US dollars; None: it is for a package.
         citizen_id: who gets the ducats; None: who opens it is asked.

@@ -11,14 +11,14 @@ from cascade.domain.money import USD, Asset, Money
 
 
 class Rail(StrEnum):
-    """Where money comes in."""
+    """The way on which money comes in."""
 
     CHAIN = "chain"
     CARD = "card"
 
 
 class Outcome(StrEnum):
-    """What became of a confirmed payment; reversed: all of its money went back."""
+    """The outcome of a confirmed payment; reversed: all of its money went back."""
 
     FULFILLED = "fulfilled"
     CREDITED = "credited"
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 
 class SuspenseReason(StrEnum):
-    """Why money fits no order. It is booked all the same and waits for an operator."""
+    """The reason why money fits no order. It is booked all the same and waits for an operator."""
 
     UNKNOWN_ORDER = "unknown_order"
     WRONG_TOKEN = "wrong_token"

@@ -44,7 +44,7 @@ DUCATS_BONUS = "ducats:bonus"
 
 @dataclass(frozen=True, slots=True)
 class SalesVolume:
-    """What our ledger has sold up to a moment, less what went back, in millionths of a US dollar.
+    """The sales of our ledger up to a moment, less what went back, in millionths of a US dollar.
 
     Attributes:
         last_day: in the 24 hours up to the moment.
@@ -73,7 +73,7 @@ def receivable(order_id: str) -> str:
 
 
 class Kind(StrEnum):
-    """Why a transaction was posted."""
+    """The reason why a transaction was posted."""
 
     SALE = "sale"
     SUSPENSE = "suspense"

@@ -40,7 +40,7 @@ class Lane(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RelayPolicy:
-    """What the relayer may do by itself.
+    """The limits of the relayer.
 
     Attributes:
         fees: bounds on the price of gas.
@@ -71,7 +71,7 @@ class RelayPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What each lane's transactions of the last minute, or day, cost, in wei; a lane without any is not named."""
+    """The cost of each lane's transactions of the last minute, or day, in wei; a lane without any is not named."""
 
     by_lane: Mapping[Lane, int]
 

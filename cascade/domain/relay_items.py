@@ -1,4 +1,4 @@
-"""What the relayer sends for others, and what may become of it."""
+"""Items of the relayer: payments and collects that it sends, their states, and the reasons why one is rejected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RelayKind(StrEnum):
 
 
 class RelayState(StrEnum):
-    """Where an item stands. Settled: its transaction is final; the books follow the router's event, not this."""
+    """The state of an item. Settled: its transaction is final; the ledger follows the router's event, not this."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -27,7 +27,7 @@ class RelayState(StrEnum):
 
 
 class RejectReason(StrEnum):
-    """Why a payment is not sent, or would be in vain; ``next_step`` says what the payer can do instead."""
+    """The reason why a payment is not sent, or would be in vain; ``next_step`` says what the payer can do instead."""
 
     WRONG_SIGNER = "wrong_signer"
     UNDEPLOYED_WALLET = "undeployed_wallet"

@@ -34,7 +34,7 @@ from cascade.domain.postings import (
 
 
 class ReversalKind(StrEnum):
-    """Why money went back, or came to us again."""
+    """The reason why money went back, or came to us again."""
 
     REFUND = "refund"
     REFUND_FAILED = "refund_failed"
@@ -74,7 +74,7 @@ class Reversal:
 
 @dataclass(frozen=True, slots=True)
 class GrantState:
-    """How the ducats of a payment that brought some stand, just before a reversal.
+    """The state of the ducats of a payment that brought some, just before a reversal.
 
     Attributes:
         order: the order.

@@ -11,7 +11,7 @@ _MAIL = re.compile(r"[^\s@<>\"'?&%]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Seller:
-    """Who sells the ducats.
+    """The seller of the ducats.
 
     Attributes:
         name: of the person or company that the contract of sale is with.

@@ -1,4 +1,4 @@
-"""What can be reported of the city, within which bounds, and the sources that are our own."""
+"""Kinds of signals about the city, their bounds, and the sources that are our own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OUR_LEDGER = "ledger"
 
 
 class SignalKind(StrEnum):
-    """What can be reported."""
+    """A kind of signal."""
 
     CONSCIOUSNESS = "consciousness"
     """The collective consciousness level, 0 to 10."""

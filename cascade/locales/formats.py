@@ -1,4 +1,4 @@
-"""How a language writes amounts, dates and times, for pages and messages alike. Only `number` rounds."""
+"""Format amounts, dates and times in a language, for pages and messages alike. Only `number` rounds."""
 
 from __future__ import annotations
 

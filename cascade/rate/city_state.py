@@ -82,7 +82,7 @@ def city_state(pulse: SignalSnapshot) -> CityState:
 
 @dataclass(frozen=True, slots=True)
 class CityNews:
-    """What the city is like now; ``number`` is the time in milliseconds, ``tick`` is None before the first one."""
+    """The state of the city; ``number`` is the time in milliseconds, ``tick`` is None before the first one."""
 
     number: int
     pulse: SignalSnapshot

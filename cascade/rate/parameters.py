@@ -29,7 +29,7 @@ _MOST_NANO_USD = 10**6 * NANO_USD
 
 @dataclass(frozen=True, slots=True)
 class InputConfig:
-    """How one input is weighed.
+    """The weight of one input.
 
     Attributes:
         weight_ppm: its share of the room between the base and the ceiling, and of that between the floor and the base.
@@ -50,7 +50,7 @@ class InputConfig:
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """Everything that turns inputs into a rate.
+    """The constants that turn inputs into a rate.
 
     Attributes:
         version: its name in every tick.

@@ -19,7 +19,7 @@ from cascade.rate.signals import Input, Inputs, Observation
 
 
 class InputState(StrEnum):
-    """How much an input still counts because of its age."""
+    """The freshness of an input, which says how much it still counts."""
 
     FRESH = "fresh"
     FADING = "fading"
@@ -31,7 +31,7 @@ class InputState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one input does to the target.
+    """The contribution of one input to the target.
 
     Attributes:
         input: which.

@@ -56,7 +56,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class SignalSnapshot:
-    """What is known of the city at a moment, UTC."""
+    """The signals that are known at a moment, UTC."""
 
     at: datetime
     readings: Sequence[Reading]
@@ -65,7 +65,7 @@ class SignalSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a batch: how many were new, and how many had been taken before."""
+    """The result of a batch: how many were new, and how many had been taken before."""
 
     accepted: int
     duplicates: int

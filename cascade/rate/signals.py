@@ -1,4 +1,4 @@
-"""What is reported of the city, and what the rule of the rate sees of it. All values are whole millionths of a unit."""
+"""Signals about the city, and the inputs that the rule makes of them. All values are whole millionths of a unit."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def micro_of(kind: SignalKind, value: Decimal) -> int:
 
 
 class Input(StrEnum):
-    """What moves the rate."""
+    """An input of the rate."""
 
     CONSCIOUSNESS = "consciousness"
     """The level, against the formula's neutral one."""
@@ -87,7 +87,7 @@ _UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What one source says of one input at one moment.
+    """The value of one input that one source reports for one moment.
 
     Attributes:
         source: who says so.

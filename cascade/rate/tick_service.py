@@ -72,7 +72,7 @@ def write_due_ticks(connection: Conn, formula: Formula) -> list[Tick]:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """How a stretch of history stood up to being computed again.
+    """The result of computing a stretch of history again.
 
     Attributes:
         ticks: how many were computed, up to and with the first one that differs.

@@ -23,7 +23,7 @@ _HAS_COME = "(at <= now() + interval '1 hour')"
 
 
 class Interval(StrEnum):
-    """What a candle spans."""
+    """The span of a candle."""
 
     HOUR = "hour"
     DAY = "day"

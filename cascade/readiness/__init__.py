@@ -1,4 +1,4 @@
-"""Whether everything that a sale needs is there, found before it is sold: `cascade check`, and the start."""
+"""Check that everything that a sale needs is there, before it is sold: `cascade check`, and the start."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run_checks(app: App, checks: Sequence[Check] = CHECKS, seconds: float = LONG
     return [
         finding
         for check in checks
-        for finding in found.get(check) or [error(check.__name__, late, "try again; whoever is asked is too slow")]
+        for finding in found.get(check) or [error(check.__name__, late, "try again; what is asked is too slow")]
     ]
 
 

@@ -141,7 +141,7 @@ def book_refund(connection: Conn, back: Refund) -> Money:
         return booked.unmatched
     found = orders.lock_by_on_chain_order_id(connection, back.order_key)
     left = [p for p in payments.on_chain(connection, back.order_key) if p.returned < p.received]
-    # Whoever brought less than the quote and fulfilled it completed parts; one that paid all by itself needed none.
+    # A payment below the quote that fulfilled it completed parts; one that paid all by itself needed none.
     by_parts = any(p.grant and p.grant.fulfils and found and p.grant.ducats < found[0].quote.ducats for p in left)
     candidates = [
         Refundable(

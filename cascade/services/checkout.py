@@ -32,7 +32,7 @@ from cascade.services.order_view import OrderView, lock_payable, view_of
 
 @dataclass(frozen=True, slots=True)
 class PurchaseRequest:
-    """What somebody wants to pay for: an order that is open already, or a citizen's purchase.
+    """A request to pay: for an order that is open already, or for a citizen's purchase.
 
     Attributes:
         order_id: of a stored order; then everything else is None.

@@ -144,7 +144,7 @@ class PaymentLinks:
 
         What cannot be renewed is given back as it stands: the newest renewal of an order, if it has not expired. Parts
         that were paid of the expired order stay with it, with what they brought; the new order asks for its whole
-        price. Whoever renews gives up the old price: a page of Stripe's that is open for it is closed.
+        price. A renewal gives up the old price: a page of Stripe's that is open for it is closed.
 
         Raises:
             NotFound: there is no such order.

@@ -37,7 +37,7 @@ _PAID: Final = (OrderStatus.CONFIRMED, OrderStatus.FULFILLED)
 
 @dataclass(frozen=True, slots=True)
 class SigningRequest:
-    """What a payer is to sign.
+    """The data that a payer is to sign.
 
     Attributes:
         kind: by what right the tokens will move.
@@ -194,7 +194,7 @@ def _distrust(look: PayerSnapshot, signature: bytes) -> RejectReason:
 
 
 def _obstacle(look: PayerSnapshot) -> RejectReason | None:
-    """Return what is in the way of a payment whoever signs it, the most final first."""
+    """Return what is in the way of a payment by any signer, the most final first."""
     found = {
         RejectReason.ALREADY_PAID: look.paid,
         RejectReason.PAUSED: look.paused,

@@ -1,4 +1,4 @@
-"""How an account pays an order best: in which stablecoin, by what it signs or sends, and what is in the way."""
+"""Plan the payment of an account: in which stablecoin, by which signature or transactions, and what is in the way."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cascade.services.signed_payments import payer_of
 
 
 class Method(StrEnum):
-    """How an account pays."""
+    """The way in which an account pays."""
 
     AUTHORIZATION = "authorization"
     """One signature (EIP-3009), and we send it."""
@@ -41,7 +41,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What a method asks of the payer.
+    """The effort that a method asks of the payer.
 
     Attributes:
         prompts: how often the wallet asks.
@@ -65,7 +65,7 @@ EFFORTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What an account has of a stablecoin, and what it lacks of an order's price in it."""
+    """An account's balance in a stablecoin, and what it lacks of an order's price in it."""
 
     held: Money
     missing: Money
@@ -73,7 +73,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How an account pays an order.
+    """The payment plan of an account.
 
     Attributes:
         payer: checksummed address.

@@ -1,4 +1,4 @@
-"""What the delivery loop needs of a receiver: how a delivery is sent, and what is written when it arrived or failed."""
+"""The interface of channels: how a delivery is sent, and what is written when it arrived or failed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AsyncDatabase:
 
 
 class Channel(ABC, Generic[D]):
-    """Where deliveries go.
+    """The destination of deliveries.
 
     Attributes:
         at_once: most deliveries to one destination at the same time.

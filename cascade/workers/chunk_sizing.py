@@ -23,7 +23,7 @@ FIRST_RANGE_BLOCKS = 100
 
 
 class Pieces:
-    """How many events a transaction books, by how long the last ones took."""
+    """The number of events that a transaction books, by how long the last ones took."""
 
     def __init__(self) -> None:
         self.size = EVENTS_AT_ONCE

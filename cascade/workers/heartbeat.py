@@ -27,7 +27,7 @@ _OUTAGES = (LeaseLost, NodeUnavailable, StripeFailed, StripeUnavailable, *OUTAGE
 
 
 class Heartbeat:
-    """How one worker does.
+    """The state of one worker.
 
     Args:
         worker: name of the kind of worker.

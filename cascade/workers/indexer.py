@@ -92,7 +92,7 @@ class Indexer(LogFollower):
     def rescan(self, first: int) -> list[str]:
         """Read final blocks once more, best at another node, and book what was hidden then. What is booked stays so.
 
-        It needs no lead: every movement has its place on the chain as its reference, and is booked once whoever comes.
+        It needs no lead: every movement has its place on the chain as its reference, and is booked once by any process.
 
         Args:
             first: number of the first block to read; one before the router's is taken for the router's.

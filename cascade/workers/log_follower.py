@@ -46,7 +46,7 @@ class Router:
 
 
 class FollowerOptions(TypedDict):
-    """What every follower is told.
+    """The options of every follower.
 
     Attributes:
         check: holds the router against the chain; called until it passes, before anything is read.

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class OutboxChannel(Channel[OutboxMessage]):
-    """Where deliveries of the outbox go."""
+    """The destination of deliveries of the outbox."""
 
     def on_delivered(self, connection: Conn, delivery: OutboxMessage) -> None:
         """Note that it arrived."""

@@ -60,7 +60,7 @@ class _Payment:
 
 @dataclass(slots=True)
 class _Judged:
-    """What the chain said of payments, each alone; by the items' ids."""
+    """The results of simulating payments, each alone; by the items' ids."""
 
     told: Mapping[ViewCall, bytes | Reverted]
     good: list[_Payment] = field(default_factory=list)

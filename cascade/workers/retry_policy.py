@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long and how often something is tried.
+    """The limits of retries: how long and how often something is tried.
 
     Attributes:
         days: from the first try on; then it waits for an operator.

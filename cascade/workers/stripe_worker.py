@@ -1,4 +1,4 @@
-"""Books what Stripe tells: works through the inbox, catches up on lost webhooks, and closes what nobody should pay."""
+"""Books what Stripe tells: works through the inbox, catches up on lost webhooks, and closes what must not be paid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every worker goes on, whatever goes wrong: a step is tried again, a worker that ended is started again."""
+"""Keep workers running: a step that fails is tried again, a worker that ended is started again."""
 
 from __future__ import annotations
 

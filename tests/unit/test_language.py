@@ -16,6 +16,8 @@ NO_VERB = re.compile(
     "That|The|Their|Them|These|They|This|Those|To|Two|What|When|Where|Whether|Which|Who|Whom|Whose|Why|With|Without|[a-z].*"
 )
 """First words that begin a description, not an order. A closed list: nouns in the place of verbs are for reviewers."""
+QUESTION = re.compile(r"(What|Who|Whoever|How|Whether|Where|Why|When|Nobody|Everybody|Everything|Somebody)\b")
+"""First words of a sentence about something, where its name would say more."""
 GONE = {
     r"\bwaist\b": "booking",
     r"\bthe house\b": "the service; outgoing deliveries",
@@ -47,6 +49,18 @@ def test_docstrings_of_functions_begin_with_a_verb(package: str) -> None:
         for file in sorted((ROOT / package).rglob("*.py"))
         for name, word in documented(file)
         if NO_VERB.fullmatch(word)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", ["cascade", "api", "scripts"])
+def test_docstrings_of_modules_and_classes_name_what_they_are(package: str) -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)}: {docstring.splitlines()[0]}"
+        for file in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef) and (docstring := ast.get_docstring(node))
+        if QUESTION.match(docstring)
     ]
     assert not wrong, "\n".join(wrong)
 

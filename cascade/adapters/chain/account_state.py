@@ -1,4 +1,4 @@
-"""What the chain says of a payer and of what an order asks for, all in one request: all answers are of one moment."""
+"""Read a payer's state and that of an order from the chain, all in one request: all answers are of one moment."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _LONGEST_WAIT_SECONDS = 2.0
 
 
 class Account(StrEnum):
-    """What a payer is: a key, a contract, or a key whose account runs a contract's code (EIP-7702)."""
+    """The kind of a payer: a key, a contract, or a key whose account runs a contract's code (EIP-7702)."""
 
     KEY = "eoa"
     CONTRACT = "contract"
@@ -61,7 +61,7 @@ class Account(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PayerSnapshot:
-    """What the chain says of a payer, an order in one stablecoin and a signature.
+    """A payer, an order in one stablecoin and a signature, as the chain sees them.
 
     Attributes:
         terms: what is asked for.
@@ -136,7 +136,7 @@ class PayerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """What the chain says of a payer.
+    """A payer as the chain sees it.
 
     Attributes:
         address: checksummed.

@@ -1,4 +1,4 @@
-"""What a payer signs so that one transaction of its own allows and pays: EIP-2612 permits.
+"""EIP-2612 permits: the payer signs, and one transaction of its own allows and pays.
 
 Unlike what a relayer sends, a permit names no order: a token counts an account's permits, and takes only the next one.
 """

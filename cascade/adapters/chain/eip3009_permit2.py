@@ -1,4 +1,4 @@
-"""What a payer signs so that somebody else can send the payment: EIP-3009 in USDC, Permit2 in USDT.
+"""Signatures with which anybody can send the payment for the payer: EIP-3009 in USDC, Permit2 in USDT.
 
 Each commits to the order's on-chain id as its nonce, so it is good for one order, once, and until its time is over.
 """

@@ -1,4 +1,4 @@
-"""What it means for a payer that the router, a token or Permit2 refused a payment."""
+"""Translate the reverts of the router, a token or Permit2 into reasons for the payer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the PaymentRouter is called with: payments, signed or not, transfers to collect, and questions."""
+"""Encode the calls of the PaymentRouter: payments, signed or not, transfers to collect, and questions."""
 
 from __future__ import annotations
 

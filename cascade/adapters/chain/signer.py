@@ -18,7 +18,7 @@ from cascade.errors import SettingsError
 
 
 class Signer(Protocol):
-    """Whoever holds a key: this process, or a service (KMS) that signs digests and never shows it."""
+    """The holder of a key: this process, or a service (KMS) that signs digests and never shows it."""
 
     @property
     def address(self) -> str:

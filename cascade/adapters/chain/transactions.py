@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a transaction did.
+    """The result of a transaction.
 
     Attributes:
         final: its block cannot be replaced any more.

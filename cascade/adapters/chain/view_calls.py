@@ -31,7 +31,7 @@ _PATIENCE_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Reverted:
-    """What a contract said when it refused a call: the first bytes of an error's selector and arguments, or nothing."""
+    """The refusal of a call by a contract: the first bytes of an error's selector and arguments, or nothing."""
 
     data: bytes
 
