@@ -15,8 +15,13 @@ export PATH := $(CURDIR)/sandbox/polygon/bin:$(CURDIR)/$(BIN):$(PATH)
 # Ape takes its Solidity compiler from here: npm's WebAssembly build behind a solc command line.
 export SOLCX_BINARY_PATH := $(CURDIR)/sandbox/polygon/solc
 export PYTHONUNBUFFERED := 1
-# Trust what the system trusts: behind a proxy that inspects TLS, its own authority as well.
+# Trust what the system trusts: behind a proxy that inspects TLS, its own authority as well. pip and Node bring lists of their own.
 export UV_SYSTEM_CERTS := 1
+CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+ifneq ($(CERTIFICATES),)
+export PIP_CERT ?= $(CERTIFICATES)
+export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
+endif
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
 # Most tests wait for a block, a process or a lease: three share two cores well.
