@@ -6,10 +6,10 @@ import {Rules} from "./Rules.sol";
 import {Batching} from "./handlers/Batching.sol";
 import {Depositing} from "./handlers/Depositing.sol";
 import {Owning} from "./handlers/Owning.sol";
-import {Weather} from "./handlers/Weather.sol";
+import {Environment} from "./handlers/Environment.sol";
 
 /// @notice Everybody and everything around the router, beside the model of what it should do.
-contract Town is Batching, Depositing, Owning, Weather, Rules {
+contract RouterHandler is Batching, Depositing, Owning, Environment, Rules {
     /// @notice How often each handler got its way and how often it was refused, for report.py.
     function report() external {
         for (uint256 i = 0; i < tallied.length; ++i) {
@@ -31,49 +31,49 @@ contract Town is Batching, Depositing, Owning, Weather, Rules {
 /// @dev One invariant for all rules: forge plays the same histories for every `invariant_` function, so that several
 /// would only play them several times.
 abstract contract Histories is Base {
-    Town internal town;
+    RouterHandler internal handler;
 
     function setUp() external {
-        town = new Town();
+        handler = new RouterHandler();
     }
 
     function targetContracts() external view returns (address[] memory targets) {
         targets = new address[](1);
-        targets[0] = address(town);
+        targets[0] = address(handler);
     }
 
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
         targets = new FuzzSelector[](1);
-        targets[0] = FuzzSelector(address(town), handlers());
+        targets[0] = FuzzSelector(address(handler), handlers());
     }
 
     function handlers() internal view virtual returns (bytes4[] memory);
 
     function invariant_every_rule_holds_after_every_call() external {
-        town.checkAll();
+        handler.checkAll();
     }
 
     function afterInvariant() external {
-        town.report();
+        handler.report();
     }
 }
 
 /// @notice Nobody is blocked and nothing is paused: long ways through what works.
-contract FairWeatherTest is Histories {
+contract HappyPathInvariants is Histories {
     function handlers() internal view override returns (bytes4[] memory selectors) {
         bytes4[12] memory all = [
-            town.pay.selector,
-            town.payWithPermit.selector,
-            town.payWithAuthorization.selector,
-            town.payWithPermit2.selector,
-            town.payMany.selector,
-            town.transferToDeposits.selector,
-            town.collect.selector,
-            town.collectMany.selector,
-            town.sendToRouter.selector,
-            town.rescue.selector,
-            town.setPartner.selector,
-            town.passTime.selector
+            handler.pay.selector,
+            handler.payWithPermit.selector,
+            handler.payWithAuthorization.selector,
+            handler.payWithPermit2.selector,
+            handler.payMany.selector,
+            handler.transferToDeposits.selector,
+            handler.collect.selector,
+            handler.collectMany.selector,
+            handler.sendToRouter.selector,
+            handler.rescue.selector,
+            handler.setPartner.selector,
+            handler.passTime.selector
         ];
         selectors = new bytes4[](all.length);
         for (uint256 i = 0; i < all.length; ++i) {
@@ -83,28 +83,28 @@ contract FairWeatherTest is Histories {
 }
 
 /// @notice Everything that can happen.
-contract StormTest is Histories {
+contract AdversarialInvariants is Histories {
     function handlers() internal view override returns (bytes4[] memory selectors) {
         bytes4[19] memory all = [
-            town.pay.selector,
-            town.payWithPermit.selector,
-            town.payWithAuthorization.selector,
-            town.payWithPermit2.selector,
-            town.payMany.selector,
-            town.transferToDeposits.selector,
-            town.collect.selector,
-            town.collectMany.selector,
-            town.recover.selector,
-            town.release.selector,
-            town.sendToRouter.selector,
-            town.rescue.selector,
-            town.refund.selector,
-            town.setPartner.selector,
-            town.pauseOrUnpause.selector,
-            town.handOver.selector,
-            town.tryAsStranger.selector,
-            town.blockSomebody.selector,
-            town.passTime.selector
+            handler.pay.selector,
+            handler.payWithPermit.selector,
+            handler.payWithAuthorization.selector,
+            handler.payWithPermit2.selector,
+            handler.payMany.selector,
+            handler.transferToDeposits.selector,
+            handler.collect.selector,
+            handler.collectMany.selector,
+            handler.recover.selector,
+            handler.release.selector,
+            handler.sendToRouter.selector,
+            handler.rescue.selector,
+            handler.refund.selector,
+            handler.setPartner.selector,
+            handler.pauseOrUnpause.selector,
+            handler.handOver.selector,
+            handler.tryAsStranger.selector,
+            handler.blockSomebody.selector,
+            handler.passTime.selector
         ];
         selectors = new bytes4[](all.length);
         for (uint256 i = 0; i < all.length; ++i) {

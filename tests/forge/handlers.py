@@ -19,11 +19,11 @@ REFUSED_ALWAYS = "tryAsStranger"  # whose every success would be a broken rule
 
 
 def names() -> dict[str, str]:
-    """The handlers' names by their selectors, as Town.report writes them."""
+    """The handlers' names by their selectors, as RouterHandler.report writes them."""
     source = (HERE / "Histories.t.sol").read_text()
     return {
         str(int.from_bytes(keccak(text=f"{name}(uint256)")[:4], "big")): name
-        for name in re.findall(r"town\.(\w+)\.selector", source)
+        for name in re.findall(r"handler\.(\w+)\.selector", source)
     }
 
 

@@ -5,7 +5,7 @@ import {Coin} from "../doubles/Coin.sol";
 import {Paying} from "./Paying.sol";
 
 /// @notice What nobody at the router decides: block lists and time.
-abstract contract Weather is Paying {
+abstract contract Environment is Paying {
     /// @notice A token, or both, block a side, a payer or the router; or both let everybody go.
     function blockSomebody(uint256 seed) external {
         Dice memory dice = _begin(seed);
