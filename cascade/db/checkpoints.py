@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from cascade.db.database import Conn, Row
+from cascade.db.leases import LeaseTable
 from cascade.domain.payments import PaidEvent, RefundedEvent, RouterEvent
 from cascade.errors import LeaseLost, LedgerConflict
+
+_LEASES: Final = LeaseTable("chain_cursors", ("stream",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +82,14 @@ def height(connection: Conn, stream: str) -> int:
 
 
 def lease(connection: Conn, stream: str, leader: str, seconds: float) -> Cursor | None:
-    """Take or keep the lead of a stream; None while somebody else has it. The database's clock decides."""
-    row = connection.execute(
-        "UPDATE chain_cursors SET epoch = epoch + (leader IS DISTINCT FROM %(leader)s)::int, leader = %(leader)s,"
-        " leased_until = clock_timestamp() + %(seconds)s * interval '1 second'"
-        " WHERE stream = %(stream)s AND (leader = %(leader)s OR leased_until < clock_timestamp()"
-        # A lease is a minute at most: a longer one was taken while the database's clock was ahead.
-        " OR leased_until > clock_timestamp() + interval '5 minutes')"
-        " RETURNING stream, height, hash, last_seq, epoch",
-        {"stream": stream, "leader": leader, "seconds": seconds},
-    ).fetchone()
+    """Take or keep the lead of a stream; None while another worker has it."""
+    row = _LEASES.take(connection, [stream], leader, seconds)
     return _cursor(row) if row else None
 
 
 def release(connection: Conn, stream: str, leader: str) -> None:
-    """Give the lead up, so that another indexer need not wait for the lease to run out."""
-    connection.execute(
-        "UPDATE chain_cursors SET leased_until = '-infinity' WHERE stream = %s AND leader = %s", (stream, leader)
-    )
+    """Give the lead of a stream up."""
+    _LEASES.release(connection, [stream], leader)
 
 
 def note_finalized(connection: Conn, cursor: Cursor, height: int, block_time: int) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from cascade.db.database import Conn
+from cascade.db.leases import LeaseTable
 from cascade.domain.gas_fees import Fees
 from cascade.domain.relay_batch_rules import Lane, Spent
 from cascade.errors import LeaseLost
+
+_LEASES: Final = LeaseTable("relay_senders", ("chain_id", "address"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +79,17 @@ def health(connection: Conn, chain_id: int) -> list[SenderHealth]:
 
 
 def lease(connection: Conn, chain_id: int, sender: str, leader: str, seconds: float) -> Lease | None:
-    """Take or keep the lead; None while another relayer has it. The database's clock decides."""
+    """Take or keep the lead; None while another relayer has it."""
     connection.execute(
         "INSERT INTO relay_senders (chain_id, address) VALUES (%s, %s) ON CONFLICT DO NOTHING", (chain_id, sender)
     )
-    row = connection.execute(
-        "UPDATE relay_senders SET epoch = epoch + (leader IS DISTINCT FROM %(leader)s)::int, leader = %(leader)s,"
-        " leased_until = clock_timestamp() + %(seconds)s * interval '1 second'"
-        " WHERE chain_id = %(chain_id)s AND address = %(sender)s"
-        " AND (leader = %(leader)s OR leased_until < clock_timestamp()"
-        # A lease is a minute at most: a longer one was taken while the database's clock was ahead.
-        " OR leased_until > clock_timestamp() + interval '5 minutes') RETURNING epoch",
-        {"leader": leader, "seconds": seconds, "chain_id": chain_id, "sender": sender},
-    ).fetchone()
+    row = _LEASES.take(connection, [chain_id, sender], leader, seconds)
     return Lease(chain_id, sender, row["epoch"]) if row else None
 
 
 def release(connection: Conn, chain_id: int, sender: str, leader: str) -> None:
-    """Give the lead up, so that another need not wait for the lease to run out."""
-    connection.execute(
-        "UPDATE relay_senders SET leased_until = '-infinity' WHERE chain_id = %s AND address = %s AND leader = %s",
-        (chain_id, sender, leader),
-    )
+    """Give the lead up."""
+    _LEASES.release(connection, [chain_id, sender], leader)
 
 
 def fence(connection: Conn, lead: Lease) -> None:
