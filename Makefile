@@ -24,8 +24,8 @@ export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
-# Most tests wait for a block, a process or a lease: three share two cores well.
-JOBS ?= 3
+# Most tests wait for a block, a process or a lease: four share two cores well.
+JOBS ?= 4
 SPREAD = -n $(JOBS) --dist loadfile
 
 .PHONY: soak sandbox page pictures docs wheel help run demo test check format lock clean setup unit contracts forge fuzz fork system browser

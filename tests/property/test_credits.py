@@ -268,7 +268,7 @@ def machine(database: Database, database_url: str) -> Iterator[type[Credits]]:
 def test_every_credit_ends_applied_once_or_visibly_parked(machine: type[Credits]) -> None:
     run_state_machine_as_test(
         machine,
-        settings=histories(8, steps=25),
+        settings=histories(5, steps=25),
     )
 
 
