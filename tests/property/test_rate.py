@@ -31,6 +31,7 @@ FLOWS = (Input.RECOGNITION, Input.ACCELERATION, Input.VOLUME)
 TICKS_IN_A_YEAR = 365 * 86_400 // SHIPPED.tick_seconds
 
 amounts = st.one_of(st.integers(0, 100 * MICRO), st.integers(0, 10**12), st.just(0))
+shares = st.integers(0, PPM)
 ages = st.one_of(st.just(0), st.integers(0, 90_000), st.integers(0, 30 * 86_400))
 
 
@@ -89,9 +90,6 @@ calculations = histories(100)
 def within(formula: Formula, share: int) -> Rate:
     """A rate between the floor and the ceiling."""
     return Rate(formula.floor_nano_usd + (formula.ceiling_nano_usd - formula.floor_nano_usd) * share // PPM)
-
-
-shares = st.integers(0, PPM)
 
 
 @calculations
