@@ -26,7 +26,9 @@ endif
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
 # Most tests wait for a block, a process or a lease: four share two cores well.
 JOBS ?= 4
-SPREAD = -n $(JOBS) --dist loadfile
+SPREAD = -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# Ape takes a processor while it starts, and its tests wait for nothing.
+APE_SPREAD = -n 2 --dist loadfile
 
 .PHONY: soak sandbox page pictures docs wheel help run demo test check format lock clean setup unit contracts forge fuzz fork system browser
 
@@ -53,7 +55,7 @@ FORGET_STALE = @if find contracts -name '*.sol' -newer .build/__local__.json 2>/
 
 contracts: setup ## The router on py-evm.
 	$(FORGET_STALE)
-	$(BIN)/ape test tests/contracts --network polygon:local:test -q $(SPREAD)
+	$(BIN)/ape test tests/contracts --network polygon:local:test -q $(APE_SPREAD)
 
 FORGE := FOUNDRY_CONFIG=tests/forge/foundry.toml forge
 SEED  ?= 0xca5cade
@@ -80,7 +82,7 @@ analysis: setup $(ANALYSERS)/.done ## What slither finds in the contracts, and w
 
 fork: setup      ## The router against real tokens: a local Polygon, or a true one named by WEB3_PROVIDER_URI.
 	$(FORGET_STALE)
-	$(BIN)/ape test tests/fork --network polygon:mainnet-fork:foundry -q $(SPREAD)
+	$(BIN)/ape test tests/fork --network polygon:mainnet-fork:foundry -q $(APE_SPREAD)
 
 system: setup    ## Database, chain, API and workers together, also while they are being killed.
 	$(PYTEST) $(SPREAD) tests/faults tests/property tests/integration
