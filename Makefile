@@ -24,8 +24,8 @@ export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
 endif
 
 PYTEST := $(BIN)/python -m pytest -q -p no:ape_test
-# Most tests wait for a block, a process or a lease: four share two cores well.
-JOBS ?= 4
+# Most tests wait for a block, a process or a lease: three share two cores well.
+JOBS ?= 3
 SPREAD = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Ape takes a processor while it starts, and its tests wait for nothing.
 APE_SPREAD = -n 2 --dist loadfile

@@ -20,6 +20,7 @@ from api.dependencies import System
 from api.pages.rendering import language_of, speech
 from api.pages.rendering import page as rendered
 from api.schemas.economics import CascadeOut, ExchangeRateOut
+from cascade.charts import rate_charts
 from cascade.charts.prices import Prices
 from cascade.charts.variants import Size, Theme
 from cascade.db.database import Conn
@@ -161,8 +162,6 @@ async def history(
     """Return the rate's course up to the newest tick."""
 
     def draw() -> bytes:
-        from cascade.charts import rate_charts
-
         with app.database.transaction() as connection:
             points = _points(connection, tick.at, span)
             formula = _formula_of(connection, tick, app.formula)
@@ -183,8 +182,6 @@ async def why(
     """Return what each input adds to the newest target."""
 
     def draw() -> bytes:
-        from cascade.charts import rate_charts
-
         with app.database.transaction() as connection:
             formula = _formula_of(connection, tick, app.formula)
         return rate_charts.contributions(tick, formula, size, theme, speech(language))

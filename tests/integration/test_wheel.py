@@ -39,11 +39,6 @@ def test_a_copy_that_was_not_installed_runs_as_well(tmp_path: Path) -> None:
     assert run(sys.executable, "-m", "cascade", "--version", cwd=tmp_path).startswith("cascade, version ")
 
 
-def test_what_draws_is_not_imported_at_the_start() -> None:
-    loaded = run(sys.executable, "-c", "import sys, api.main; print(*sys.modules)").split()
-    assert not {"matplotlib", "numpy"} & set(loaded)
-
-
 def test_it_holds_what_runs_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names} - {"cascade", "api"} == {"cascade_payments-0.1.0.dist-info"}
